@@ -1,0 +1,50 @@
+"""The Message Batches API in Python, usable in any script; nothing of Airflow is in here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batches._lazy import exports
+
+if TYPE_CHECKING:
+    from airflow_batches.api.auth import ApiKeyAuth as ApiKeyAuth
+    from airflow_batches.api.auth import BearerAuth as BearerAuth
+    from airflow_batches.api.client import BatchesClient as BatchesClient
+    from airflow_batches.api.errors import ApiError as ApiError
+    from airflow_batches.api.errors import BatchesError as BatchesError
+    from airflow_batches.api.errors import DecodeError as DecodeError
+    from airflow_batches.api.errors import InvalidRequest as InvalidRequest
+    from airflow_batches.api.errors import StreamInterrupted as StreamInterrupted
+    from airflow_batches.api.errors import TransportError as TransportError
+    from airflow_batches.api.errors import WaitTimeout as WaitTimeout
+    from airflow_batches.api.models import BatchDeleted as BatchDeleted
+    from airflow_batches.api.models import BatchPage as BatchPage
+    from airflow_batches.api.models import Message as Message
+    from airflow_batches.api.models import MessageBatch as MessageBatch
+    from airflow_batches.api.models import ProcessingStatus as ProcessingStatus
+    from airflow_batches.api.models import RequestCounts as RequestCounts
+    from airflow_batches.api.models import ResultItem as ResultItem
+    from airflow_batches.api.retry import RetryPolicy as RetryPolicy
+
+_MODULES = {
+    "ApiError": "errors",
+    "ApiKeyAuth": "auth",
+    "BatchDeleted": "models",
+    "BatchPage": "models",
+    "BatchesClient": "client",
+    "BatchesError": "errors",
+    "BearerAuth": "auth",
+    "DecodeError": "errors",
+    "InvalidRequest": "errors",
+    "Message": "models",
+    "MessageBatch": "models",
+    "ProcessingStatus": "models",
+    "RequestCounts": "models",
+    "ResultItem": "models",
+    "RetryPolicy": "retry",
+    "StreamInterrupted": "errors",
+    "TransportError": "errors",
+    "WaitTimeout": "errors",
+}
+__all__ = sorted(_MODULES)
+__getattr__ = exports(__name__, _MODULES)

@@ -1,0 +1,214 @@
+"""What can go wrong, as types. Everything raised here has one root.
+
+    BatchesError
+    ├── InvalidRequest       our caller's mistake, found before anything was sent; a retry never helps
+    ├── ApiError             the API answered, and not with a success; `passing` says if a retry can help
+    ├── TransportError       no answer came; `maybe_sent` says if the request may have taken effect
+    ├── DecodeError          an answer came that is not what the API is known to send
+    ├── StreamInterrupted    a results stream ended before it was complete; reading again helps
+    └── WaitTimeout          the batch had not ended when the waiting time was over; the batch goes on
+
+HTTP and socket failures become these in two functions, at the end of this file, and nowhere else. No message
+holds request headers, so none holds a key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+PASSING_STATUSES: Final = frozenset({408, 409, 425, 429})
+"""Client-side statuses after which the same request may succeed; every 5xx is one too."""
+
+KINDS: Final[Mapping[int, str]] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""The API's error type of each status (docs, page "Errors"), used where a body does not name one."""
+
+CURES: Final[Mapping[int, str]] = {
+    401: "Check the key in the connection's password.",
+    403: "The key's workspace lacks this permission.",
+    413: "Cut the batch into shards of at most 256,000,000 bytes.",
+}
+
+
+class BatchesError(Exception):
+    """Root of everything this package raises on its own account."""
+
+
+class InvalidRequest(BatchesError, ValueError):
+    """Raised before anything is sent: the caller's arguments or data cannot make a valid request."""
+
+
+class ApiError(BatchesError):
+    """The API answered with an error.
+
+    `status` is the HTTP status, `kind` the API's error type (`rate_limit_error`), `message` its text,
+    `request_id` what Anthropic's support asks for, `retry_after` seconds or None, `details` the error's own
+    extra object or None, `should_retry` the server's word in `x-should-retry` or None.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.details = details
+        self.should_retry = should_retry
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        parts = [f"{self.status} {self.kind}: {self.message}"]
+        if self.request_id:
+            parts.append(f"(request-id {self.request_id})")
+        if self.status in CURES:
+            parts.append(CURES[self.status])
+        return " ".join(parts)
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed later: the server's own word first, then the status."""
+        if self.should_retry is not None:
+            return self.should_retry
+        return self.status in PASSING_STATUSES or self.status >= 500
+
+
+class TransportError(BatchesError):
+    """No answer arrived: refused, reset, timed out. A retry helps once the network does.
+
+    `maybe_sent` is False only where the request certainly had no effect.
+    """
+
+    def __init__(self, message: str, *, maybe_sent: bool) -> None:
+        self.maybe_sent = maybe_sent
+        super().__init__(message)
+
+
+class DecodeError(BatchesError):
+    """An answer is not what the API sends, often a proxy's page. A retry may help."""
+
+
+class StreamInterrupted(BatchesError):
+    """A results stream broke off after `lines_read` whole lines. Fetching it again helps."""
+
+    def __init__(self, message: str, *, lines_read: int) -> None:
+        self.lines_read = lines_read
+        super().__init__(f"{message} after {lines_read:,} whole lines")
+
+
+class WaitTimeout(BatchesError, TimeoutError):
+    """The waiting time is over and the batch has not ended; it goes on, and can be waited for again."""
+
+
+def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> ApiError:
+    """The error that an answer outside 2xx stands for, whether or not its body is the API's own."""
+    error, request_id = _error_body(body)
+    return ApiError(
+        status,
+        str(error.get("type") or KINDS.get(status) or "unexpected_status"),
+        str(error.get("message") or _message_without_body(status, headers, body)),
+        request_id=headers.get("request-id") or request_id,
+        retry_after=retry_after(headers, now=now),
+        details=error.get("details"),
+        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
+    )
+
+
+def _error_body(body: bytes) -> tuple[Mapping[str, Any], str | None]:
+    try:
+        envelope = json.loads(body)
+    except ValueError:
+        return {}, None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("error"), dict):
+        return {}, None
+    return envelope["error"], envelope.get("request_id")
+
+
+def _message_without_body(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    if 300 <= status < 400:
+        return (
+            "the server redirects; redirects are not followed, because the key would go along. "
+            "Set the connection's host to the API's final base URL"
+        )
+    start = body[:200].decode("utf-8", "replace").strip()
+    return f"not an answer of the API ({headers.get('content-type', 'no content type')}): {start!r}"
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Seconds that the server asks to wait: `retry-after-ms`, then `retry-after` as seconds or as a date."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or text is None:
+        return seconds
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else -1.0
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def error_from_exception(exc: Exception, *, body_was_sent: bool) -> TransportError:
+    """What a failure of `requests` stands for. `body_was_sent`: the whole body had been handed to the socket."""
+    from requests.exceptions import ConnectTimeout, InvalidURL, Timeout
+
+    if isinstance(exc, InvalidURL):
+        raise InvalidRequest(f"the base URL cannot be used: {exc}") from exc
+    never_connected = isinstance(exc, ConnectTimeout) or _refused(exc)
+    kind = "timed out" if isinstance(exc, Timeout) else "failed"
+    return TransportError(f"the connection {kind}: {_innermost(exc)}", maybe_sent=body_was_sent and not never_connected)
+
+
+def _refused(exc: BaseException) -> bool:
+    """urllib3 names the failures to connect at all by one type, somewhere down the chain."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    return any(isinstance(link, NewConnectionError | ConnectTimeoutError) for link in _chain(exc))
+
+
+def _innermost(exc: BaseException) -> str:
+    last = _chain(exc)[-1]
+    return f"{type(last).__name__}: {last}"
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
+    current: BaseException | None = exc
+    while current is not None and current not in links:
+        links.append(current)
+        nested = (getattr(current, "reason", None), *current.args, current.__cause__, current.__context__)
+        current = next((link for link in nested if isinstance(link, BaseException)), None)
+    return links

@@ -1,0 +1,59 @@
+"""Which failure is tried again, and after how long. Pure: the attempt, the failure and the randomness come in.
+
+| what failed                                   | a read, cancel, delete | a create             |
+|-----------------------------------------------|------------------------|----------------------|
+| `x-should-retry: false`                       | no                     | no                   |
+| `x-should-retry: true`                        | yes                    | only if listed below |
+| 408, 409, 425, other 5xx                      | yes                    | no                   |
+| 429, 529                                      | yes                    | yes                  |
+| no answer, certainly not sent                 | yes                    | yes                  |
+| no answer, perhaps sent                       | yes                    | no                   |
+| anything else                                 | no                     | no                   |
+
+A create has no idempotency key (docs name none), so a second POST after an unknown first one may be a second,
+billed batch: only the server or the socket saying that nothing was accepted permits another.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_batches.api.errors import ApiError, BatchesError, TransportError
+
+NOTHING_ACCEPTED: Final = frozenset({429, 529})
+"""Statuses that say for certain that a create was not accepted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently to try again.
+
+    Delays are exponential with full jitter: between 0 and `base * 2**n` seconds, at most `cap`. A server's own
+    `retry-after` is kept to, unless it is beyond `patience` seconds: then the error is raised, with the hint in it.
+    """
+
+    attempts: int = 5
+    base: float = 0.5
+    cap: float = 30.0
+    patience: float = 300.0
+
+    def retries(self, error: BaseException, *, creates: bool) -> bool:
+        """Whether this failure is worth another attempt."""
+        if isinstance(error, TransportError):
+            return not (creates and error.maybe_sent)
+        if not isinstance(error, ApiError) or (error.retry_after or 0) > self.patience:
+            return False
+        return error.passing and (not creates or error.status in NOTHING_ACCEPTED)
+
+    def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:
+        """Seconds to wait after failed attempt number `attempt` (from 1)."""
+        jittered = rand() * min(self.cap, self.base * 2.0 ** (attempt - 1))
+        hint = error.retry_after if isinstance(error, ApiError) else None
+        return jittered if hint is None else hint
+
+
+ONCE: Final = RetryPolicy(attempts=1)
+"""No second attempt: for callers that have a loop of their own."""

@@ -1,0 +1,1 @@
+"""Batch id to how it ended."""

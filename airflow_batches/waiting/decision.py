@@ -1,0 +1,89 @@
+"""What to do after a poll. Pure: the poll's answer and the clock come in, a decision goes out.
+
+Rule: everything that decides whether a wait goes on must live in this file. The trigger, the sensor and every
+blocking wait only fetch and sleep.
+
+| the poll gave                         | before the deadline | from the deadline on |
+|---------------------------------------|---------------------|----------------------|
+| `ended`, or a status unknown here     | ended               | ended                |
+| `in_progress`, `canceling`            | keep waiting        | timed out            |
+| no such batch, while it may be fresh  | keep waiting        | timed out            |
+| no such batch                         | gave up             | gave up              |
+| key refused, other permanent error    | gave up             | gave up              |
+| passing failure                       | keep waiting        | timed out            |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
+from airflow_batches.api.limits import FRESH_404
+from airflow_batches.api.models import MessageBatch, ProcessingStatus
+from airflow_batches.waiting.outcome import Counts, Ending, Outcome
+
+GOES_ON: Final = frozenset({ProcessingStatus.IN_PROGRESS, ProcessingStatus.CANCELING})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """One wait. Times are seconds since the epoch; `deadline` None waits for ever."""
+
+    batch_id: str
+    since: float
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
+class KeepWaiting:
+    """Poll again. `retry_after`: seconds the server asked for, or None."""
+
+    retry_after: float | None = None
+
+
+Decision = KeepWaiting | Outcome
+
+
+def decide(watch: Watch, answer: MessageBatch | BatchesError, *, now: float) -> Decision:
+    """What follows from a poll's answer, or from the error that it raised."""
+    if isinstance(answer, MessageBatch):
+        return _on_batch(watch, answer, now)
+    return _on_error(watch, answer, now)
+
+
+def outcome_of(batch: MessageBatch, ending: Ending, message: str = "") -> Outcome:
+    """A batch as the outcome of a wait."""
+    counts = Counts(**batch.request_counts.model_dump(include=set(Counts.__dataclass_fields__)))
+    return Outcome(ending=ending, batch_id=batch.id, status=batch.status_text, counts=counts, message=message)
+
+
+def _on_batch(watch: Watch, batch: MessageBatch, now: float) -> Decision:
+    if batch.processing_status not in GOES_ON:
+        return outcome_of(batch, Ending.ENDED)
+    if _over(watch, now):
+        return outcome_of(batch, Ending.TIMED_OUT, _waited(watch, now))
+    return KeepWaiting()
+
+
+def _on_error(watch: Watch, error: BatchesError, now: float) -> Decision:
+    if not _passing(watch, error, now):
+        return Outcome(ending=Ending.GAVE_UP, batch_id=watch.batch_id, message=str(error))
+    if _over(watch, now):
+        message = f"{_waited(watch, now)}; the last poll failed: {error}"
+        return Outcome(ending=Ending.TIMED_OUT, batch_id=watch.batch_id, message=message)
+    return KeepWaiting(error.retry_after if isinstance(error, ApiError) else None)
+
+
+def _passing(watch: Watch, error: BatchesError, now: float) -> bool:
+    if isinstance(error, ApiError) and error.status == 404:
+        return now - watch.since < FRESH_404.total_seconds()
+    return isinstance(error, TransportError | DecodeError) or (isinstance(error, ApiError) and error.passing)
+
+
+def _over(watch: Watch, now: float) -> bool:
+    return watch.deadline is not None and now >= watch.deadline
+
+
+def _waited(watch: Watch, now: float) -> str:
+    return f"the batch had not ended {now - watch.since:,.0f} s after the waiting began"

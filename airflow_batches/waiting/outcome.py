@@ -1,0 +1,83 @@
+"""How a wait ended: the one value that crosses from a trigger to an operator.
+
+Rules: plain JSON only (ids, counts, texts), never a secret and nothing large, because it is stored in clear in
+Airflow's database. `from_event` reads what an older or a newer version wrote: unknown keys are ignored, missing
+ones have defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Ending(StrEnum):
+    """Why the waiting is over."""
+
+    ENDED = "ended"
+    """The batch has ended, or has a status that nothing here knows."""
+    TIMED_OUT = "timed_out"
+    """Our deadline passed; the batch goes on."""
+    GAVE_UP = "gave_up"
+    """Asking again cannot help: a wrong key, no permission, no such batch."""
+    UNREADABLE = "unreadable"
+    """The event was not one of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Requests of a batch by state, as last seen."""
+
+    processing: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many requests the batch holds."""
+        return sum(asdict(self).values())
+
+    @property
+    def finished(self) -> int:
+        """How many requests have a result."""
+        return self.total - self.processing
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count:,} {state}" for state, count in asdict(self).items() if count) or "no requests"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of a wait for `batch_id`; `status` is the API's `processing_status`, `message` the cause in words."""
+
+    ending: Ending
+    batch_id: str
+    status: str = ""
+    counts: Counts = field(default_factory=Counts)
+    message: str = ""
+
+    def to_event(self) -> dict[str, Any]:
+        """As a trigger's event."""
+        return {**asdict(self), "ending": str(self.ending)}
+
+    @classmethod
+    def from_event(cls, event: object) -> Outcome:
+        """From a trigger's event; what cannot be read becomes `UNREADABLE` and says what it was."""
+        if not isinstance(event, Mapping) or event.get("ending") not in set(Ending):
+            return cls(ending=Ending.UNREADABLE, batch_id="", message=f"not an outcome: {str(event)[:200]}")
+        return cls(
+            ending=Ending(event["ending"]),
+            batch_id=str(event.get("batch_id") or ""),
+            status=str(event.get("status") or ""),
+            counts=_counts(event.get("counts")),
+            message=str(event.get("message") or ""),
+        )
+
+
+def _counts(value: object) -> Counts:
+    given = value if isinstance(value, Mapping) else {}
+    return Counts(**{f.name: int(given.get(f.name) or 0) for f in fields(Counts)})

@@ -1,0 +1,71 @@
+"""Waiting in the foreground: the one decision, with a real clock and a real sleep."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from airflow_batches.api.client import BatchesClient
+from airflow_batches.api.errors import BatchesError, WaitTimeout
+from airflow_batches.api.models import MessageBatch
+from airflow_batches.waiting.decision import Decision, KeepWaiting, Watch, decide
+from airflow_batches.waiting.outcome import Ending, Outcome
+
+logger = logging.getLogger(__name__)
+
+Answer = MessageBatch | BatchesError
+
+
+def ask(client: BatchesClient, batch_id: str) -> Answer:
+    """The batch, or why it could not be had: both are answers to decide on."""
+    try:
+        return client.get(batch_id)
+    except BatchesError as error:
+        return error
+
+
+def poll(client: BatchesClient, watch: Watch) -> Decision:
+    """One poll and what follows from it."""
+    return decide(watch, ask(client, watch.batch_id), now=time.time())
+
+
+def wait(
+    client: BatchesClient,
+    watch: Watch,
+    *,
+    poll_interval: float,
+    on_answer: Callable[[Answer], None] | None = None,
+) -> tuple[Outcome, Answer]:
+    """Block until the wait is over; gives its outcome and the answer that ended it.
+
+    `poll_interval` is in seconds; `on_answer` sees every answer after which the wait goes on.
+    """
+    while True:
+        answer = ask(client, watch.batch_id)
+        decision = decide(watch, answer, now=time.time())
+        if not isinstance(decision, KeepWaiting):
+            return decision, answer
+        if isinstance(answer, BatchesError):
+            logger.warning("Poll of %s failed, trying again: %s", watch.batch_id, answer)
+        if on_answer is not None:
+            on_answer(answer)
+        time.sleep(_pause(watch, max(poll_interval, decision.retry_after or 0.0)))
+
+
+def wait_for(client: BatchesClient, batch_id: str, *, poll_interval: float, timeout: float | None) -> MessageBatch:
+    """The batch once it has ended. Raises `WaitTimeout` when `timeout` seconds are over, or the permanent error."""
+    now = time.time()
+    watch = Watch(batch_id=batch_id, since=now, deadline=None if timeout is None else now + timeout)
+    outcome, answer = wait(client, watch, poll_interval=poll_interval)
+    if outcome.ending is Ending.TIMED_OUT:
+        raise WaitTimeout(f"{batch_id}: {outcome.message}")
+    if isinstance(answer, BatchesError):
+        raise answer
+    return answer
+
+
+def _pause(watch: Watch, interval: float) -> float:
+    """Never beyond the deadline: one last poll happens there."""
+    left = interval if watch.deadline is None else watch.deadline - time.time()
+    return max(0.0, min(interval, left))
