@@ -1,0 +1,47 @@
+"""Every difference between the Airflow versions that are supported (3.1 on), once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.triggers.base import BaseTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk.exceptions import AirflowException as AirflowException
+    from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
+    from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+else:
+    try:
+        from airflow.sdk.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+        )
+    except ImportError:  # before 3.2
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+        )
+
+TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
+"""Airflow 3.3 on. Before, a trigger learns of a kill as a cancellation that may as well be a shutdown."""
+
+TRIGGER_FAILED = "__fail__"
+"""The method name with which Airflow resumes a task whose trigger failed or timed out."""
+
+TRIGGER_TIMED_OUT = "Trigger timeout"
+"""What Airflow gives as the error when its own deferral timeout ended the wait."""
+
+__all__ = [
+    "TRIGGERS_HEAR_KILLS",
+    "TRIGGER_FAILED",
+    "TRIGGER_TIMED_OUT",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+]

@@ -1,0 +1,143 @@
+"""How an operator or a sensor waits: the same legs for all of them.
+
+    execute ── polls once ──┬── over: `conclude` on this leg
+                            └── goes on ──┬── deferrable: defer; `execute_complete` resumes with the outcome
+                                          └── not deferrable: block, then `conclude`
+
+A deadline of ours ends the wait inside the trigger. Airflow's own deferral timeout is only the backstop behind it,
+because what it resumes with says nothing of the batch: then the batch is asked once more, from the id in XCom.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from airflow_batches._compat import TRIGGER_FAILED, TRIGGER_TIMED_OUT
+from airflow_batches.operators.failures import task_errors
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from airflow.sdk import Context
+
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.waiting.decision import Watch
+    from airflow_batches.waiting.outcome import Outcome
+    from airflow_batches.waiting.policy import Verdict
+
+BATCH_ID: Final = "batch_id"
+"""The XCom key under which a batch's id stands as soon as it is known."""
+BACKSTOP: Final = 600.0
+"""Seconds beyond our deadline after which Airflow may end a deferral that has lost its trigger."""
+
+
+class WaitsForBatch:
+    """Mixed in before `BaseOperator`, whose `log`, `defer` and `resume_execution` it uses. Times are in seconds."""
+
+    if TYPE_CHECKING:
+        log: logging.Logger
+        defer: Callable[..., NoReturn]
+
+    conn_id: str
+    poll_interval: float
+    deferrable: bool
+    timeout: float
+    max_failure_rate: float | None
+    cancel_on_timeout: bool = False
+    cancel_on_kill: bool = False
+
+    def wait_for_batch(self, context: Context, client: BatchesClient, batch_id: str) -> str:
+        """Wait for a batch by the way that suits; returns its id, or raises what Airflow understands."""
+        from airflow_batches.waiting.decision import KeepWaiting, Watch
+        from airflow_batches.waiting.wait import poll, wait
+
+        context["ti"].xcom_push(key=BATCH_ID, value=batch_id)
+        now = time.time()
+        watch = Watch(batch_id=batch_id, since=now, deadline=now + self.timeout)
+        decision = poll(client, watch)
+        if not isinstance(decision, KeepWaiting):
+            return self.conclude(decision)
+        if self.deferrable:
+            self._defer(watch)
+        outcome, _ = wait(client, watch, poll_interval=self.poll_interval)
+        return self.conclude(outcome)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str:
+        """The leg after the wait: the trigger's event says how it ended."""
+        from airflow_batches.waiting.outcome import Outcome
+
+        with task_errors():
+            return self.conclude(Outcome.from_event(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's entry to a resumed leg; a failed or lost trigger still gets a last look at the batch."""
+        if next_method == TRIGGER_FAILED:
+            timed_out = (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT
+            with task_errors():
+                outcome = self._last_look(context, timed_out=timed_out)
+                if outcome is not None:
+                    return self.conclude(outcome)
+        return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
+
+    def conclude(self, outcome: Outcome) -> str:
+        """The batch id of a wait that ended well; any other end is raised, as the policy judges it."""
+        from airflow_batches.waiting.outcome import Ending
+        from airflow_batches.waiting.policy import Action, judge
+
+        if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout:
+            with self.client() as client:
+                client.cancel(outcome.batch_id)
+            self.log.warning("Canceled batch %s: its time is over", outcome.batch_id)
+        verdict = judge(outcome, max_failure_rate=self.max_failure_rate)
+        if verdict.action is not Action.SUCCEED:
+            raise self._exception(verdict, outcome)
+        if verdict.message:
+            self.log.warning(verdict.message)
+        self.log.info("Batch %s has ended: %s", outcome.batch_id, outcome.counts)
+        return outcome.batch_id
+
+    def _exception(self, verdict: Verdict, outcome: Outcome) -> Exception:
+        from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
+        from airflow_batches.waiting.policy import Action
+
+        kinds = {Action.SKIP: AirflowSkipException, Action.FAIL: AirflowFailException, Action.RETRY: AirflowException}
+        return kinds[verdict.action](verdict.message)
+
+    def _defer(self, watch: Watch) -> None:
+        from airflow_batches.triggers.message_batch import MessageBatchTrigger
+
+        self.log.info("Waiting for batch %s without a worker slot", watch.batch_id)
+        self.defer(
+            trigger=MessageBatchTrigger(
+                conn_id=self.conn_id,
+                batch_id=watch.batch_id,
+                poll_interval=self.poll_interval,
+                since=watch.since,
+                deadline=watch.deadline,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            timeout=self.timeout + self.poll_interval + BACKSTOP,
+        )
+
+    def _last_look(self, context: Context, *, timed_out: bool) -> Outcome | None:
+        """How the wait stands for a task whose trigger is gone; None when the batch goes on or is not known."""
+        from airflow_batches.waiting.decision import KeepWaiting, Watch
+        from airflow_batches.waiting.wait import poll
+
+        ti = context["ti"]
+        batch_id = ti.xcom_pull(task_ids=ti.task_id, key=BATCH_ID, map_indexes=ti.map_index)
+        if not batch_id:
+            return None
+        watch = Watch(batch_id=batch_id, since=0.0, deadline=0.0 if timed_out else None)
+        with self.client() as client:
+            decision = poll(client, watch)
+        return None if isinstance(decision, KeepWaiting) else decision
+
+    def client(self) -> BatchesClient:
+        """A client for the task's connection."""
+        from airflow_batches.hooks import MessageBatchesHook
+
+        return MessageBatchesHook(self.conn_id).get_conn()

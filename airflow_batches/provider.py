@@ -1,0 +1,90 @@
+"""What Airflow learns about this package before it imports any of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_batches import __version__
+
+PACKAGE = "airflow-batches"
+INTEGRATION = "Anthropic Message Batches"
+CONNECTION_TYPE = "anthropicbatches"
+"""One word: an underscore makes Airflow log an RFC 3986 warning at every look-up of a connection."""
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, in the shape of Airflow's provider schema."""
+    return {
+        "package-name": PACKAGE,
+        "name": INTEGRATION,
+        "description": "Large Claude jobs through Anthropic's Message Batches API.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://platform.claude.com/docs/en/build-with-claude/batch-processing",
+                "tags": ["ai"],
+            }
+        ],
+        "hooks": _modules("airflow_batches.hooks.message_batches"),
+        "operators": _modules(
+            "airflow_batches.operators.cancel",
+            "airflow_batches.operators.delete",
+            "airflow_batches.operators.results",
+            "airflow_batches.operators.submit",
+        ),
+        "sensors": _modules("airflow_batches.sensors.message_batch"),
+        "triggers": _modules("airflow_batches.triggers.message_batch"),
+        "connection-types": [
+            {
+                "connection-type": CONNECTION_TYPE,
+                "hook-class-name": "airflow_batches.hooks.message_batches.MessageBatchesHook",
+                "hook-name": INTEGRATION,
+                "conn-fields": _connection_fields(),
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "port", "schema"],
+                    "relabeling": {"password": "API key", "host": "Base URL"},
+                    "placeholders": {"host": "https://api.anthropic.com", "password": "sk-ant-…"},
+                },
+            }
+        ],
+        "extra-links": ["airflow_batches.operators.links.MessageBatchLink"],
+    }
+
+
+def _modules(*names: str) -> list[dict[str, Any]]:
+    return [{"integration-name": INTEGRATION, "python-modules": list(names)}]
+
+
+def _connection_fields() -> dict[str, Any]:
+    return {
+        "model": _field("Default model", "Used for requests that name none, for example claude-haiku-4-5."),
+        "auth": _field(
+            "Key sent as",
+            "api_key: the header x-api-key. bearer: Authorization, as gateways and workload identities want it.",
+            enum=["api_key", "bearer"],
+            default="api_key",
+        ),
+        "anthropic_version": _field(
+            "API version",
+            "2026-10-21 refuses temperature, top_p and top_k; 2023-06-01 takes them.",
+            enum=["2026-10-21", "2023-06-01"],
+            default="2026-10-21",
+        ),
+        "anthropic_beta": _field("Beta features", "Comma-separated; on submission they apply to every request."),
+        "workspace_id": _field("Workspace", "Only for a credential that spans several workspaces."),
+        "timeout": {
+            "label": "Timeout",
+            "description": "Seconds to wait for the next bytes of an answer; 600 when empty.",
+            "schema": {"type": ["number", "null"], "minimum": 1},
+        },
+        "headers": {
+            "label": "Further headers",
+            "description": "An object of header names and values, for a proxy. Never a key: that is the password.",
+            "schema": {"type": ["object", "null"]},
+        },
+    }
+
+
+def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": {"type": ["string", "null"], **schema}}

@@ -1,0 +1,14 @@
+"""Waiting without a worker slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batches._lazy import exports
+
+if TYPE_CHECKING:
+    from airflow_batches.triggers.message_batch import MessageBatchTrigger as MessageBatchTrigger
+
+_MODULES = {"MessageBatchTrigger": "message_batch"}
+__all__ = sorted(_MODULES)
+__getattr__ = exports(__name__, _MODULES)

@@ -1,0 +1,117 @@
+"""The wait of a deferred task.
+
+Rules of this file:
+- Only ids and times in the kwargs: Airflow stores them in clear. Unknown kwargs are ignored, because rows
+  written by another version survive an upgrade.
+- Nothing fires in the first `QUIET` seconds: Airflow may report the deferring leg's exit up to 5 s late, and
+  takes a trigger that was faster for a state mismatch that fails the task.
+- The generator ends right after its one event.
+- A batch is canceled only when Airflow itself says that the task is over. A kill is also what a trigger hears
+  when it has been handed to another triggerer, or when the task was cleared and already runs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_batches._compat import TRIGGERS_HEAR_KILLS
+
+if TYPE_CHECKING:
+    from airflow_batches.api import BatchesClient
+
+QUIET: Final = 10.0
+"""Seconds."""
+
+
+class MessageBatchTrigger(BaseTrigger):
+    """Waits for one batch and fires one event, an `Outcome`.
+
+    :param conn_id: connection to poll with.
+    :param batch_id: the batch.
+    :param poll_interval: seconds between polls.
+    :param since: when the wait began, seconds since the epoch.
+    :param deadline: when it is over, seconds since the epoch; None for never.
+    :param cancel_on_kill: cancel the batch when the task is ended by hand while it waits.
+    """
+
+    _kills: ClassVar[set[asyncio.Task[None]]] = set()
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        batch_id: str,
+        poll_interval: float = 60.0,
+        since: float = 0.0,
+        deadline: float | None = None,
+        cancel_on_kill: bool = True,
+        **_ignored: Any,
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.batch_id = batch_id
+        self.poll_interval = poll_interval
+        self.since = since
+        self.deadline = deadline
+        self.cancel_on_kill = cancel_on_kill
+        self._done = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and kwargs, as Airflow stores them."""
+        names = ("conn_id", "batch_id", "poll_interval", "since", "deadline", "cancel_on_kill")
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, fire, end."""
+        from airflow_batches.waiting.decision import Watch
+        from airflow_batches.waiting.poller import wait_async
+
+        watch = Watch(batch_id=self.batch_id, since=self.since, deadline=self.deadline)
+        try:
+            await asyncio.sleep(QUIET)
+            outcome = await wait_async(self._connect, watch, poll_interval=self.poll_interval)
+        except asyncio.CancelledError:
+            if not TRIGGERS_HEAR_KILLS:
+                await self.on_kill()
+            raise
+        self._done = True
+        yield TriggerEvent(outcome.to_event())
+
+    async def on_kill(self) -> None:
+        """Cancel the batch if the task is over. Airflow interrupts this after about a second, so it is shielded."""
+        if self._done or not self.cancel_on_kill:
+            return
+        work = asyncio.get_running_loop().create_task(self._cancel_if_over())
+        self._kills.add(work)
+        work.add_done_callback(self._kills.discard)
+        await asyncio.shield(work)
+
+    async def _cancel_if_over(self) -> None:
+        from airflow_batches.api import BatchesError
+        from airflow_batches.triggers.task_state import OVER, task_state
+
+        state = await task_state(self.task_instance)
+        if state not in OVER:
+            self.log.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
+            return
+        client = await self._connect()
+        try:
+            await asyncio.to_thread(client.cancel, self.batch_id)
+            self.log.info("The task is %s: canceled batch %s", state, self.batch_id)
+        except BatchesError as error:
+            self.log.error("The task is %s, but batch %s could not be canceled: %s", state, self.batch_id, error)
+        finally:
+            client.close()
+
+    async def _connect(self) -> BatchesClient:
+        from airflow.sdk import BaseHook
+
+        from airflow_batches.api.retry import ONCE
+        from airflow_batches.hooks.message_batches import client_for
+
+        return client_for(await BaseHook.aget_connection(self.conn_id), retry=ONCE)
