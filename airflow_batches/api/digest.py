@@ -1,0 +1,47 @@
+"""Sixteen bytes that stand for a batch's custom_ids, whatever their order.
+
+The digest is the sum, modulo 2**128, of a 16-byte BLAKE2b of each id's UTF-8 bytes (read as a big-endian number),
+written as 32 hex digits. A sum forgets the order, in which results never come twice, and remembers how often: an
+id that comes twice, one that is missing and one that is foreign each change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+BYTES: Final = 16
+_MODULUS: Final = 1 << (8 * BYTES)
+
+
+class IdsDigest:
+    """The digest of the ids added so far. A hundred thousand ids take about 0.05 s."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def update(self, custom_ids: Iterable[str | bytes]) -> None:
+        """Add ids; a repeated id counts again."""
+        number = int.from_bytes
+        total = 0
+        for custom_id in custom_ids:
+            # Half a surrogate pair is no UTF-8, but JSON can name one; such an id is still told from all others.
+            raw = custom_id if isinstance(custom_id, bytes) else custom_id.encode("utf-8", "surrogatepass")
+            total += number(blake2b(raw, digest_size=BYTES).digest(), "big")
+        self._sum = (self._sum + total) % _MODULUS
+
+    def hexdigest(self) -> str:
+        """32 hex digits."""
+        return f"{self._sum:032x}"
+
+    def surplus(self, expected: str) -> str:
+        """The digest of what this one has beyond `expected`: an id's own digest, where just that id is too many."""
+        return f"{(self._sum - int(expected, 16)) % _MODULUS:032x}"
+
+
+def ids_digest(custom_ids: Iterable[str | bytes]) -> str:
+    """The digest of a collection of ids."""
+    digest = IdsDigest()
+    digest.update(custom_ids)
+    return digest.hexdigest()
