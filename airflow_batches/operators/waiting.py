@@ -10,6 +10,7 @@ because what it resumes with says nothing of the batch: then the batch is asked 
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -17,7 +18,6 @@ from airflow_batches._compat import TRIGGER_FAILED, TRIGGER_TIMED_OUT
 from airflow_batches.operators.failures import task_errors
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable
 
     from airflow.sdk import Context
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from airflow_batches.waiting.outcome import Outcome
     from airflow_batches.waiting.policy import Verdict
 
+logger = logging.getLogger(__name__)
+
 BATCH_ID: Final = "batch_id"
 """The XCom key under which a batch's id stands as soon as it is known."""
 BACKSTOP: Final = 600.0
@@ -34,10 +36,9 @@ BACKSTOP: Final = 600.0
 
 
 class WaitsForBatch:
-    """Mixed in before `BaseOperator`, whose `log`, `defer` and `resume_execution` it uses. Times are in seconds."""
+    """Mixed in before `BaseOperator`, whose `defer` and `resume_execution` it uses. Times are in seconds."""
 
     if TYPE_CHECKING:
-        log: logging.Logger
         defer: Callable[..., NoReturn]
 
     conn_id: str
@@ -89,13 +90,13 @@ class WaitsForBatch:
         if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout:
             with self.client() as client:
                 client.cancel(outcome.batch_id)
-            self.log.warning("Canceled batch %s: its time is over", outcome.batch_id)
+            logger.warning("Canceled batch %s: its time is over", outcome.batch_id)
         verdict = judge(outcome, max_failure_rate=self.max_failure_rate)
         if verdict.action is not Action.SUCCEED:
             raise self._exception(verdict, outcome)
         if verdict.message:
-            self.log.warning(verdict.message)
-        self.log.info("Batch %s has ended: %s", outcome.batch_id, outcome.counts)
+            logger.warning(verdict.message)
+        logger.info("Batch %s has ended: %s", outcome.batch_id, outcome.counts)
         return outcome.batch_id
 
     def _exception(self, verdict: Verdict, outcome: Outcome) -> Exception:
@@ -108,7 +109,7 @@ class WaitsForBatch:
     def _defer(self, watch: Watch) -> None:
         from airflow_batches.triggers.message_batch import MessageBatchTrigger
 
-        self.log.info("Waiting for batch %s without a worker slot", watch.batch_id)
+        logger.info("Waiting for batch %s without a worker slot", watch.batch_id)
         self.defer(
             trigger=MessageBatchTrigger(
                 conn_id=self.conn_id,
