@@ -1,0 +1,132 @@
+"""One command of Airflow as a session of its own, so that all it ever forks can be found, paused and ended.
+
+A task's process has its own process group, an executor's worker outlives a killed scheduler: neither the tree of
+parents nor the process group finds them all. The session does, for nobody in there leaves it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+POLL: Final = 0.05
+"""Seconds between two looks at processes that are ending."""
+
+
+class Component:
+    """`python -m airflow <arguments>`, from `start()` to `stop_all()`; its output goes to `log`."""
+
+    def __init__(self, name: str, arguments: Iterable[str], *, env: Mapping[str, str], home: Path) -> None:
+        self.name = name
+        self.log = home / f"{name}.log"
+        self._command = [sys.executable, "-m", "airflow", *arguments]
+        self._env = env
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        # `python -m` puts the working directory first on the path: the caller's may hold an `airflow.py`.
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
+                self._command,
+                env=self._env,
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the command itself; it is also the id of the session."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while the command runs."""
+        return self._process.poll() if self._process else None
+
+    def members(self) -> list[int]:
+        """The process ids of the session, the dead and unburied left out."""
+        return session_members(self.pid) if self._process else []
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the session."""
+        for pid in self.members():
+            _send(pid, number)
+
+    def pause(self) -> None:
+        """Stop the session as a machine does that hangs: it keeps its sockets and says nothing."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the session as a machine does that loses power; nothing of it is left on return."""
+        while self.members():
+            self.signal(signal.SIGKILL)
+            self.exit_code  # noqa: B018 - buries the dead
+            time.sleep(POLL)
+
+    def stop(self, patience: float = 15.0) -> None:
+        stop_all([self], patience=patience)
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of its output."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def stop_all(components: Iterable[Component], *, patience: float) -> None:
+    """SIGTERM to all at once, and SIGKILL after `patience` seconds to whoever is still there."""
+    components = list(components)
+    for component in components:
+        component.resume()
+        component.signal(signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while any(component.members() for component in components) and time.monotonic() < deadline:
+        for component in components:
+            component.exit_code  # noqa: B018 - buries the dead
+        time.sleep(POLL)
+    for component in components:
+        component.kill()
+
+
+def session_members(session: int) -> list[int]:
+    """The living processes of a session."""
+    import psutil  # type: ignore[import-untyped]
+
+    return [pid for pid in psutil.pids() if _session_of(pid) == session and not _is_zombie(pid)]
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _is_zombie(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
