@@ -1,0 +1,41 @@
+"""Every test process has an Airflow home of its own, on a folder that goes when it ends."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_batches.emulator import Emulator
+
+_HOME = tempfile.mkdtemp(prefix="airflow-batches-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "ANTHROPIC_"))]:
+    del os.environ[_name]
+os.environ |= {
+    "AIRFLOW_HOME": _HOME,
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+    "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{_HOME}/logs",
+}
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """The API on localhost; batches end at once."""
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def connection(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a connection to the emulator."""
+    fields = {"conn_type": "anthropicbatches", "password": emulator.api_key, "host": emulator.url}
+    monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
+    return "anthropic_default"

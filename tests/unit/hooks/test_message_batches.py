@@ -1,0 +1,135 @@
+"""From a connection to a client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests_mock
+from airflow.sdk import Connection
+
+from airflow_batches.api import InvalidRequest
+from airflow_batches.emulator import Emulator
+from airflow_batches.hooks import MessageBatchesHook
+from airflow_batches.hooks.message_batches import client_for
+
+KEY = "sk-ant-unit-test-key"
+PAGE = {"data": [], "has_more": False, "first_id": None, "last_id": None}
+
+
+def connection(extra: dict[str, Any] | None = None, **fields: Any) -> Connection:
+    fields = {"conn_id": "c", "conn_type": "anthropicbatches", "password": KEY, **fields}
+    return Connection(extra=json.dumps(extra) if extra else None, **fields)
+
+
+def sent(conn: Connection) -> Any:
+    """The one request that a check through this connection sends."""
+    with requests_mock.Mocker() as http, client_for(conn) as client:
+        http.get(requests_mock.ANY, json=PAGE)
+        client.check()
+        (request,) = http.request_history
+        return request
+
+
+def test_a_password_alone_reaches_anthropic_with_the_key_in_one_header() -> None:
+    request = sent(connection())
+    assert request.url.startswith("https://api.anthropic.com/v1/messages/batches?")
+    assert request.headers["x-api-key"] == KEY
+    assert request.headers["anthropic-version"] == "2026-10-21"
+    assert [name for name, value in request.headers.items() if KEY in value] == ["x-api-key"]
+    assert KEY not in request.url
+
+
+def test_bearer_auth_sends_the_key_as_a_bearer_token_and_nowhere_else() -> None:
+    request = sent(connection({"auth": "bearer"}))
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert "x-api-key" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "base"),
+    [
+        ({"host": "http://localhost:8080/prefix/"}, "http://localhost:8080/prefix/v1/messages/batches"),
+        ({"host": "gateway.example"}, "https://gateway.example/v1/messages/batches"),
+        ({"host": "gateway.example", "schema": "http", "port": 81}, "http://gateway.example:81/v1/messages/batches"),
+        ({"host": "  "}, "https://api.anthropic.com/v1/messages/batches"),
+    ],
+)
+def test_the_host_is_the_base_url_in_whatever_form_it_is_written(fields: dict[str, Any], base: str) -> None:
+    assert sent(connection(**fields)).url.partition("?")[0] == base
+
+
+def test_a_connection_of_the_other_providers_type_works_as_it_is() -> None:
+    other = connection({"platform": "anthropic"}, conn_type="anthropic", host="https://proxy.example")
+    request = sent(other)
+    assert request.url.startswith("https://proxy.example/v1/")
+    assert request.headers["x-api-key"] == KEY
+
+
+def test_extras_reach_the_wire() -> None:
+    extra = {
+        "anthropic_version": "2023-06-01",
+        "anthropic_beta": "output-300k-2026-03-24, other",
+        "workspace_id": "wrkspc_1",
+        "headers": '{"x-team": "data"}',
+    }
+    request = sent(connection(extra))
+    assert request.headers["anthropic-version"] == "2023-06-01"
+    assert request.headers["anthropic-beta"] == "output-300k-2026-03-24,other"
+    assert request.headers["anthropic-workspace-id"] == "wrkspc_1"
+    assert request.headers["x-team"] == "data"
+
+
+def test_the_timeout_is_that_of_the_connection() -> None:
+    assert sent(connection({"timeout": "7.5"})).timeout == (10.0, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("conn", "message"),
+    [
+        (connection(password=None), "no API key; put it into the password field"),
+        (connection({"auth": "magic"}), "auth 'magic'; it must be one of api_key, bearer"),
+        (connection({"timeout": "soon"}), "timeout that is not a number of seconds"),
+        (connection({"timeout": -1}), "timeout that is not a number of seconds"),
+        (connection({"headers": "[1]"}), "headers that are not a JSON object"),
+        (connection({"headers": {"X-Api-Key": "s3cret-in-header"}}), "secret in its headers"),
+        (connection(host="ftp://x"), "base URL must be like"),
+        (connection(host="https://user:s3cret-in-header@x"), "no credentials"),
+        (connection(password="with space"), "characters that no header can hold"),
+    ],
+)
+def test_a_wrong_connection_is_refused_with_the_field_and_the_cure_but_no_secret(
+    conn: Connection, message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        client_for(conn)
+    assert "s3cret-in-header" not in str(caught.value)
+    assert "with space" not in str(caught.value)
+
+
+def test_a_missing_connection_is_named() -> None:
+    with pytest.raises(Exception, match="nowhere_default"):
+        MessageBatchesHook("nowhere_default").get_conn()
+
+
+def test_the_default_model_is_that_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"conn_type": "anthropicbatches", "password": KEY, "extra": {"model": "claude-haiku-4-5"}}
+    monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
+    assert MessageBatchesHook().default_model() == "claude-haiku-4-5"
+
+
+def test_the_test_button_says_that_a_good_key_is_accepted(emulator: Emulator, connection: str) -> None:
+    assert MessageBatchesHook(connection).test_connection() == (True, f"{emulator.url} accepts the key.")
+
+
+def test_the_test_button_says_what_is_wrong_with_a_bad_key_without_showing_it(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"conn_type": "anthropicbatches", "password": "sk-wrong-key", "host": emulator.url}
+    monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
+    good, message = MessageBatchesHook().test_connection()
+    assert not good
+    assert message.startswith("401 authentication_error")
+    assert "Check the key" in message
+    assert "sk-wrong-key" not in message

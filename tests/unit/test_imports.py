@@ -1,0 +1,86 @@
+"""DAG files are parsed every few seconds: what an import of ours pulls in is part of what we promise."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import airflow_batches
+
+ROOT: Final = Path(airflow_batches.__file__).parent
+SHELL: Final = [
+    "from airflow_batches.operators import MessageBatchSubmitOperator",
+    "from airflow_batches.operators import MessageBatchResultsOperator",
+    "from airflow_batches.operators import MessageBatchCancelOperator",
+    "from airflow_batches.operators import MessageBatchDeleteOperator",
+    "from airflow_batches.sensors import MessageBatchSensor",
+    "from airflow_batches.hooks import MessageBatchesHook",
+    "from airflow_batches.triggers import MessageBatchTrigger",
+]
+LIGHT: Final = {"airflow_batches", "airflow.triggers"}
+"""What may be loaded beyond what `airflow.sdk` loads by itself."""
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Modules that a statement loads in a fresh interpreter, beyond those of `airflow.sdk`."""
+    script = (
+        "import sys; from airflow.sdk import BaseOperator, BaseSensorOperator, BaseHook; before = set(sys.modules)\n"
+        f"{statement}\nprint('\\n'.join(set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("statement", SHELL)
+def test_importing_the_shell_loads_nothing_but_itself(statement: str) -> None:
+    ours = {name for name in loaded_by(statement) if name.startswith("airflow_batches")}
+    engine = {name for name in ours if name.split(".")[1:2] in (["api"], ["submission"], ["waiting"], ["landing"])}
+    assert not engine
+    foreign = {name for name in loaded_by(statement) - ours if not name.startswith(tuple(LIGHT))}
+    assert not {name.partition(".")[0] for name in foreign} - {"asyncio", "concurrent"}
+
+
+def imports_of(file: Path) -> set[str]:
+    """Every module of ours that a file names in an import, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.startswith("airflow_batches.")}
+
+
+ALLOWED: Final = {
+    "api": {"api", "_lazy"},
+    "submission": {"submission", "api", "_lazy"},
+    "waiting": {"waiting", "api", "_lazy"},
+    "landing": {"landing", "api", "_lazy"},
+    "emulator": {"emulator", "_lazy"},
+}
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_imports_point_only_downwards(folder: str) -> None:
+    found = {
+        (str(file.relative_to(ROOT)), name)
+        for file in (ROOT / folder).rglob("*.py")
+        for name in imports_of(file)
+        if name.split(".")[1] not in ALLOWED[folder]
+    }
+    # The one way up: the client's wait asks the one decision about a poll, and only when it is called.
+    assert found <= {("api/client.py", "airflow_batches.waiting.wait")}
+
+
+@pytest.mark.parametrize("folder", ["api", "emulator", "waiting", "submission", "landing"])
+def test_the_engine_and_the_emulator_know_nothing_of_airflow(folder: str) -> None:
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.partition(".")[0] == "airflow"], file

@@ -1,0 +1,61 @@
+"""What an outcome means for the task that waited."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_batches.waiting.outcome import Counts, Ending, Outcome
+from airflow_batches.waiting.policy import Action, judge
+
+numbers = st.integers(min_value=0, max_value=100_000)
+finished = st.builds(Counts, succeeded=numbers, errored=numbers, canceled=numbers, expired=numbers)
+
+
+def ended(status: str = "ended", **counts: int) -> Outcome:
+    return Outcome(ending=Ending.ENDED, batch_id="msgbatch_1", status=status, counts=Counts(**counts))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "action", "words"),
+    [
+        (ended(succeeded=3), Action.SUCCEED, ""),
+        (ended(succeeded=2, errored=1), Action.SUCCEED, "1 of 3 requests failed (2 succeeded, 1 errored)"),
+        (ended(errored=100_000), Action.FAIL, "without a single success (100,000 errored)"),
+        (ended(expired=2), Action.FAIL, "without a single success"),
+        (ended(errored=1, canceled=1), Action.FAIL, "without a single success"),
+        (ended(canceled=4), Action.SKIP, "canceled before any of its 4 requests"),
+        (ended(status="paused", processing=2), Action.RETRY, "status 'paused', unknown here"),
+        (Outcome(ending=Ending.TIMED_OUT, batch_id="msgbatch_1", message="too late"), Action.RETRY, "too late"),
+        (Outcome(ending=Ending.UNREADABLE, batch_id="", message="not an outcome"), Action.RETRY, "not an outcome"),
+        (
+            Outcome(ending=Ending.GAVE_UP, batch_id="msgbatch_1", message="401"),
+            Action.FAIL,
+            "cannot be waited for: 401",
+        ),
+    ],
+)
+def test_each_row_of_the_table(outcome: Outcome, action: Action, words: str) -> None:
+    verdict = judge(outcome)
+    assert verdict.action is action
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(("rate", "action"), [(None, Action.SUCCEED), (0.5, Action.SUCCEED), (0.49, Action.FAIL)])
+def test_a_failure_rate_is_a_share_that_may_be_reached_but_not_passed(rate: float | None, action: Action) -> None:
+    assert judge(ended(succeeded=1, errored=1), max_failure_rate=rate).action is action
+
+
+@given(finished)
+def test_no_batch_without_a_success_is_ever_green(counts: Counts) -> None:
+    outcome = Outcome(ending=Ending.ENDED, batch_id="b", status="ended", counts=counts)
+    if judge(outcome, max_failure_rate=1.0).action is Action.SUCCEED:
+        assert counts.succeeded
+
+
+@given(finished)
+def test_with_a_rate_of_zero_only_a_whole_success_is_green(counts: Counts) -> None:
+    outcome = Outcome(ending=Ending.ENDED, batch_id="b", status="ended", counts=counts)
+    green = judge(outcome, max_failure_rate=0.0).action is Action.SUCCEED
+    assert green == (counts.succeeded == counts.total > 0)
