@@ -1,0 +1,72 @@
+"""One API call on its way through the emulator, and what all calls share."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from airflow_batches.emulator.clock import Clock
+from airflow_batches.emulator.http import Body, Connection, Head
+from airflow_batches.emulator.limits import RateWindow
+from airflow_batches.emulator.plans import Plans
+from airflow_batches.emulator.settings import ENDPOINTS, Settings
+from airflow_batches.emulator.store import Store
+
+
+@dataclass(slots=True)
+class World:
+    """All state of one emulator. `prefix` stands before every API path."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    plans: Plans
+    prefix: str = ""
+    window: RateWindow = field(default_factory=RateWindow)
+    reads: Counter[str] = field(default_factory=Counter)
+    _calls: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, endpoint: str) -> None:
+        with self._lock:
+            self._calls[endpoint] += 1
+
+    def counted(self) -> dict[str, int]:
+        """Calls per endpoint so far, the ones a fault struck among them."""
+        with self._lock:
+            return {endpoint: self._calls[endpoint] for endpoint in ENDPOINTS}
+
+    def next_read(self, batch_id: str) -> int:
+        """The how-manieth read of a batch's results this is, from 1."""
+        with self._lock:
+            self.reads[batch_id] += 1
+            return self.reads[batch_id]
+
+    def forget_calls(self) -> None:
+        with self._lock:
+            self._calls.clear()
+            self.reads.clear()
+
+
+@dataclass(slots=True)
+class Call:
+    """A call whose endpoint is known. `batch_id` is empty where the path has none, `workspace` until the key is
+    accepted; `payload` is the decoded body, once it has been read."""
+
+    world: World
+    connection: Connection
+    head: Head
+    body: Body
+    endpoint: str
+    batch_id: str
+    request_id: str
+    settings: Settings
+    workspace: str = ""
+    payload: bytes | mmap.mmap = b""
+
+    @property
+    def base(self) -> str:
+        """Where results_url points: the host the client used, unless a setting says otherwise."""
+        return self.settings.results_base or f"http://{self.head.headers.get('host', '')}{self.world.prefix}"

@@ -1,0 +1,61 @@
+"""The emulator's clock: real time plus an offset that only grows.
+
+Every state a batch is in follows from this clock and what was written down at create and cancel; no timer runs.
+Times are integers, microseconds since the epoch, so that `expires_at` is `created_at` plus exactly 24 hours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+SECOND: Final = 1_000_000
+DAY: Final = 24 * 3600 * SECOND
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Real time (UTC) plus `offset` microseconds; `keep` is told every new offset."""
+
+    def __init__(self, offset: int = 0, keep: Callable[[int], None] | None = None) -> None:
+        self.offset = offset
+        self._keep = keep
+
+    def now(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.micros())
+
+    def micros(self) -> int:
+        """Microseconds since the epoch."""
+        return time.time_ns() // 1000 + self.offset
+
+    def advance(self, seconds: float) -> datetime:
+        """Moves the clock forward and returns the new time. Raises ValueError for a step back."""
+        if not 0 <= seconds <= 100 * 365 * 24 * 3600:
+            raise ValueError(f"the clock moves forward only, by at most 100 years: {seconds} s")
+        self._set(self.offset + micros(seconds))
+        return self.now()
+
+    def reset(self) -> None:
+        """Back to real time."""
+        self._set(0)
+
+    def _set(self, offset: int) -> None:
+        self.offset = offset
+        if self._keep is not None:
+            self._keep(offset)
+
+
+def micros(seconds: float) -> int:
+    return round(seconds * SECOND)
+
+
+def timestamp(at: int) -> str:
+    """`2026-05-01T20:29:05.358585+00:00`: six digits and `+00:00`, as recorded live (the docs print `Z`)."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds")
+
+
+def short_timestamp(at: int) -> str:
+    """`2026-05-01T20:29:07Z`: the form of the rate-limit headers."""
+    return (_EPOCH + timedelta(seconds=at // SECOND)).strftime("%Y-%m-%dT%H:%M:%SZ")

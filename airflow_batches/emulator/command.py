@@ -1,0 +1,91 @@
+"""`airflow-batches emulator`: the emulator as a program, until Ctrl-C or SIGTERM.
+
+Every setting is a flag, so that this file need not know them. `none` stands for no value, a list is separated by
+commas, a mapping is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, get_origin, get_type_hints
+
+import msgspec
+
+from airflow_batches.emulator.emulator import Emulator
+from airflow_batches.emulator.settings import Settings
+
+_ABSENT: Final = "none"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the emulator's flags."""
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0: a free one (default)")
+    parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
+    parser.add_argument("--prefix", default="", help="path before /v1/ (default: none)")
+    defaults = Settings()
+    types = get_type_hints(Settings)
+    for field in dataclasses.fields(Settings):
+        flag = "--" + field.name.replace("_", "-")
+        default = getattr(defaults, field.name)
+        text = field.metadata["help"].replace("%", "%%")
+        if isinstance(default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+        else:
+            shown = _ABSENT if default is None else default
+            parser.add_argument(
+                flag,
+                type=_reader(types[field.name]),
+                default=default,
+                metavar="VALUE",
+                help=f"{text} (default: {shown})",
+            )
+
+
+def run(args: argparse.Namespace, *, brief: bool = False) -> int:
+    """Serves until SIGINT or SIGTERM and returns the exit code. Prints where, in one line if `brief`."""
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
+    try:
+        emulator = Emulator(args.port, folder=args.folder, prefix=args.prefix, **values)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"the emulator cannot start: {error}\n")
+        return 1
+    with emulator, _stop_signals() as stop:
+        lines = [f"listening on {emulator.url}"]
+        if not brief:
+            lines += [f"key to use: {emulator.api_key}", f"control at {emulator.control_url}/"]
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        stop.wait()
+    return 0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, while inside."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _reader(kind: Any) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if text == _ABSENT:
+            return None
+        if get_origin(kind) is tuple:
+            return tuple(filter(None, text.split(",")))
+        if get_origin(kind) is Mapping:
+            return msgspec.json.decode(text)
+        return msgspec.convert(text, kind, strict=False)
+
+    return read

@@ -1,0 +1,93 @@
+"""What the API says when it says no: every refusal's status, type and body, in one place.
+
+The envelope is `{"type":"error","error":{"type","message"},"request_id"}` (recorded live). Two answers come from
+the edge before the API and look otherwise: 413 (JSON without `type` and `request_id`) and 502, 503, 52x (HTML).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from airflow_batches.emulator.http import Response
+
+KINDS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("invalid_request_error", "Invalid request"),
+    401: ("authentication_error", "API key is invalid."),
+    402: ("billing_error", "There is an issue with your billing."),
+    403: ("permission_error", "Your API key does not have permission to use the specified resource."),
+    404: ("not_found_error", "Not found"),
+    405: ("invalid_request_error", "Method Not Allowed"),
+    408: ("timeout_error", "Request timed out"),
+    409: ("conflict_error", "The request conflicts with the current state of the resource."),
+    413: ("request_too_large", "Request exceeds the maximum size"),
+    429: ("rate_limit_error", "Number of requests has exceeded your rate limit. Please try again later."),
+    500: ("api_error", "Internal server error"),
+    504: ("timeout_error", "Request timed out"),
+    529: ("overloaded_error", "Overloaded"),
+}
+"""Status to error type and usual message (docs: api/errors; 401, 404, 413, 500, 529 recorded live)."""
+
+MESSAGES: Final[Mapping[str, str]] = dict(tuple(KINDS.values())[::-1])
+"""Error type to its usual message."""
+
+EDGE_PAGES: Final = frozenset({502, 503, 520, 521, 522, 523, 524})
+_NOT_RETRIED: Final = frozenset({400, 404, 405})
+
+
+class ApiError(Exception):
+    """A call refused. `details` goes into the error object, `headers` onto the response."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        kind: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        usual_kind, usual_message = KINDS.get(status, ("api_error", "Internal server error"))
+        self.status = status
+        self.kind = kind or usual_kind
+        self.message = usual_message if message is None else message
+        self.details = details
+        self.headers = dict(headers or {})
+        super().__init__(f"{status} {self.kind}: {self.message}")
+
+
+class EdgeTooLarge(Exception):
+    """The body passed the edge's limit: 413 in the edge's own form."""
+
+
+def error_object(kind: str, message: str, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return ({"details": details} if details is not None else {}) | {"type": kind, "message": message}
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    """The refusal as the API words it. A bad key's answer carries no `request_id` (recorded live, 2026-09)."""
+    body: dict[str, Any] = {
+        "type": "error",
+        "error": error_object(error.kind, error.message, error.details),
+    }
+    if error.status != 401:
+        body["request_id"] = request_id
+    headers = {"content-type": "application/json"}
+    if error.status in _NOT_RETRIED:
+        headers["x-should-retry"] = "false"
+    return Response(error.status, headers | error.headers, msgspec.json.encode(body))
+
+
+def edge_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer of the edge in front of the API."""
+    if status == 413:
+        body = msgspec.json.encode({"error": {"type": KINDS[413][0], "message": KINDS[413][1]}})
+        return Response(413, {"content-type": "application/json", **(headers or {})}, body, close=True, edge=True)
+    reason = {502: "Bad Gateway", 503: "Service Temporarily Unavailable"}.get(status, "Web server error")
+    page = (
+        f"<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n<center><h1>{status} {reason}"
+        "</h1></center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
+    )
+    return Response(status, {"content-type": "text/html", **(headers or {})}, page.encode(), edge=True)

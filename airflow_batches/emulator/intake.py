@@ -1,0 +1,89 @@
+"""A create call turned into a batch: parsed, judged line by line, written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from airflow_batches.emulator import ids
+from airflow_batches.emulator.call import Call
+from airflow_batches.emulator.clock import micros
+from airflow_batches.emulator.errors import MESSAGES, ApiError
+from airflow_batches.emulator.lifecycle import Record, new_record
+from airflow_batches.emulator.lines import Fate, Lines, Shape, Verdict
+from airflow_batches.emulator.settings import Settings
+from airflow_batches.emulator.validation import Line, not_json, parse_create
+from airflow_batches.emulator.verdicts import Judge, Terms
+
+
+def take_in(call: Call) -> Record:
+    """Creates the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
+    settings, world = call.settings, call.world
+    requests = parse_create(call.payload, settings.max_requests)
+    try:
+        lines = Lines.gather(_judged(requests, call))
+    except ValueError as error:
+        raise not_json(call.payload, error) from None
+    with world.store.changing():
+        now = world.clock.micros()
+        _keep_to_queue(call, len(requests), now)
+        record = new_record(
+            ids.batch_id(),
+            call.workspace,
+            lines,
+            now,
+            micros(settings.processing_time),
+            incremental=settings.incremental_counts,
+            answer_chars=settings.answer_chars,
+        )
+        world.store.add(record, lines)
+    return record
+
+
+def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
+    judge = Judge(_terms(call))
+    settings = call.settings
+    shares = settings.errored_share + settings.expired_share > 0
+    for line in requests:
+        verdict = judge.verdict(line.custom_id, line.params)
+        if shares and verdict.fate is Fate.SUCCEEDED:
+            verdict = _unlucky(verdict, line.custom_id, settings)
+        yield line.custom_id, verdict
+
+
+def _unlucky(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
+    """Errored, expired or as it was: the same for the same id and seed."""
+    digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
+    luck = int.from_bytes(digest) / 2**64
+    if luck < settings.errored_share:
+        return verdict._replace(shape=_failure(settings), fate=Fate.ERRORED)
+    if luck < settings.errored_share + settings.expired_share:
+        return verdict._replace(fate=Fate.EXPIRED)
+    return verdict
+
+
+def _failure(settings: Settings) -> Shape:
+    message = settings.errored_message
+    if message is None:
+        message = MESSAGES.get(settings.errored_type, "Internal server error")
+    return Shape(error_type=settings.errored_type, error_message=message, ran=True)
+
+
+def _terms(call: Call) -> Terms:
+    headers = call.head.headers
+    betas = [beta.strip() for beta in headers.get("anthropic-beta", "").split(",")]
+    return Terms(
+        version=headers.get("anthropic-version", ""),
+        betas=frozenset(filter(None, betas)),
+        user_profile_id=headers.get("anthropic-user-profile-id"),
+        models=call.settings.models,
+    )
+
+
+def _keep_to_queue(call: Call, count: int, now: int) -> None:
+    limit = call.settings.queue_limit
+    if limit is None:
+        return
+    waiting = sum(r.total for r in call.world.store.all() if r.status(now) != "ended")
+    if waiting + count > limit:
+        raise ApiError(429, headers={"retry-after": str(call.settings.retry_after)})

@@ -1,0 +1,128 @@
+"""States of a batch, as a function of what is written down and the time.
+
+    create -> in_progress ---------------> ended -> archived (29 days after created_at)
+                  +- cancel -> canceling -> ended
+
+Rules: `ended` is the only end; success, cancel and expiry are told apart by the counts. All counts stay in
+`processing` until the end (docs), unless the batch was made with incremental counts (seen by one party live).
+A batch still running 24 hours after create ends then; lines run at an even pace, and those not reached expire.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from airflow_batches.emulator.clock import DAY
+from airflow_batches.emulator.lines import Lines
+
+ARCHIVED_AFTER: Final = 29 * DAY
+
+Status = Literal["in_progress", "canceling", "ended"]
+
+
+class Counts(NamedTuple):
+    """`request_counts`, in wire order."""
+
+    processing: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+
+class Record(msgspec.Struct, kw_only=True, eq=False):
+    """A batch as it is kept; times in microseconds since the epoch. `done` lines run, in the order submitted; the
+    others end as `rest` says. `final` are the counts at the end."""
+
+    id: str
+    workspace: str
+    created_at: int
+    run_time: int
+    ends_at: int
+    total: int
+    done: int
+    rest: Literal["canceled", "expired"]
+    final: Counts
+    incremental: bool
+    answer_chars: int | None
+    archive_at: int
+    cancel_at: int | None = None
+    order: int = 0
+
+    @property
+    def expires_at(self) -> int:
+        return self.created_at + DAY
+
+    def status(self, now: int) -> Status:
+        if now >= self.ends_at:
+            return "ended"
+        return "in_progress" if self.cancel_at is None else "canceling"
+
+    def archived(self, now: int) -> bool:
+        return now >= self.archive_at
+
+
+def new_record(
+    batch_id: str,
+    workspace: str,
+    lines: Lines,
+    now: int,
+    run_time: int,
+    *,
+    incremental: bool,
+    answer_chars: int | None,
+) -> Record:
+    """A batch created now that takes `run_time` microseconds, or expires."""
+    total = len(lines.fates)
+    done = total if run_time <= DAY else total * DAY // run_time
+    return Record(
+        id=batch_id,
+        workspace=workspace,
+        created_at=now,
+        run_time=run_time,
+        ends_at=now + min(run_time, DAY),
+        total=total,
+        done=done,
+        rest="expired",
+        final=_final(lines, done, "expired"),
+        incremental=incremental,
+        answer_chars=answer_chars,
+        archive_at=now + ARCHIVED_AFTER,
+    )
+
+
+def cancel(record: Record, lines: Lines, now: int, cancel_time: int) -> None:
+    """in_progress -> canceling: lines already run keep their result, the others are canceled."""
+    record.done = _progress(record, now) if record.incremental else 0
+    record.rest = "canceled"
+    record.final = _final(lines, record.done, "canceled")
+    record.cancel_at = now
+    record.ends_at = min(now + cancel_time, record.expires_at)
+
+
+def end(record: Record, lines: Lines, now: int) -> None:
+    """Ends the batch now; one that is not being canceled with all its lines run."""
+    if record.cancel_at is None:
+        record.done = record.total
+        record.final = _final(lines, record.done, "expired")
+    record.ends_at = now
+
+
+def counts_before_end(record: Record, lines: Lines, now: int) -> Counts:
+    """The counts of a batch with incremental counts while it runs."""
+    run = record.done if record.cancel_at is not None else _progress(record, now)
+    succeeded, errored, expired = lines.tally(run)
+    return Counts(record.total - run, succeeded, errored, 0, expired)
+
+
+def _progress(record: Record, now: int) -> int:
+    return min(record.total, record.total * (now - record.created_at) // max(record.run_time, 1))
+
+
+def _final(lines: Lines, done: int, rest: str) -> Counts:
+    succeeded, errored, expired = lines.tally(done)
+    left = len(lines.fates) - done
+    canceled = left if rest == "canceled" else 0
+    return Counts(0, succeeded, errored, canceled, expired + left - canceled)

@@ -1,0 +1,84 @@
+"""The JSON the API speaks besides result lines: batch object, page, deletion; keys in wire order (recorded live).
+
+A poller asks for pages of a thousand batches that have not changed since; so what an object says is encoded once
+and remembered by all it depends on.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from airflow_batches.emulator.clock import timestamp
+from airflow_batches.emulator.lifecycle import Counts, Record, Status, counts_before_end
+from airflow_batches.emulator.store import Page, Store
+
+
+def batch_object(record: Record, store: Store, now: int, base: str) -> bytes:
+    """The batch as it is now; `base` is where its results_url lies (`http://host/prefix`)."""
+    status = record.status(now)
+    if status == "ended":
+        counts = record.final
+    elif record.incremental:
+        counts = counts_before_end(record, store.lines(record), now)
+    else:
+        counts = Counts(processing=record.total)
+    return _encoded(
+        record.id,
+        status,
+        counts,
+        record.ends_at if status == "ended" else None,
+        record.created_at,
+        record.expires_at,
+        record.archive_at if record.archived(now) else None,
+        record.cancel_at,
+        f"{base}/v1/messages/batches/{record.id}/results" if status == "ended" else None,
+    )
+
+
+def page_object(page: Page, store: Store, now: int, base: str) -> bytes:
+    data = [batch_object(record, store, now, base) for record in page.records]
+    first, last = (page.records[0].id, page.records[-1].id) if data else (None, None)
+    return b'{"data":[%b],"has_more":%b,"first_id":%b,"last_id":%b}' % (
+        b",".join(data),
+        b"true" if page.has_more else b"false",
+        msgspec.json.encode(first),
+        msgspec.json.encode(last),
+    )
+
+
+def deletion_object(batch_id: str) -> bytes:
+    return msgspec.json.encode({"id": batch_id, "type": "message_batch_deleted"})
+
+
+@lru_cache(maxsize=16_384)
+def _encoded(
+    batch_id: str,
+    status: Status,
+    counts: Counts,
+    ended_at: int | None,
+    created_at: int,
+    expires_at: int,
+    archived_at: int | None,
+    cancel_initiated_at: int | None,
+    results_url: str | None,
+) -> bytes:
+    return msgspec.json.encode(
+        {
+            "id": batch_id,
+            "type": "message_batch",
+            "processing_status": status,
+            "request_counts": counts._asdict(),
+            "ended_at": _time(ended_at),
+            "created_at": _time(created_at),
+            "expires_at": _time(expires_at),
+            "archived_at": _time(archived_at),
+            "cancel_initiated_at": _time(cancel_initiated_at),
+            "results_url": results_url,
+        }
+    )
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else timestamp(at)

@@ -1,0 +1,215 @@
+"""The routes of the API, in one table, and a handler each.
+
+A handler gets an admitted call and returns its 200, or raises ApiError. Texts are recorded live where the API
+gives one (2025 to 2026); those of limits and cursors follow its style.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from airflow_batches.emulator import actions, lifecycle
+from airflow_batches.emulator.answers import arrange, result_blocks, without_last_newline
+from airflow_batches.emulator.call import Call
+from airflow_batches.emulator.clock import micros
+from airflow_batches.emulator.errors import ApiError
+from airflow_batches.emulator.http import Response, rechunked
+from airflow_batches.emulator.intake import take_in
+from airflow_batches.emulator.lifecycle import Record
+from airflow_batches.emulator.models import CATALOG, model_info
+from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
+from airflow_batches.emulator.paging import PageQuery, page_query
+
+_JSON: Final = {"content-type": "application/json"}
+_BATCHES: Final = "/v1/messages/batches"
+
+
+class Target(NamedTuple):
+    """Where a call goes: endpoint, and batch id (empty where there is none)."""
+
+    endpoint: str
+    batch_id: str = ""
+
+
+_ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
+    (method, re.compile(path), endpoint)
+    for method, path, endpoint in (
+        ("POST", f"{_BATCHES}", "create"),
+        ("GET", f"{_BATCHES}", "list"),
+        ("GET", f"{_BATCHES}/([^/]+)", "get"),
+        ("POST", f"{_BATCHES}/([^/]+)/cancel", "cancel"),
+        ("DELETE", f"{_BATCHES}/([^/]+)", "delete"),
+        ("GET", f"{_BATCHES}/([^/]+)/results", "results"),
+        ("GET", "/v1/models", "models"),
+    )
+)
+
+
+def find_route(method: str, path: str, prefix: str) -> Target:
+    """Raises ApiError: 404 for a path that leads nowhere, 405 for one that knows other methods."""
+    inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
+    other = False
+    for wanted, pattern, endpoint in _ROUTES:
+        if match := pattern.fullmatch(inner):
+            if method == wanted:
+                return Target(endpoint, unquote(match[1]) if match.groups() else "")
+            other = True
+    raise ApiError(405 if other else 404)
+
+
+def _create(call: Call) -> Response:
+    record = take_in(call)
+    return _batch(call, record)
+
+
+def _list(call: Call) -> Response:
+    query = page_query(call.head.query)
+    store, workspace = call.world.store, call.workspace
+    with store.changing():
+        after, before = (
+            _cursor(call, name, value) for name, value in (("after_id", query.after), ("before_id", query.before))
+        )
+        page = store.page(workspace, query.limit, after=after, before=before)
+    return Response(200, _JSON, page_object(page, store, call.world.clock.micros(), call.base))
+
+
+def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
+    if batch_id is None:
+        return None
+    record = call.world.store.get(call.workspace, batch_id)
+    if record is None:
+        raise ApiError(400, f"{name}: Message Batch {batch_id} not found.")
+    return record
+
+
+def _get(call: Call) -> Response:
+    record = _settled(call)
+    response = _batch(call, record)
+    if record.status(call.world.clock.micros()) == "ended":
+        return response
+    return response.with_headers(**{"retry-after": str(call.settings.retry_after)})
+
+
+def _cancel(call: Call) -> Response:
+    record = _found(call)
+    store, now = call.world.store, call.world.clock.micros()
+    with store.changing():
+        status = record.status(now)
+        if status == "in_progress":
+            lifecycle.cancel(record, store.lines(record), now, micros(call.settings.cancel_time))
+            store.save(record)
+        elif status == "ended" and call.settings.cancel_after_ended == 400:
+            raise ApiError(400, f"Batch `{record.id}` has already ended and cannot be canceled.")
+        return Response(200, _JSON, batch_object(record, store, now, call.base))
+
+
+def _delete(call: Call) -> Response:
+    record = _found(call)
+    store = call.world.store
+    with store.changing():
+        status = record.status(call.world.clock.micros())
+        if status == "in_progress":
+            raise ApiError(400, "In progress batches cannot be deleted. Consider canceling the batch instead.")
+        if status == "canceling":
+            raise ApiError(
+                400,
+                f"Batch `{record.id}` has not finished canceling."
+                " Please wait for cancellation to completed before deleting.",
+            )
+        store.remove(record)
+    return Response(200, _JSON, deletion_object(record.id))
+
+
+def _results(call: Call) -> Response:
+    record = _settled(call)
+    now = call.world.clock.micros()
+    if record.status(now) != "ended" or record.archived(now):
+        raise ApiError(404, f"Message Batch {record.id} has no available results.")
+    settings = call.settings
+    read = call.world.next_read(record.id)
+    places = arrange(record.total, settings.order, f"{settings.seed}:{record.id}:{read}")
+    blocks: Iterable[bytes] = result_blocks(record, call.world.store.lines(record), places)
+    if fault := call.world.plans.claim(actions.LINES, call.endpoint, call.batch_id):
+        blocks = actions.LINES[fault.action](fault, blocks)
+    if not settings.trailing_newline:
+        blocks = without_last_newline(blocks)
+    headers = {
+        "content-type": "application/x-jsonl",
+        "content-disposition": f'attachment; filename="{record.id}_results.jsonl"',
+    }
+    if settings.gzip and _accepts_gzip(call.head.headers):
+        headers["content-encoding"] = "gzip"
+        blocks = _gzipped(blocks)
+    return Response(200, headers, rechunked(blocks, settings.chunk_bytes))
+
+
+def _models(call: Call) -> Response:
+    """The catalogue, newest first, paged like batches."""
+    query = page_query(call.head.query)
+    for name, value in (("after_id", query.after), ("before_id", query.before)):
+        if value is not None and value not in CATALOG:
+            raise ApiError(400, f"{name}: model {value} not found.")
+    names, has_more = _slice(query)
+    page = {
+        "data": [model_info(name) for name in names],
+        "has_more": has_more,
+        "first_id": names[0] if names else None,
+        "last_id": names[-1] if names else None,
+    }
+    return Response(200, _JSON, msgspec.json.encode(page))
+
+
+def _slice(query: PageQuery) -> tuple[tuple[str, ...], bool]:
+    if query.before is not None:
+        newer = CATALOG[: CATALOG.index(query.before)]
+        return newer[-query.limit :], len(newer) > query.limit
+    older = CATALOG[CATALOG.index(query.after) + 1 :] if query.after is not None else CATALOG
+    return older[: query.limit], len(older) > query.limit
+
+
+HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
+    "create": _create,
+    "list": _list,
+    "get": _get,
+    "cancel": _cancel,
+    "delete": _delete,
+    "results": _results,
+    "models": _models,
+}
+
+
+def _found(call: Call) -> Record:
+    record = call.world.store.get(call.workspace, call.batch_id)
+    if record is None:
+        raise ApiError(404, f"Message Batch {call.batch_id} not found.")
+    return record
+
+
+def _settled(call: Call) -> Record:
+    """The batch, once it is visible everywhere: right after create it may not be (reported by users)."""
+    record = _found(call)
+    if call.world.clock.micros() < record.created_at + micros(call.settings.fresh_404):
+        raise ApiError(404, f"Message Batch {call.batch_id} not found.")
+    return record
+
+
+def _batch(call: Call, record: Record) -> Response:
+    return Response(200, _JSON, batch_object(record, call.world.store, call.world.clock.micros(), call.base))
+
+
+def _accepts_gzip(headers: Mapping[str, str]) -> bool:
+    offers = headers.get("accept-encoding", "").lower().split(",")
+    return any(re.fullmatch(r"\s*gzip\s*(;\s*q=(1|0\.\d*[1-9]).*)?", offer) for offer in offers)
+
+
+def _gzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    deflate = zlib.compressobj(level=1, wbits=31)
+    for block in blocks:
+        yield deflate.compress(block)
+    yield deflate.flush()

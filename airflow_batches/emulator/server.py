@@ -1,0 +1,116 @@
+"""The sockets: one listener on the loopback address, one thread for each connection.
+
+Threads, because a fault acts on the socket itself (a reset, a torn body, a stall) and blocking code says so most
+plainly. `close()` shuts every socket down, so that no thread outlives it, whatever its client is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from airflow_batches.emulator.http import Body, Connection, Hangup, Head, MalformedRequest, Response
+
+HOST: Final = "127.0.0.1"
+_BACKLOG: Final = 4_096
+_DRAINED: Final = 1_000_000_000
+_PATIENCE: Final = 10.0
+_LOG: Final = logging.getLogger(__name__)
+
+Handler = Callable[[Connection, Head, Body], Response]
+
+
+class Server:
+    """Serves from construction to `close()`. Raises OSError when the port is taken."""
+
+    def __init__(self, port: int, handler: Handler) -> None:
+        self._handler = handler
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._open: dict[threading.Thread, Connection] = {}
+        self.accepted = 0
+        self._listener = socket.create_server((HOST, port), backlog=_BACKLOG)
+        self._listener.setblocking(False)
+        self._wake, self._woken = socket.socketpair()
+        self._acceptor = threading.Thread(target=self._accept, name="emulator", daemon=True)
+        self._acceptor.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def close(self) -> None:
+        """Ends every connection and thread; a second call does nothing."""
+        with self._lock:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+        self._wake.send(b"x")
+        self._acceptor.join()
+        with self._lock:
+            left = dict(self._open)
+        for connection in left.values():
+            with contextlib.suppress(OSError):  # the client may have gone first
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        for thread in left:
+            thread.join(_PATIENCE)
+
+    def _accept(self) -> None:
+        with self._listener, self._wake, self._woken, selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                selector.select()
+                with contextlib.suppress(OSError):  # BlockingIOError, or a client gone before it was accepted
+                    while not self._closing.is_set():
+                        self._start(self._listener.accept()[0])
+
+    def _start(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, self._closing)
+        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        with self._lock:
+            self.accepted += 1
+            self._open[thread] = connection
+        thread.start()
+
+    def _serve(self, connection: Connection) -> None:
+        reset = False
+        try:
+            while self._exchange(connection):
+                pass
+        except Hangup as hangup:
+            reset = hangup.reset
+        except MalformedRequest as error:
+            with contextlib.suppress(OSError):
+                connection.answer(Response(400, {"content-type": "text/plain"}, str(error).encode()), keep_alive=False)
+        except OSError:  # the client left, or the server is closing: nobody is there to be told
+            pass
+        finally:
+            connection.close(reset=reset)
+            with self._lock:
+                self._open.pop(threading.current_thread(), None)
+
+    def _exchange(self, connection: Connection) -> bool:
+        """One request and its response. False: the connection has no next one."""
+        head = connection.read_head()
+        if head is None:
+            return False
+        body = Body(connection, head)
+        try:
+            response = self._handler(connection, head, body)
+        except (Hangup, MalformedRequest, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - a fault of the emulator itself: the client is told, the log has it all
+            _LOG.exception("the emulator failed at %s %s", head.method, head.path)
+            response = Response(500, {"content-type": "text/plain"}, b"the emulator failed; see its log\n")
+        drained = body.discard(_DRAINED)
+        keep_alive = head.keep_alive and drained and not response.close
+        connection.answer(response, keep_alive=keep_alive, head_only=head.method == "HEAD")
+        return keep_alive

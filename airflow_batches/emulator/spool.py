@@ -1,0 +1,91 @@
+"""Request bodies: small ones in memory, large ones in a temporary file mapped into memory.
+
+A create body may have 256 MB. Mapped pages belong to the page cache, so the process itself grows only by what is
+kept of each line.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Final
+
+from airflow_batches.emulator.errors import ApiError, EdgeTooLarge
+from airflow_batches.emulator.http import Body
+
+_IN_MEMORY: Final = 1_000_000
+
+
+def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:
+    """The body, decoded. Raises EdgeTooLarge over `limit` bytes, ApiError for an encoding that is none."""
+    if body.declared is not None and body.declared > limit:
+        raise EdgeTooLarge
+    blocks = _limited(body.blocks(), limit, EdgeTooLarge())
+    if encoding not in ("", "identity"):
+        blocks = _decoded(blocks, encoding, limit)
+    return _gathered(blocks)
+
+
+def _gathered(blocks: Iterator[bytes]) -> bytes | mmap.mmap:
+    start = bytearray()
+    for block in blocks:
+        start += block
+        if len(start) > _IN_MEMORY:
+            with tempfile.TemporaryFile() as file:
+                return _mapped(file, start, blocks)
+    return bytes(start)
+
+
+def _mapped(file: IO[bytes], start: bytearray, rest: Iterable[bytes]) -> mmap.mmap:
+    file.write(start)
+    for block in rest:
+        file.write(block)
+    file.flush()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _limited(blocks: Iterable[bytes], limit: int, error: Exception) -> Iterator[bytes]:
+    for block in blocks:
+        limit -= len(block)
+        if limit < 0:
+            raise error
+        yield block
+
+
+def _decoded(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[bytes]:
+    """Codes of the three refusals: official SDK's table of error codes; their texts are not published."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ApiError(
+            400,
+            f"Unsupported content encoding: {encoding}",
+            details={"error_code": "request_body_encoding_unsupported"},
+        )
+    too_large = ApiError(
+        413,
+        "Request exceeds the maximum size after decoding",
+        details={"error_code": "request_body_too_large_after_decoding"},
+    )
+    yield from _limited(_inflated(blocks), limit, too_large)
+
+
+def _inflated(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    inflate = zlib.decompressobj(wbits=47)  # zlib or gzip, told by the header
+    try:
+        for block in blocks:
+            while block:
+                yield inflate.decompress(block, 1 << 20)
+                block = inflate.unconsumed_tail
+        yield inflate.flush()
+    except zlib.error:
+        raise _INVALID from None
+    if not inflate.eof:
+        raise _INVALID
+
+
+_INVALID: Final = ApiError(
+    400,
+    "The request body could not be decoded",
+    details={"error_code": "request_body_encoding_invalid"},
+)

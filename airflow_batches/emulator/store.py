@@ -1,0 +1,192 @@
+"""Where batches are kept: one index in memory, in the order of creation, over a shelf that may outlive the process.
+
+`MemoryShelf` forgets; `FolderShelf` keeps two files a batch: `<id>.lines` (msgpack), written first, and
+`<id>.json`, whose rename into place is the moment the batch exists. Nothing is fsynced: the files survive the
+process, which is what is promised, not the machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from airflow_batches.emulator.lifecycle import Record
+from airflow_batches.emulator.lines import Lines
+
+
+class Shelf(Protocol):
+    """What a store needs of the place where batches lie."""
+
+    def records(self) -> list[Record]: ...
+    def add(self, record: Record, lines: Lines) -> None: ...
+    def save(self, record: Record) -> None: ...
+    def lines(self, batch_id: str) -> Lines: ...
+    def remove(self, batch_id: str) -> None: ...
+    def offset(self) -> int: ...
+    def save_offset(self, offset: int) -> None: ...
+
+
+class MemoryShelf:
+    """Batches that end with the process."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Lines] = {}
+
+    def records(self) -> list[Record]:
+        return []
+
+    def add(self, record: Record, lines: Lines) -> None:
+        self._lines[record.id] = lines
+
+    def save(self, record: Record) -> None:
+        """Nothing to do: the index holds the record itself."""
+
+    def lines(self, batch_id: str) -> Lines:
+        return self._lines[batch_id]
+
+    def remove(self, batch_id: str) -> None:
+        del self._lines[batch_id]
+
+    def offset(self) -> int:
+        return 0
+
+    def save_offset(self, offset: int) -> None:
+        """Nothing to do: the clock ends with the process."""
+
+
+class FolderShelf:
+    """Batches in a folder, found again by the next emulator that is given it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._clock = folder / "clock"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def records(self) -> list[Record]:
+        decoder = msgspec.json.Decoder(Record)
+        found = [decoder.decode(path.read_bytes()) for path in self._folder.glob("msgbatch_*.json")]
+        known = {record.id for record in found}
+        for path in self._folder.glob("msgbatch_*.*"):  # what is left of a create that never came to its end
+            if path.suffix == ".part" or path.stem not in known:
+                path.unlink()
+        return found
+
+    def add(self, record: Record, lines: Lines) -> None:
+        self._write(self._path(record.id, "lines"), msgspec.msgpack.encode(lines))
+        self.save(record)
+
+    def save(self, record: Record) -> None:
+        self._write(self._path(record.id, "json"), msgspec.json.encode(record))
+
+    def lines(self, batch_id: str) -> Lines:
+        return msgspec.msgpack.decode(self._path(batch_id, "lines").read_bytes(), type=Lines)
+
+    def remove(self, batch_id: str) -> None:
+        self._path(batch_id, "json").unlink()
+        self._path(batch_id, "lines").unlink()
+
+    def offset(self) -> int:
+        return int(self._clock.read_text()) if self._clock.exists() else 0
+
+    def save_offset(self, offset: int) -> None:
+        self._write(self._clock, str(offset).encode())
+
+    def _path(self, batch_id: str, suffix: str) -> Path:
+        return self._folder / f"{batch_id}.{suffix}"
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        torso = path.with_name(path.name + ".part")
+        torso.write_bytes(data)
+        torso.replace(path)
+
+
+class Page(NamedTuple):
+    """Records newest first, and whether more lie further in the direction asked for."""
+
+    records: list[Record]
+    has_more: bool
+
+
+class Store:
+    """All batches. Every method is atomic; a change of a record happens inside `changing`."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._lock = threading.RLock()
+        self._by_id: dict[str, Record] = {}
+        self._ordered: dict[str, list[Record]] = {}
+        self._count = 0
+        for record in sorted(shelf.records(), key=lambda r: r.order):
+            self._enter(record)
+
+    def add(self, record: Record, lines: Lines) -> None:
+        with self._lock:
+            record.order = self._count
+            self._shelf.add(record, lines)
+            self._enter(record)
+
+    def get(self, workspace: str, batch_id: str) -> Record | None:
+        """The batch, None when this workspace has none of that id."""
+        record = self._by_id.get(batch_id)
+        return record if record is not None and record.workspace == workspace else None
+
+    def find(self, batch_id: str) -> Record | None:
+        """The batch of any workspace."""
+        return self._by_id.get(batch_id)
+
+    def lines(self, record: Record) -> Lines:
+        return self._shelf.lines(record.id)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """No other thread reads for a decision or writes meanwhile."""
+        with self._lock:
+            yield
+
+    def save(self, record: Record) -> None:
+        with self._lock:
+            self._shelf.save(record)
+
+    def remove(self, record: Record) -> None:
+        with self._lock:
+            del self._by_id[record.id]
+            ordered = self._ordered[record.workspace]
+            del ordered[_place(ordered, record)]
+            self._shelf.remove(record.id)
+
+    def clear(self) -> None:
+        with self._lock:
+            for record in list(self._by_id.values()):
+                self.remove(record)
+
+    def all(self) -> list[Record]:
+        """Every batch of every workspace, newest first."""
+        with self._lock:
+            return sorted(self._by_id.values(), key=lambda r: -r.order)
+
+    def page(self, workspace: str, limit: int, *, after: Record | None = None, before: Record | None = None) -> Page:
+        """Newest first: the batches next older than `after`, or next newer than `before`, or the newest."""
+        with self._lock:
+            ordered = self._ordered.get(workspace, [])
+            if before is not None:
+                start = _place(ordered, before) + 1
+                return Page(ordered[start : start + limit][::-1], start + limit < len(ordered))
+            end = len(ordered) if after is None else _place(ordered, after)
+            start = max(0, end - limit)
+            return Page(ordered[start:end][::-1], start > 0)
+
+    def _enter(self, record: Record) -> None:
+        self._by_id[record.id] = record
+        self._ordered.setdefault(record.workspace, []).append(record)
+        self._count = record.order + 1
+
+
+def _place(ordered: list[Record], record: Record) -> int:
+    return bisect_left(ordered, record.order, key=lambda r: r.order)

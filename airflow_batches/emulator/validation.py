@@ -1,0 +1,132 @@
+"""What a create call is refused for: the envelope, and nothing of the params (docs; texts recorded live).
+
+The whole body is decoded once, strictly, params left as raw JSON. Only when that fails is it walked again, to say
+which member of which request is wrong, the way the API says it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from airflow_batches.emulator.errors import ApiError
+
+_ID_PATTERN: Final = "^[a-zA-Z0-9_-]{1,64}$"
+_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NO_OBJECT: Final = "Input should be a valid dictionary or object to extract fields from"
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One request of a batch."""
+
+    custom_id: Annotated[str, msgspec.Meta(pattern=r"\A[a-zA-Z0-9_-]{1,64}\Z")]
+    params: msgspec.Raw
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    requests: Annotated[list[Line], msgspec.Meta(min_length=1)]
+
+
+_STRICT: Final = msgspec.json.Decoder(_Envelope)
+_LOOSE: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
+    """The requests of a create body. Raises ApiError (400) with the API's text."""
+    try:
+        lines = _STRICT.decode(body)
+    except msgspec.ValidationError as error:
+        raise ApiError(400, next(_objections(body), str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(body, error) from None
+    _check(lines.requests, max_requests)
+    return lines.requests
+
+
+def not_json(body: bytes | mmap.mmap, error: Exception) -> ApiError:
+    """400; `The request body is not valid JSON: ` is recorded, what follows it is not."""
+    found = re.search(r"\(byte (\d+)\)", str(error))
+    if isinstance(error, UnicodeDecodeError):
+        what, at = "invalid UTF-8", 0
+    elif found is None:
+        what, at = "unexpected end of data", len(body)
+    else:
+        what, at = "unexpected character", int(found[1])
+    before = body[:at]
+    line, column = before.count(b"\n") + 1, at - before.rfind(b"\n")
+    place = f"line {line} column {column} (char {at})"
+    return ApiError(400, f"The request body is not valid JSON: {what}: {place}")
+
+
+def _check(requests: list[Line], max_requests: int) -> None:
+    if len(requests) > max_requests:
+        raise ApiError(400, _too_many(max_requests, len(requests)))
+    for number, line in enumerate(requests):
+        if memoryview(line.params)[0] != ord("{"):
+            raise ApiError(400, f"requests.{number}.params: {_NO_OBJECT}")
+    seen: set[str] = set()
+    for line in requests:
+        if line.custom_id in seen:
+            raise ApiError(
+                400,
+                f"requests: custom_id's must be unique within a batch. Duplicate custom_id found: {line.custom_id}",
+            )
+        seen.add(line.custom_id)
+
+
+def _too_many(limit: int, count: int) -> str:
+    return f"requests: List should have at most {limit} items after validation, not {count}"
+
+
+def _objections(body: bytes | mmap.mmap) -> Iterator[str]:
+    """What is wrong with the envelope, in the order it is met."""
+    try:
+        envelope = _LOOSE.decode(body)
+    except msgspec.ValidationError:
+        yield _NO_OBJECT
+        return
+    if "requests" not in envelope:
+        yield "requests: Field required"
+        return
+    try:
+        items = _ITEMS.decode(envelope["requests"])
+    except msgspec.ValidationError:
+        yield "requests: Input should be a valid list"
+        return
+    if not items:
+        yield "requests: List should have at least 1 item after validation, not 0"
+    for number, item in enumerate(items):
+        for objection in _objections_to_request(item):
+            yield f"requests.{number}{objection}"
+    yield from (f"{name}: Extra inputs are not permitted" for name in envelope if name != "requests")
+
+
+def _objections_to_request(item: msgspec.Raw) -> Iterator[str]:
+    try:
+        members = _LOOSE.decode(item)
+    except msgspec.ValidationError:
+        yield f": {_NO_OBJECT}"
+        return
+    if "custom_id" in members:
+        yield from _objections_to_id(msgspec.json.decode(members["custom_id"]))
+    else:
+        yield ".custom_id: Field required"
+    if "params" not in members:
+        yield ".params: Field required"
+    yield from (f".{name}: Extra inputs are not permitted" for name in members if name not in ("custom_id", "params"))
+
+
+def _objections_to_id(value: Any) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield ".custom_id: Input should be a valid string"
+    elif len(value) > 64:
+        yield ".custom_id: String should have at most 64 characters"
+    elif not value:
+        yield ".custom_id: String should have at least 1 character"
+    elif not _ID.fullmatch(value):
+        yield f".custom_id: String should match pattern '{_ID_PATTERN}'"
