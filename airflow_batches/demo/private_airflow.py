@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -34,7 +34,7 @@ def _say_nothing(_: str) -> None:
 
 
 class PrivateAirflow:
-    """`with PrivateAirflow(dags=folder) as airflow: airflow.api.trigger("my_dag")`.
+    """`with PrivateAirflow(dags=[file]) as airflow: airflow.api.trigger("my_dag")`; the files are copied.
 
     `connections` are `{conn_id: fields}`, `settings` `{"SECTION__OPTION": value}`. `database_url` is SQLAlchemy's, of
     an empty database; without one it is SQLite in the home. `on_progress` is told, in a few words each, what is done.
@@ -44,7 +44,7 @@ class PrivateAirflow:
     def __init__(
         self,
         *,
-        dags: Path,
+        dags: Sequence[Path],
         connections: Connections | None = None,
         settings: Mapping[str, str] | None = None,
         database_url: str | None = None,
@@ -94,7 +94,7 @@ class PrivateAirflow:
             os.environ,
             self.home,
             port=port,
-            dags=self._dags.absolute(),
+            dags=self._copy_dags(),
             database_url=self._database_url,
             connections=self._connections,
             settings=self._settings,
@@ -124,6 +124,13 @@ class PrivateAirflow:
         self.triggerers.append(triggerer)
         return triggerer
 
+    def _copy_dags(self) -> Path:
+        folder = self.home / "dags"
+        folder.mkdir()
+        for file in self._dags:
+            shutil.copy(file, folder)
+        return folder
+
     def _make_database(self) -> None:
         migration = self.start("db", "migrate", name="db-migrate")
         self._until(lambda: migration.exit_code is not None, "made no database")
@@ -136,7 +143,7 @@ class PrivateAirflow:
         healthy: set[str] = {"metadatabase"}
 
         def all_healthy() -> bool:
-            self._check_alive()
+            self.check_alive()
             found = {name for name, status in self.api.health().items() if status == "healthy" and name in PARTS}
             for name in sorted(found - healthy):
                 self._on_progress(name.replace("_", " "))
@@ -145,10 +152,11 @@ class PrivateAirflow:
 
         self._until(all_healthy, "was not healthy")
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Raises AirflowFailed, with the end of the log, when one of the processes has ended by itself."""
         for component in self.components:
             if component.exit_code is not None:
-                raise AirflowFailed(f"Airflow's {component.name} ended at its start:\n{component.tail()}")
+                raise AirflowFailed(f"Airflow's {component.name} has ended:\n{component.tail()}")
 
     def _until(self, condition: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + self._start_timeout

@@ -38,13 +38,16 @@ class AirflowApi:
         return {name: str(part["status"]) for name, part in answer.json().items()} if answer.ok else {}
 
     def log_in(self) -> None:
-        answer = self._session.get(f"{self.url}/auth/token", timeout=TIMEOUT)
-        answer.raise_for_status()
-        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._session.headers["Authorization"] = f"Bearer {self.call('GET', '/auth/token')['access_token']}"
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The decoded answer of any call; `options` are those of `requests`. Raises AirflowFailed outside of 2xx."""
-        answer = self._session.request(method, f"{self.url}{path}", timeout=TIMEOUT, **options)
+        """The decoded answer of any call; `options` are those of `requests`. Raises AirflowFailed for all but a 2xx."""
+        import requests
+
+        try:
+            answer = self._session.request(method, f"{self.url}{path}", timeout=TIMEOUT, **options)
+        except requests.RequestException as error:
+            raise AirflowFailed(f"{method} {path} was not answered: {error}") from error
         if not answer.ok:
             raise AirflowFailed(f"{method} {path} was answered {answer.status_code}: {answer.text[:500]}")
         return answer.json() if answer.content else None

@@ -1,0 +1,32 @@
+"""`airflow-batches demo`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="use Anthropic's API with the key in ANTHROPIC_API_KEY. This costs money: eight short requests, at most "
+        "about 0.3 US cents. It may take an hour; Ctrl-C cancels the batch",
+    )
+    parser.add_argument("--ui", action="store_true", help="keep Airflow running afterwards, until Ctrl-C")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="land the results in this folder, and leave them there"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Raises BatchesError when the demo fails."""
+    from rich.console import Console
+
+    from airflow_batches.demo.story import tell
+
+    console = Console()
+    if arguments.live:
+        console.print("Live: these eight requests are billed, with at most about 0.3 US cents.", highlight=False)
+    tell(console, on_live_api=arguments.live, ui=arguments.ui, keep=arguments.keep)
+    return 0

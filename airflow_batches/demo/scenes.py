@@ -1,0 +1,41 @@
+"""Where a run of the example DAG stands, told from what Airflow and the API say of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+SUBMIT: Final = "submit"
+LAND: Final = "land"
+"""The tasks of the example DAG."""
+
+DEFERRED: Final = "Deferred: the batch works, no worker slot is held"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """States are Airflow's task states, None before the first. `deferred_before`: the wait was seen, now or earlier."""
+
+    submit: str | None
+    land: str | None
+    batch_id: str | None = None
+    deferred_before: bool = False
+
+
+def scene(seen: Observed) -> str:
+    """The title of the step that a run is in."""
+    if seen.submit == "deferred":
+        return DEFERRED
+    if seen.submit == "success":
+        return "The results are landed and checked"
+    if seen.deferred_before:
+        return "The batch has ended: the task gets its worker back"
+    if seen.submit == "running":
+        return "The batch is submitted"
+    return "The scheduler takes up the run"
+
+
+def failed_task(seen: Observed) -> str | None:
+    """The task that a failed run owes its end to."""
+    states = {SUBMIT: seen.submit, LAND: seen.land}
+    return next((task for task, state in states.items() if state in ("failed", "upstream_failed")), None)

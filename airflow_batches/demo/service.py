@@ -1,0 +1,56 @@
+"""The API that a demo talks to: the emulator, or Anthropic's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.provider import CONNECTION_TYPE
+
+KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
+URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
+EMULATED: Final[Mapping[str, Any]] = {
+    "processing_time": 8.0,
+    "incremental_counts": True,
+    "errored_share": 0.15,
+    "seed": 3,
+}
+"""A batch long enough to be seen deferred, short enough to be waited for, and one line that fails."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where the batches go, and how often a curious onlooker may ask (seconds)."""
+
+    name: str
+    url: str
+    api_key: str = field(repr=False)
+    live: bool
+    poll_interval: float
+
+    def connection(self) -> dict[str, str]:
+        """The Airflow connection to it."""
+        return {"conn_type": CONNECTION_TYPE, "host": self.url, "password": self.api_key}
+
+
+@contextmanager
+def emulated() -> Iterator[Service]:
+    """The emulator, for as long as the block lasts."""
+    from airflow_batches.emulator import Emulator
+
+    with Emulator(**EMULATED) as emulator:
+        yield Service("The Message Batches API, emulated", emulator.url, str(emulator.api_key), False, 1.0)
+
+
+@contextmanager
+def live(environment: Mapping[str, str]) -> Iterator[Service]:
+    """Anthropic's API. Raises InvalidRequest when the environment holds no key."""
+    from airflow_batches.api.client import BASE_URL
+
+    key = environment.get(KEY_VARIABLE)
+    if not key:
+        raise InvalidRequest(f"--live needs an API key in {KEY_VARIABLE}; without --live an emulator takes its place")
+    yield Service("The Message Batches API", environment.get(URL_VARIABLE) or BASE_URL, key, True, 5.0)
