@@ -82,6 +82,7 @@ class BatchesClient:
         if (api_key is None) == (auth is None):
             raise InvalidRequest("give either api_key or auth")
         self.base_url = _checked_base(base_url)
+        self.anthropic_version = anthropic_version
         self._auth = auth if auth is not None else ApiKeyAuth(api_key or "")
         self._timeout = timeout
         self._retry = retry or RetryPolicy()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow_batches._compat import TRIGGER_FAILED, TRIGGER_TIMED_OUT
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batches.api import BatchesClient
+    from airflow_batches.hooks import MessageBatchesHook
     from airflow_batches.waiting.decision import Watch
     from airflow_batches.waiting.outcome import Outcome
     from airflow_batches.waiting.policy import Verdict
@@ -33,6 +35,11 @@ BATCH_ID: Final = "batch_id"
 """The XCom key under which a batch's id stands as soon as it is known."""
 BACKSTOP: Final = 600.0
 """Seconds beyond our deadline after which Airflow may end a deferral that has lost its trigger."""
+
+
+def seconds(value: timedelta | float) -> float:
+    """Seconds, from either way of saying a time."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 class WaitsForBatch:
@@ -137,8 +144,12 @@ class WaitsForBatch:
             decision = poll(client, watch)
         return None if isinstance(decision, KeepWaiting) else decision
 
-    def client(self) -> BatchesClient:
-        """A client for the task's connection."""
+    def hook(self) -> MessageBatchesHook:
+        """The hook for the task's connection."""
         from airflow_batches.hooks import MessageBatchesHook
 
-        return MessageBatchesHook(self.conn_id).get_conn()
+        return MessageBatchesHook(self.conn_id)
+
+    def client(self) -> BatchesClient:
+        """A client for the task's connection."""
+        return self.hook().get_conn()

@@ -1,0 +1,131 @@
+"""Submit a batch, once, and wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from airflow.sdk import BaseOperator, XComArg
+
+from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.submission import Receipt
+
+RECEIPT: Final = "receipt"
+"""The XCom key of what was sent."""
+
+Requests = Iterable[Mapping[str, Any]]
+
+
+class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
+    """Submits requests as one batch, waits until it has ended, and returns its id.
+
+    The batch is submitted once: a retried or cleared task with the same requests takes its batch up again. The id is
+    pushed to XCom as `batch_id` as soon as it is known, what was sent as `receipt`.
+
+    A batch without a single success fails the task, one that was canceled whole skips it.
+
+    :param requests: a list or an iterable of `{"custom_id": …, "params": {…}}`, a callable that returns one, the output
+        of a task, or the URI of a JSONL object (templated; nothing else is, because prompts contain braces).
+    :param model: for requests that name none (templated); the connection's when None.
+    :param conn_id: connection with the API key (templated).
+    :param wait_for_completion: if false, return as soon as the batch is submitted.
+    :param deferrable: wait in the triggerer, without a worker slot; if false, the worker blocks.
+    :param poll_interval: seconds (or a timedelta) between polls.
+    :param timeout: seconds (or a timedelta) to wait at most. The API ends a batch 24 hours after its creation.
+    :param cancel_on_timeout: cancel the batch when the timeout is over. If false, a retry waits for the same batch.
+    :param cancel_on_kill: cancel the batch when the task is ended by hand.
+    :param max_failure_rate: share (0 to 1) of requests without success above which the task fails.
+    :param preflight: what to do about requests that the API would refuse only after the batch has ended:
+        `error` (submit nothing), `warn`, or `off`.
+    :param on_uncertain: what to do when nobody knows whether an earlier submission arrived: `reconcile` (look for it
+        among the workspace's batches), `resubmit`, or `fail`.
+    """
+
+    template_fields: Sequence[str] = ("requests", "model", "conn_id")
+    operator_extra_links = (MessageBatchLink(),)
+
+    def __init__(
+        self,
+        *,
+        requests: Requests | Callable[[], Requests] | str | XComArg,
+        model: str | None = None,
+        conn_id: str = "anthropic_default",
+        wait_for_completion: bool = True,
+        deferrable: bool = True,
+        poll_interval: timedelta | float = 60.0,
+        timeout: timedelta | float = timedelta(hours=25),
+        cancel_on_timeout: bool = False,
+        cancel_on_kill: bool = True,
+        max_failure_rate: float | None = None,
+        preflight: Literal["error", "warn", "off"] = "error",
+        on_uncertain: Literal["reconcile", "resubmit", "fail"] = "reconcile",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.requests = requests
+        self.model = model
+        self.conn_id = conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = seconds(poll_interval)
+        self.timeout = seconds(timeout)
+        self.cancel_on_timeout = cancel_on_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.max_failure_rate = max_failure_rate
+        self.preflight = preflight
+        self.on_uncertain = on_uncertain
+        self._batch_id: str | None = None
+        self._killed = False
+        if not isinstance(requests, str | XComArg):
+            # Airflow would render every prompt, call a callable as a template, and store them all in its database.
+            self.template_fields = [name for name in self.template_fields if name != "requests"]
+
+    def execute(self, context: Context) -> str:
+        """Submit or take up again, then wait."""
+        with task_errors(), self.client() as client:
+            receipt = self._submit(context, client)
+            self._batch_id = receipt.batch_id
+            context["ti"].xcom_push(key=BATCH_ID, value=receipt.batch_id)
+            context["ti"].xcom_push(key=RECEIPT, value=receipt.to_dict())
+            if not self.wait_for_completion:
+                return receipt.batch_id
+            return self.wait_for_batch(context, client, receipt.batch_id)
+
+    def on_kill(self) -> None:
+        """Cancel the batch; one that is being submitted just now is canceled as soon as its id is known.
+
+        Airflow calls this in a signal handler, and lets the task go on for some seconds.
+        """
+        self._killed = True
+        if self._batch_id is not None and self.cancel_on_kill:
+            with self.client() as client:
+                client.cancel(self._batch_id)
+            self.log.info("The task was killed: canceled batch %s", self._batch_id)
+
+    def _submit(self, context: Context, client: BatchesClient) -> Receipt:
+        from airflow_batches.submission import open_source, submit
+
+        store = context.get("task_state_store")
+        if store is None:
+            self.log.warning(
+                "This Airflow has no task state store (3.3 has): a retry of this task submits, and pays for, a new batch"
+            )
+        with open_source(self.requests) as source:
+            return submit(
+                client,
+                source,
+                store=store,
+                model=self.model or self.hook().default_model(),
+                preflight=self.preflight,
+                on_uncertain=self.on_uncertain,
+                anthropic_version=client.anthropic_version,
+                killed=lambda: self._killed and self.cancel_on_kill,
+            )

@@ -1,0 +1,114 @@
+"""The example DAGs and the README's, run whole through `dag.test()` against the emulator."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+import airflow_batches
+from airflow_batches.emulator import Emulator
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk import DAG
+
+pytestmark = [pytest.mark.xdist_group("airflow-db"), pytest.mark.usefixtures("database", "connection")]
+
+ROOT: Final = Path(airflow_batches.__file__).parent.parent
+EXAMPLES: Final = ROOT / "example_dags"
+
+
+@pytest.fixture(scope="module")
+def database() -> None:
+    """Airflow's tables, in this process's own home."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGs folder of the test's own: `dag.test()` runs only what Airflow can find."""
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    bundle = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
+    bundles = [bundle | {"kwargs": {"path": str(folder)}}]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+    return folder
+
+
+def run(dags: Path, source: str, **params: Any) -> DagRun:
+    """One run of the DAG that a source file defines."""
+    from airflow.sdk import DAG
+
+    file = dags / "under_test.py"
+    file.write_text(source)
+    spec = spec_from_file_location("under_test", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules["under_test"] = module
+    spec.loader.exec_module(module)
+    found: list[DAG] = [value for value in vars(module).values() if isinstance(value, DAG)]
+    dag = found[0] if found else vars(module)["built"]
+    return dag.test(run_conf=params)
+
+
+def states(finished: DagRun) -> dict[str, str]:
+    """The state of each task."""
+    return {ti.task_id: str(ti.state) for ti in finished.get_task_instances()}
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Result type of each custom_id that landed below a folder."""
+    lines = [line for file in sorted(folder.rglob("*.jsonl")) for line in file.read_bytes().splitlines()]
+    return {item["custom_id"]: item["result"]["type"] for item in map(json.loads, lines)}
+
+
+def test_submit_and_land(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    source = (EXAMPLES / "submit_and_land.py").read_text()
+    finished = run(dags, source, path=f"file://{tmp_path}/out")
+    assert states(finished) == {"submit": "success", "land": "success"}
+    assert results(tmp_path / "out") == dict.fromkeys(
+        ["lima", "oslo", "cairo", "quito", "seoul", "tunis", "riga", "accra"], "succeeded"
+    )
+    assert emulator.counters["create"] == 1
+
+
+def test_build_wait_land_lands_what_failed_apart(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    emulator.configure(errored_share=0.4)
+    source = (EXAMPLES / "build_wait_land.py").read_text()
+    finished = run(dags, source, path=f"file://{tmp_path}/out")
+    assert set(states(finished).values()) == {"success"}
+    assert set(results(tmp_path / "out")) == {"review-0", "review-1", "review-2"}
+
+
+def test_a_deferred_wait_ends_in_the_same_place(
+    dags: Path, tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.triggers.message_batch.QUIET", 0.1)
+    emulator.configure(processing_time=2.0)
+    source = (EXAMPLES / "submit_and_land.py").read_text().replace("poll_interval=5", "poll_interval=0.5")
+    finished = run(dags, source, path=f"file://{tmp_path}/out")
+    assert states(finished) == {"submit": "success", "land": "success"}
+    assert emulator.counters["create"] == 1
+    assert emulator.counters["get"] > 2
+
+
+def test_cancel_and_delete(dags: Path, emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0, cancel_time=0.0)
+    finished = run(dags, (EXAMPLES / "cancel_and_delete.py").read_text())
+    assert states(finished) == {"submit": "success", "cancel": "success", "ended": "skipped", "delete": "success"}
+    assert not emulator.batches()
+
+
+def test_the_readmes_dag_runs_as_it_stands(dags: Path, tmp_path: Path) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    finished = run(dags, source.replace("/tmp/reviews", f"{tmp_path}/out"))
+    assert states(finished) == {"submit": "success", "land": "success"}
+    assert results(tmp_path / "out") == {"review-0": "succeeded", "review-1": "succeeded"}

@@ -1,0 +1,72 @@
+"""Cancel and delete: one call each, safe to repeat."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_batches._compat import AirflowFailException
+from airflow_batches.api import BatchesClient
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.operators import MessageBatchCancelOperator, MessageBatchDeleteOperator
+from tests.contexts import context
+from tests.samples import some_requests
+
+
+def submitted(emulator: Emulator) -> str:
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        return client.create(some_requests(3)).id
+
+
+def cancel(batch_id: str) -> dict[str, object]:
+    return MessageBatchCancelOperator(task_id="cancel", batch_id=batch_id).execute(context())
+
+
+def delete(batch_id: str) -> dict[str, object]:
+    return MessageBatchDeleteOperator(task_id="delete", batch_id=batch_id).execute(context())
+
+
+@pytest.mark.usefixtures("connection")
+def test_cancel_returns_the_batch_as_it_is_then_and_may_be_repeated(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600)
+    batch_id = submitted(emulator)
+    batch = cancel(batch_id)
+    assert (batch["id"], batch["processing_status"]) == (batch_id, "canceling")
+    assert batch["request_counts"] == {"processing": 3, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+    assert cancel(batch_id)["processing_status"] == "canceling"
+    assert emulator.counters["cancel"] == 1
+
+
+@pytest.mark.usefixtures("connection")
+def test_cancel_leaves_a_batch_that_has_ended_as_it_is(emulator: Emulator) -> None:
+    assert cancel(submitted(emulator))["processing_status"] == "ended"
+    assert emulator.counters["cancel"] == 0
+
+
+@pytest.mark.usefixtures("connection")
+def test_delete_confirms_and_may_be_repeated(emulator: Emulator) -> None:
+    batch_id = submitted(emulator)
+    confirmation = {"id": batch_id, "type": "message_batch_deleted"}
+    assert delete(batch_id) == confirmation
+    assert not emulator.batches()
+    assert delete(batch_id) == confirmation
+
+
+@pytest.mark.usefixtures("connection")
+def test_deleting_a_batch_that_goes_on_fails_at_once_with_the_cure(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600)
+    with pytest.raises(AirflowFailException, match="Consider canceling the batch instead"):
+        delete(submitted(emulator))
+
+
+@pytest.mark.usefixtures("connection")
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_fails_the_task_at_once(emulator: Emulator, status: int) -> None:
+    emulator.fault(Fault(endpoint="get", action="status", status=status))
+    with pytest.raises(AirflowFailException, match=str(status)):
+        cancel("msgbatch_01")
+
+
+@pytest.mark.usefixtures("connection")
+def test_an_unknown_batch_fails_the_cancel_at_once() -> None:
+    with pytest.raises(AirflowFailException, match="404 not_found_error: Message Batch msgbatch_no not found"):
+        cancel("msgbatch_no")
