@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batches.api import BatchesClient
-    from airflow_batches.submission import Receipt
+    from airflow_batches.submission.receipt import Receipt
 
 RECEIPT: Final = "receipt"
 """The XCom key of what was sent."""
@@ -111,12 +111,14 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
             self.log.info("The task was killed: canceled batch %s", self._batch_id)
 
     def _submit(self, context: Context, client: BatchesClient) -> Receipt:
-        from airflow_batches.submission import open_source, submit
+        from airflow_batches.submission.source import open_source
+        from airflow_batches.submission.submit import submit
 
         store = context.get("task_state_store")
         if store is None:
             self.log.warning(
-                "This Airflow has no task state store (3.3 has): a retry of this task submits, and pays for, a new batch"
+                "This Airflow has no task state store (3.3 has one): "
+                "a retry of this task submits, and pays for, another batch"
             )
         with open_source(self.requests) as source:
             return submit(
