@@ -4,48 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
-from airflow_batches.api import BatchesClient, BatchesError
-from airflow_batches.demo import scenes
+from airflow_batches.api import BatchesClient
+from airflow_batches.demo.example import ExampleRun, example_dag
 from airflow_batches.demo.interruptions import Interruptions
 from airflow_batches.demo.private_airflow import PrivateAirflow
-from airflow_batches.demo.report import RESULTS_SHOWN, print_report
-from airflow_batches.demo.rest import AirflowFailed
+from airflow_batches.demo.report import print_report
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import Service, emulated, live
 
-DAG_ID: Final = "submit_and_land"
 CONNECTION: Final = "anthropic_default"
-EMULATED_TIMEOUT: Final = 180.0
-LIVE_TIMEOUT: Final = 25 * 3600.0
-"""Seconds a run may take; the API itself ends a batch after 24 hours."""
-POLL: Final = 0.4
-"""Seconds between two looks at the run."""
-LOG_LINES: Final = 25
-
-
-class DemoFailed(BatchesError):
-    """The run of the example DAG did not succeed; the message ends with the log of the task that failed."""
-
-
-@dataclass(frozen=True)
-class Landed:
-    manifest: Mapping[str, Any]
-    lines: list[bytes]
-
-
-def example_dag() -> Path:
-    """The file of the example DAG, in an installed package or in a checkout."""
-    package = Path(__file__).parent.parent
-    folders = (package / "example_dags", package.parent / "example_dags")
-    return next(path for folder in folders if (path := folder / f"{DAG_ID}.py").exists())
 
 
 def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
@@ -58,14 +31,14 @@ def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep:
         screen.show(service.name, service.url)
         screen.show("A private Airflow starts")
         airflow = inner.enter_context(_airflow(service, screen))
-        run = _Run(airflow, client, screen, service)
         inner.push(lambda kind, *_: screen.show("Airflow is stopped and removed", failed=kind is not None))
+        run = ExampleRun(airflow, client, screen, service)
         inner.callback(run.call_off_batch)
-        landed = run.to_its_end(keep)
+        landed = run.to_its_end(keep or airflow.home / "landed")
         if not ui:
             inner.close()
         screen.finish()
-        print_report(console, landed.manifest, landed.lines, screen.steps)
+        print_report(console, landed.manifest, landed.first_lines, screen.steps)
         if ui:
             _stay(console, airflow)
 
@@ -86,92 +59,3 @@ def _stay(console: Console, airflow: PrivateAirflow) -> None:
         while True:
             airflow.check_alive()
             time.sleep(1)
-
-
-class _Run:
-    """One run of the example DAG, watched from outside."""
-
-    def __init__(self, airflow: PrivateAirflow, client: BatchesClient, screen: Screen, service: Service) -> None:
-        self._api = airflow.api
-        self._home = airflow.home
-        self._client = client
-        self._screen = screen
-        self._service = service
-        self._run_id = ""
-        self._seen = scenes.Observed(submit=None, land=None)
-        self._counts = ""
-        self._counts_due = 0.0
-
-    def to_its_end(self, keep: Path | None) -> Landed:
-        self._screen.show("Airflow reads the DAG", example_dag().name)
-        self._api.wait_for_dag(DAG_ID)
-        folder = (keep or self._home / "landed").absolute()
-        self._run_id = self._api.trigger(DAG_ID, {"path": folder.as_uri()})
-        state = self._followed()
-        if state != "success":
-            raise self._failure()
-        manifest = self._api.xcom(DAG_ID, self._run_id, scenes.LAND)
-        return Landed(manifest, _first_lines(folder))
-
-    def call_off_batch(self) -> None:
-        """A batch of the live API goes on and is billed, unless it is canceled."""
-        if not self._service.live:
-            return
-        with suppress(AirflowFailed):
-            self._look()
-        if self._seen.submit != "success" and self._seen.batch_id:
-            batch = self._client.cancel(self._seen.batch_id)
-            self._screen.show("The batch is called off", f"{batch.id} is {batch.processing_status}")
-
-    def _followed(self) -> str:
-        deadline = time.monotonic() + (LIVE_TIMEOUT if self._service.live else EMULATED_TIMEOUT)
-        while (state := self._api.run_state(DAG_ID, self._run_id)) not in ("success", "failed"):
-            self._look()
-            if time.monotonic() > deadline:
-                raise DemoFailed(f"The run has not ended in time; task {scenes.SUBMIT} is {self._seen.submit}.")
-            time.sleep(POLL)
-        self._look()
-        return state
-
-    def _look(self) -> None:
-        states = {task["task_id"]: task["state"] for task in self._api.task_instances(DAG_ID, self._run_id)}
-        submit = states.get(scenes.SUBMIT)
-        self._seen = scenes.Observed(
-            submit=submit,
-            land=states.get(scenes.LAND),
-            batch_id=self._seen.batch_id or self._batch_id(submit),
-            deferred_before=self._seen.deferred_before or submit == "deferred",
-        )
-        self._screen.show(scenes.scene(self._seen), self._detail())
-
-    def _batch_id(self, submit: str | None) -> str | None:
-        began = submit not in (None, "scheduled", "queued")
-        return self._api.xcom(DAG_ID, self._run_id, scenes.SUBMIT, "batch_id") if began else None
-
-    def _detail(self) -> str:
-        if self._seen.batch_id and self._seen.submit == "deferred":
-            return f"{self._seen.batch_id}, {self._progress(self._seen.batch_id)}"
-        return self._seen.batch_id or ""
-
-    def _progress(self, batch_id: str) -> str:
-        if time.monotonic() >= self._counts_due:
-            counts = self._client.get(batch_id).request_counts
-            self._counts = f"{counts.total - counts.processing} of {counts.total} requests done"
-            self._counts_due = time.monotonic() + self._service.poll_interval
-        return self._counts
-
-    def _failure(self) -> DemoFailed:
-        task = scenes.failed_task(self._seen)
-        if task is None:
-            return DemoFailed("The run failed, and none of its tasks did; run the demo with --ui to look at it.")
-        tries = {each["task_id"]: each["try_number"] for each in self._api.task_instances(DAG_ID, self._run_id)}
-        log = self._api.log(DAG_ID, self._run_id, task, tries[task]).splitlines()[-LOG_LINES:]
-        cure = "Is the key good, and has its workspace credit?" if self._service.live else "This should not happen."
-        return DemoFailed("\n".join([f"Task {task} failed. {cure} The end of its log:", *log]))
-
-
-def _first_lines(folder: Path) -> list[bytes]:
-    """Of what landed. A folder that is kept may hold more: the youngest is ours."""
-    landed = max(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
-    with landed.open("rb") as results:
-        return [line for line, _ in zip(results, range(RESULTS_SHOWN), strict=False)]

@@ -1,0 +1,87 @@
+"""`airflow-batches demo`, as a user runs it: what it shows, and that nothing is left of it however it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.cli import main
+from airflow_batches.demo.scenes import DEFERRED
+from airflow_batches.emulator import Emulator
+from tests.e2e.processes import Program, program
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("airflow")]
+
+WRONG_KEY = "sk-ant-this-is-not-the-key"
+
+
+def assert_nothing_is_left(demo: Program) -> None:
+    assert demo.family() == []
+    assert list(demo.scratch.iterdir()) == []
+
+
+def test_it_runs_the_whole_job_and_prints_what_landed(tmp_path: Path) -> None:
+    with program(tmp_path, "demo", "--keep", str(tmp_path / "kept")) as demo:
+        assert demo.process.wait(timeout=240) == 0, demo.output()
+        assert_nothing_is_left(demo)
+    (landed,) = (tmp_path / "kept").glob("*.jsonl")
+    cities = {json.loads(line)["custom_id"] for line in landed.read_text().splitlines()}
+    assert len(cities) == 8
+    for said in (DEFERRED, "msgbatch_", "Manifest", landed.name, "The first results", "Where the time went"):
+        assert said in demo.output()
+    assert any(re.search(rf"^\s+{city}  +\w", demo.output(), re.MULTILINE) for city in cities)
+
+
+def test_with_ui_airflow_stays_until_ctrl_c(tmp_path: Path) -> None:
+    with program(tmp_path, "demo", "--ui") as demo:
+        demo.wait_for("Ctrl-C ends it.")
+        found = re.search(r"Airflow is at (http://127\.0\.0\.1:\d+) ", demo.output())
+        assert found
+        with urllib.request.urlopen(found[1]) as page:
+            assert b"<html" in page.read()
+        assert demo.listeners() == {"127.0.0.1"}
+        assert demo.end(signal.SIGINT) == 0, demo.output()
+        assert_nothing_is_left(demo)
+
+
+def test_ctrl_c_in_the_middle_of_a_live_batch_cancels_it_and_leaves_nothing(tmp_path: Path) -> None:
+    with (
+        Emulator(processing_time=3600, cancel_time=3600) as emulator,
+        program(
+            tmp_path, "demo", "--live", ANTHROPIC_API_KEY=str(emulator.api_key), ANTHROPIC_BASE_URL=emulator.url
+        ) as demo,
+    ):
+        demo.wait_for(DEFERRED)
+        assert demo.listeners() == {"127.0.0.1"}
+        assert demo.end(signal.SIGINT) == 130
+        assert_nothing_is_left(demo)
+        with BatchesClient(api_key=str(emulator.api_key), base_url=emulator.url) as client:
+            assert [batch.processing_status for batch in client.list().data] == ["canceling"]
+    assert "is canceling" in demo.output()
+
+
+def test_being_ended_while_airflow_starts_leaves_nothing(tmp_path: Path) -> None:
+    with program(tmp_path, "demo") as demo:
+        demo.wait_for("database")
+        assert demo.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        assert_nothing_is_left(demo)
+
+
+def test_a_wrong_key_ends_with_the_log_of_the_task_and_without_the_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator() as emulator:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", WRONG_KEY)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", emulator.url)
+        assert main(["demo", "--live"]) == 1
+    out, err = capsys.readouterr()
+    assert "Task submit failed" in err
+    assert "401 authentication_error" in err
+    assert "billed" in out
+    assert WRONG_KEY not in out + err

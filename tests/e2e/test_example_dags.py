@@ -1,0 +1,58 @@
+"""The example DAGs on a real Airflow: scheduler, workers, triggerer."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.demo.example import ExampleRun
+from airflow_batches.demo.private_airflow import PrivateAirflow
+from airflow_batches.demo.scenes import DEFERRED
+from airflow_batches.demo.screen import Screen
+from airflow_batches.demo.service import Service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("airflow")]
+
+
+def states(airflow: PrivateAirflow, dag_id: str, run_id: str) -> dict[str, str]:
+    return {task["task_id"]: task["state"] for task in airflow.api.task_instances(dag_id, run_id)}
+
+
+def started(airflow: PrivateAirflow, dag_id: str, folder: Path) -> str:
+    airflow.api.wait_for_dag(dag_id)
+    return airflow.api.trigger(dag_id, {"path": f"file://{folder}"})
+
+
+def test_requests_built_by_a_task_come_back_through_a_sensor(airflow: PrivateAirflow, tmp_path: Path) -> None:
+    run_id = started(airflow, "build_wait_land", tmp_path)
+    assert airflow.api.wait_for_run("build_wait_land", run_id) == "success"
+    lines = (tmp_path / run_id / "reviews.jsonl").read_text().splitlines()
+    assert {json.loads(line)["custom_id"] for line in lines} == {"review-0", "review-1", "review-2"}
+
+
+def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, tmp_path: Path) -> None:
+    run_id = started(airflow, "cancel_and_delete", tmp_path)
+    assert airflow.api.wait_for_run("cancel_and_delete", run_id) == "success"
+    assert states(airflow, "cancel_and_delete", run_id) == {
+        "submit": "success",
+        "cancel": "success",
+        "ended": "skipped",
+        "delete": "success",
+    }
+
+
+def test_the_shortest_dag_waits_deferred_and_lands_every_result(
+    airflow: PrivateAirflow, service: Service, tmp_path: Path
+) -> None:
+    screen = Screen(Console(file=io.StringIO()))
+    with screen, BatchesClient(api_key=service.api_key, base_url=service.url) as client:
+        landed = ExampleRun(airflow, client, screen, service).to_its_end(tmp_path)
+    assert DEFERRED in [step.title for step in screen.steps]
+    (results,) = tmp_path.glob("*.jsonl")
+    assert results.read_bytes().startswith(b"".join(landed.first_lines))
+    assert landed.manifest["uri"] == f"file://{results}"
