@@ -1,27 +1,23 @@
 """The Message Batches API on localhost: a library, and a program (`airflow-batches emulator`).
 
     with Emulator() as emu:
-        client = anthropic.Anthropic(api_key=emu.api_key, base_url=emu.url)
+        client = BatchesClient(emu.api_key, base_url=emu.url)
 
-Nothing below this package knows Airflow. Importing it costs nothing: the server is loaded at first use.
+It knows nothing of Airflow, nor of our own client. Importing it costs nothing: the server is loaded at first use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_batches._lazy import exports
 
 if TYPE_CHECKING:
-    from airflow_batches.emulator.emulator import Emulator
-    from airflow_batches.emulator.faults import Fault
+    from airflow_batches.emulator.emulator import Emulator as Emulator
+    from airflow_batches.emulator.faults import Fault as Fault
 
-__all__ = ["Emulator", "Fault"]
+_MODULES = {"Emulator": "emulator", "Fault": "faults"}
 
-_HOMES = {"Emulator": "airflow_batches.emulator.emulator", "Fault": "airflow_batches.emulator.faults"}
+__all__ = list(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = exports(__name__, _MODULES)

@@ -12,12 +12,13 @@ few lines; it returns what to send instead, or raises Hangup.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from airflow_batches.emulator.errors import EDGE_PAGES, KINDS, ApiError, edge_response, error_response
-from airflow_batches.emulator.http import Hangup, Response
+from airflow_batches.emulator.wire import Hangup, Response
 
 if TYPE_CHECKING:
     from airflow_batches.emulator.call import Call
@@ -63,7 +64,8 @@ def _reset(fault: Fault, call: Call, proceed: Proceed) -> Response:
 def _late_accept(fault: Fault, call: Call, proceed: Proceed) -> Response:
     """It happens after `seconds`, and nobody is told: the client has timed out long since."""
     call.connection.pause(fault.seconds)
-    proceed()
+    with suppress(ApiError):
+        proceed()
     raise Hangup
 
 

@@ -8,11 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from airflow_batches.emulator.clock import Clock
-from airflow_batches.emulator.http import Body, Connection, Head
 from airflow_batches.emulator.limits import RateWindow
 from airflow_batches.emulator.plans import Plans
 from airflow_batches.emulator.settings import ENDPOINTS, Settings
 from airflow_batches.emulator.store import Store
+from airflow_batches.emulator.wire import Body, Connection, Head
 
 
 @dataclass(slots=True)
@@ -62,9 +62,12 @@ class Call:
     endpoint: str
     batch_id: str
     request_id: str
-    settings: Settings
     workspace: str = ""
     payload: bytes | mmap.mmap = b""
+
+    @property
+    def settings(self) -> Settings:
+        return self.world.settings
 
     @property
     def base(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from typing import Final
 
 SECOND: Final = 1_000_000
@@ -49,6 +50,11 @@ class Clock:
 
 def micros(seconds: float) -> int:
     return round(seconds * SECOND)
+
+
+def http_date(at: int) -> str:
+    """`Fri, 01 May 2026 20:29:05 GMT`."""
+    return formatdate(at // SECOND, usegmt=True)
 
 
 def timestamp(at: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the emulator's flags."""
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0: a free one (default)")
     parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
+    parser.add_argument("--log", action="store_true", help="write a line for every call to standard error")
     parser.add_argument("--prefix", default="", help="path before /v1/ (default: none)")
     defaults = Settings()
     types = get_type_hints(Settings)
@@ -50,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, *, brief: bool = False) -> int:
     """Serves until SIGINT or SIGTERM and returns the exit code. Prints where, in one line if `brief`."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
+    if args.log:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     try:
         emulator = Emulator(args.port, folder=args.folder, prefix=args.prefix, **values)
     except (OSError, ValueError) as error:

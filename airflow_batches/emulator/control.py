@@ -14,8 +14,8 @@ import msgspec
 from airflow_batches.emulator.actions import ACTIONS
 from airflow_batches.emulator.clock import timestamp
 from airflow_batches.emulator.faults import fault
-from airflow_batches.emulator.http import Body, Head, Response
 from airflow_batches.emulator.settings import ENDPOINTS
+from airflow_batches.emulator.wire import Body, Head, Response
 
 if TYPE_CHECKING:
     from airflow_batches.emulator.emulator import Emulator
@@ -86,7 +86,8 @@ def _advance(emulator: Emulator, seconds: float) -> dict[str, Any]:
 
 
 def _settings(emulator: Emulator, **changes: Any) -> Any:
-    return msgspec.to_builtins(emulator.configure(**changes))
+    emulator.configure(**changes)
+    return emulator.settings.as_dict()
 
 
 def _counters(emulator: Emulator) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from airflow_batches.emulator import api, control, lifecycle
 from airflow_batches.emulator.call import World
 from airflow_batches.emulator.clock import Clock
 from airflow_batches.emulator.faults import Fault
-from airflow_batches.emulator.http import Body, Connection, Head, Response
 from airflow_batches.emulator.lifecycle import Record
 from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
 from airflow_batches.emulator.server import HOST, Server
-from airflow_batches.emulator.settings import Settings, settings
+from airflow_batches.emulator.settings import Settings
 from airflow_batches.emulator.store import FolderShelf, MemoryShelf, Shelf, Store
+from airflow_batches.emulator.wire import Body, Connection, Head, Response
 
 
 class Emulator:
@@ -31,17 +31,18 @@ class Emulator:
     :param prefix: path before `/v1/…`, as some platforms have one.
     :param values: any field of `Settings`.
 
-    Raises OSError when the port is taken, ValueError or TypeError for settings that are none.
+    Raises OSError when the port is taken, ValueError or TypeError for settings it cannot take.
     """
 
     def __init__(
         self, port: int = 0, *, folder: str | PathLike[str] | None = None, prefix: str = "", **values: Any
     ) -> None:
-        self._initial = settings(**values)
+        settings = Settings(**values)
+        self._initial = settings.as_dict()
         shelf: Shelf = MemoryShelf() if folder is None else FolderShelf(Path(folder))
         self.clock = Clock(shelf.offset(), shelf.save_offset)
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
-        self._world = World(self._initial, self.clock, Store(shelf), Plans(), prefix)
+        self._world = World(settings, self.clock, Store(shelf), Plans(), prefix)
         self._server = Server(port, self._answer)
         self.port = self._server.port
 
@@ -56,6 +57,7 @@ class Emulator:
     def close(self) -> None:
         """Ends the server and every connection to it; a second call does nothing."""
         self._server.close()
+        self._world.store.close()
 
     @property
     def url(self) -> str:
@@ -74,12 +76,12 @@ class Emulator:
 
     @property
     def settings(self) -> Settings:
+        """How it behaves; a field that is assigned counts from the next call on."""
         return self._world.settings
 
-    def configure(self, **changes: Any) -> Settings:
-        """Changes settings from the next call on. Raises ValueError, and then changes nothing."""
-        self._world.settings = self.settings.changed(changes)
-        return self._world.settings
+    def configure(self, **changes: Any) -> None:
+        """Changes several settings at once. Raises ValueError, and then changes none."""
+        self.settings.change(changes)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -93,7 +95,8 @@ class Emulator:
 
     def batches(self) -> list[dict[str, Any]]:
         """Every batch object of every workspace, newest first."""
-        return [self._object(record) for record in self._world.store.all()]
+        with self._world.store.changing():
+            return [self._object(record) for record in self._world.store.all()]
 
     def fault(self, fault: Fault) -> Plan:
         """Puts a fault to work. The plan tells how often it `struck`, and can be deleted."""
@@ -106,29 +109,31 @@ class Emulator:
 
     def end(self, batch_id: str) -> dict[str, Any]:
         """Ends a batch now; one that has ended stays as it is. Raises KeyError when there is none."""
-        record = self._record(batch_id)
-        self._end(record)
-        return self._object(record)
+        with self._world.store.changing():
+            record = self._record(batch_id)
+            self._end(record)
+            return self._object(record)
 
     def end_all(self) -> int:
         """Ends every batch that has not ended, and returns how many those were."""
-        return sum(self._end(record) for record in self._world.store.all())
+        with self._world.store.changing():
+            return sum(self._end(record) for record in self._world.store.all())
 
     def archive(self, batch_id: str) -> dict[str, Any]:
         """Ends a batch if need be and takes its results away, as 29 days do. Raises KeyError."""
-        record = self._record(batch_id)
-        self._end(record)
         with self._world.store.changing():
+            record = self._record(batch_id)
+            self._end(record)
             record.archive_at = min(record.archive_at, self.clock.micros())
             self._world.store.save(record)
-        return self._object(record)
+            return self._object(record)
 
     def reset(self) -> None:
         """Back to the start: no batches, faults or counts, the clock at real time, the settings as given."""
         self._world.store.clear()
         self._world.plans.clear()
         self._world.forget_calls()
-        self._world.settings = self._initial
+        self.settings.change(self._initial)
         self.clock.reset()
 
     @property
@@ -147,14 +152,12 @@ class Emulator:
         return record
 
     def _end(self, record: Record) -> bool:
-        store = self._world.store
-        with store.changing():
-            now = self.clock.micros()
-            if record.status(now) == "ended":
-                return False
-            lifecycle.end(record, store.lines(record), now)
-            store.save(record)
-            return True
+        store, now = self._world.store, self.clock.micros()
+        if record.status(now) == "ended":
+            return False
+        lifecycle.end(record, store.lines(record), now)
+        store.save(record)
+        return True
 
     def _object(self, record: Record) -> dict[str, Any]:
         base = self.settings.results_base or self.url

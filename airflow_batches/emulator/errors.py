@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches.emulator.http import Response
+from airflow_batches.emulator.wire import Response
 
 KINDS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("invalid_request_error", "Invalid request"),

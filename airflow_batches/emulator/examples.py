@@ -21,8 +21,11 @@ _TEXTS: Final[Mapping[str, str]] = {
 
 
 def example(schema: Any, pick: int) -> Any:
-    """A value of the schema; an unreadable schema gives an empty object."""
-    return _value(schema, schema, pick, _DEPTH) if isinstance(schema, dict) else {}
+    """A value of the schema; a schema that is none gives an empty object."""
+    try:
+        return _value(schema, schema, pick, _DEPTH) if isinstance(schema, dict) else {}
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
+        return {}
 
 
 def _value(schema: Any, root: Mapping[str, Any], pick: int, depth: int) -> Any:

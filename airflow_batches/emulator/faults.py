@@ -60,8 +60,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in ("times", "skip", "after_bytes", "seconds", "line"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative")
-        if not 100 <= self.status <= 999 or self.bytes_per_second < 1:
-            raise ValueError("status must have three digits, bytes_per_second be 1 or more")
+        if not 200 <= self.status <= 599 or self.bytes_per_second < 1:
+            raise ValueError("status must be between 200 and 599, bytes_per_second 1 or more")
         check(self)
 
 

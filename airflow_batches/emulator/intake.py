@@ -7,13 +7,14 @@ from hashlib import blake2b
 
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.call import Call
+from airflow_batches.emulator.checks import Terms
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import MESSAGES, ApiError
 from airflow_batches.emulator.lifecycle import Record, new_record
 from airflow_batches.emulator.lines import Fate, Lines, Shape, Verdict
 from airflow_batches.emulator.settings import Settings
 from airflow_batches.emulator.validation import Line, not_json, parse_create
-from airflow_batches.emulator.verdicts import Judge, Terms
+from airflow_batches.emulator.verdicts import Judge
 
 
 def take_in(call: Call) -> Record:

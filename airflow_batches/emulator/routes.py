@@ -19,12 +19,12 @@ from airflow_batches.emulator.answers import arrange, result_blocks, without_las
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import ApiError
-from airflow_batches.emulator.http import Response, rechunked
 from airflow_batches.emulator.intake import take_in
 from airflow_batches.emulator.lifecycle import Record
 from airflow_batches.emulator.models import CATALOG, model_info
 from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
 from airflow_batches.emulator.paging import PageQuery, page_query
+from airflow_batches.emulator.wire import Response, rechunked
 
 _JSON: Final = {"content-type": "application/json"}
 _BATCHES: Final = "/v1/messages/batches"
@@ -64,19 +64,17 @@ def find_route(method: str, path: str, prefix: str) -> Target:
 
 
 def _create(call: Call) -> Response:
-    record = take_in(call)
-    return _batch(call, record)
+    return _batch(call, take_in(call))
 
 
 def _list(call: Call) -> Response:
     query = page_query(call.head.query)
-    store, workspace = call.world.store, call.workspace
+    store = call.world.store
     with store.changing():
-        after, before = (
-            _cursor(call, name, value) for name, value in (("after_id", query.after), ("before_id", query.before))
-        )
-        page = store.page(workspace, query.limit, after=after, before=before)
-    return Response(200, _JSON, page_object(page, store, call.world.clock.micros(), call.base))
+        after = _cursor(call, "after_id", query.after)
+        before = _cursor(call, "before_id", query.before)
+        page = store.page(call.workspace, query.limit, after=after, before=before)
+        return Response(200, _JSON, page_object(page, store, call.world.clock.micros(), call.base))
 
 
 def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
@@ -89,60 +87,68 @@ def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
 
 
 def _get(call: Call) -> Response:
-    record = _settled(call)
-    response = _batch(call, record)
-    if record.status(call.world.clock.micros()) == "ended":
+    with call.world.store.changing():
+        record = _settled(call)
+        response = _batch(call, record)
+    if record.status(call.world.clock.micros()) != "in_progress":
         return response
     return response.with_headers(**{"retry-after": str(call.settings.retry_after)})
 
 
 def _cancel(call: Call) -> Response:
-    record = _found(call)
     store, now = call.world.store, call.world.clock.micros()
     with store.changing():
+        record = _found(call)
         status = record.status(now)
         if status == "in_progress":
             lifecycle.cancel(record, store.lines(record), now, micros(call.settings.cancel_time))
             store.save(record)
         elif status == "ended" and call.settings.cancel_after_ended == 400:
             raise ApiError(400, f"Batch `{record.id}` has already ended and cannot be canceled.")
-        return Response(200, _JSON, batch_object(record, store, now, call.base))
+        return _batch(call, record)
 
 
 def _delete(call: Call) -> Response:
-    record = _found(call)
     store = call.world.store
     with store.changing():
+        record = _found(call)
         status = record.status(call.world.clock.micros())
-        if status == "in_progress":
-            raise ApiError(400, "In progress batches cannot be deleted. Consider canceling the batch instead.")
-        if status == "canceling":
-            raise ApiError(
-                400,
-                f"Batch `{record.id}` has not finished canceling."
-                " Please wait for cancellation to completed before deleting.",
-            )
+        if status != "ended":
+            raise ApiError(400, _UNDELETABLE[status].format(record.id))
         store.remove(record)
     return Response(200, _JSON, deletion_object(record.id))
 
 
+_UNDELETABLE: Final = {
+    "in_progress": "In progress batches cannot be deleted. Consider canceling the batch instead.",
+    "canceling": "Batch `{}` has not finished canceling. Please wait for cancellation to completed before deleting.",
+}
+
+
 def _results(call: Call) -> Response:
-    record = _settled(call)
-    now = call.world.clock.micros()
-    if record.status(now) != "ended" or record.archived(now):
-        raise ApiError(404, f"Message Batch {record.id} has no available results.")
+    with call.world.store.changing():
+        record = _settled(call)
+        now = call.world.clock.micros()
+        if record.status(now) != "ended" or record.archived(now):
+            raise ApiError(404, f"Message Batch {record.id} has no available results.")
+        lines = call.world.store.lines(record)
     settings = call.settings
     read = call.world.next_read(record.id)
     places = arrange(record.total, settings.order, f"{settings.seed}:{record.id}:{read}")
-    blocks: Iterable[bytes] = result_blocks(record, call.world.store.lines(record), places)
-    if fault := call.world.plans.claim(actions.LINES, call.endpoint, call.batch_id):
-        blocks = actions.LINES[fault.action](fault, blocks)
-    if not settings.trailing_newline:
-        blocks = without_last_newline(blocks)
     headers = {
         "content-type": "application/x-jsonl",
         "content-disposition": f'attachment; filename="{record.id}_results.jsonl"',
     }
+    return _streamed(call, result_blocks(record, lines, places), headers)
+
+
+def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> Response:
+    """Blocks of lines as they go onto the wire."""
+    settings = call.settings
+    if fault := call.world.plans.claim(actions.LINES, call.endpoint, call.batch_id):
+        blocks = actions.LINES[fault.action](fault, blocks)
+    if not settings.trailing_newline:
+        blocks = without_last_newline(blocks)
     if settings.gzip and _accepts_gzip(call.head.headers):
         headers["content-encoding"] = "gzip"
         blocks = _gzipped(blocks)

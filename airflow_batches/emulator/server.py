@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from airflow_batches.emulator.http import Body, Connection, Hangup, Head, MalformedRequest, Response
+from airflow_batches.emulator.wire import Body, Connection, Hangup, Head, MalformedRequest, Response
 
 HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4_096

@@ -1,5 +1,5 @@
 """How the emulator behaves, as one value; each field is a keyword of `Emulator`, a flag of the program, and a
-member of `/_emulator/settings`, where it can be changed while the emulator runs.
+member of `/_emulator/settings`, and may be changed while the emulator runs.
 
 What is written down with a batch at create (how long it takes, which lines fail, how long answers are) stays as
 it was then; everything else applies from the next call on.
@@ -8,41 +8,51 @@ it was then; everything else applies from the next call on.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
 ENDPOINTS: Final = ("create", "list", "get", "cancel", "delete", "results", "models")
 
+Rule = tuple[str, Callable[[Any], bool]]
+"""What a value must be, in words and as a test; None passes every rule."""
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+_SHARE: Final[Rule] = ("between 0 and 1", lambda share: 0 <= share <= 1)
+_SECONDS: Final[Rule] = ("0 or more", lambda seconds: seconds >= 0)
+_COUNT: Final[Rule] = ("1 or more", lambda count: count >= 1)
+_ENDPOINTS: Final[Rule] = (f"among {', '.join(ENDPOINTS)}", lambda names: set(names) <= set(ENDPOINTS))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _option(default: Any, text: str, rule: Rule | None = None) -> Any:
+    about = {"help": text, "rule": rule}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=about)
+    return field(default=default, metadata=about)
+
+
+@dataclass(slots=True, kw_only=True)
 class Settings:
-    api_key: str | None = _option(
-        "sk-ant-emulator", "the key that is accepted, as x-api-key or Bearer; none: any key is"
-    )
+    """Every assignment is checked: ValueError for a value the field cannot take, AttributeError for no field."""
+
+    api_key: str | None = _option("sk-ant-emulator", "key accepted, as x-api-key or Bearer; none: any key is")
     workspace_id: str = _option("wrkspc_01EmuLatorDefau1tWorkspace", "workspace of the key")
-    workspaces: Mapping[str, str] = field(
-        default_factory=dict,
-        metadata={"help": 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id selects'},
+    workspaces: Mapping[str, str] = _option(
+        {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id selects'
     )
-    denied: tuple[str, ...] = _option((), "endpoints answered with 403 for lack of permission")
-    processing_time: float = _option(0.0, "seconds on the emulator's clock from create to ended")
-    cancel_time: float = _option(1.0, "seconds from cancel to ended")
+    denied: tuple[str, ...] = _option((), "endpoints answered with 403 for lack of permission", _ENDPOINTS)
+    processing_time: float = _option(0.0, "seconds on the emulator's clock from create to ended", _SECONDS)
+    cancel_time: float = _option(1.0, "seconds from cancel to ended", _SECONDS)
     cancel_after_ended: Literal[200, 400] = _option(200, "status of a cancel after the end (undocumented)")
     incremental_counts: bool = _option(
         False, "request_counts move while the batch runs; documented is that all stay in processing"
     )
-    errored_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end errored")
+    errored_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end errored", _SHARE)
     errored_type: str = _option("api_error", "error type of those lines")
     errored_message: str | None = _option(None, "message of those lines; none: the usual one of the type")
-    expired_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end expired")
-    answer_chars: int | None = _option(None, "characters of every answer; none: short, echoing the request")
+    expired_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end expired", _SHARE)
+    answer_chars: int | None = _option(None, "characters of a text answer; none: a short echo", _SECONDS)
     models: tuple[str, ...] = _option((), "model names known besides the API's own")
     order: Literal["shuffled", "submitted", "reversed"] = _option(
         "shuffled", "order of the result lines; shuffled: another one at every read"
@@ -50,43 +60,43 @@ class Settings:
     seed: int = _option(0, "seed of shares and orders")
     trailing_newline: bool = _option(False, "results end with a newline")
     gzip: bool = _option(False, "results are compressed for clients that accept gzip")
-    chunk_bytes: int = _option(262_144, "bytes of a chunk of the results body; chunks ignore line boundaries")
+    chunk_bytes: int = _option(262_144, "bytes of a chunk of the results body; chunks ignore line boundaries", _COUNT)
     results_base: str | None = _option(None, "base of results_url; none: where the request was sent to")
-    fresh_404: float = _option(0.0, "seconds after create in which retrieve and results answer 404")
-    retry_after: int = _option(10, "retry-after (seconds) on a retrieve of a batch in progress")
+    fresh_404: float = _option(0.0, "seconds after create in which retrieve and results answer 404", _SECONDS)
+    retry_after: int = _option(10, "retry-after (seconds) on a retrieve of a batch in progress", _SECONDS)
     require_version: bool = _option(False, "refuse calls without anthropic-version")
-    requests_per_minute: int = _option(4_000, "rate limit told in the headers")
+    requests_per_minute: int = _option(4_000, "rate limit told in the headers", _COUNT)
     enforce_rate_limit: bool = _option(False, "answer 429 beyond the rate limit")
-    queue_limit: int | None = _option(None, "lines that may be in processing at once, 429 beyond; none: any")
-    max_requests: int = _option(100_000, "requests a batch may have")
-    max_body_bytes: int = _option(256_000_000, "bytes a create body may have, 413 beyond")
+    queue_limit: int | None = _option(None, "lines in processing at once, 429 beyond; none: any", _COUNT)
+    max_requests: int = _option(100_000, "requests a batch may have", _COUNT)
+    max_body_bytes: int = _option(256_000_000, "bytes a create body may have, 413 beyond", _COUNT)
 
-    def __post_init__(self) -> None:
-        for name in ("errored_share", "expired_share"):
-            _require(0 <= getattr(self, name) <= 1, name, "a share between 0 and 1")
-        _require(self.errored_share + self.expired_share <= 1, "errored_share + expired_share", "at most 1")
-        for name in ("processing_time", "cancel_time", "fresh_404", "retry_after"):
-            _require(getattr(self, name) >= 0, name, "0 seconds or more")
-        for name in ("chunk_bytes", "max_requests", "max_body_bytes", "requests_per_minute"):
-            _require(getattr(self, name) >= 1, name, "1 or more")
-        _require(self.answer_chars is None or self.answer_chars >= 0, "answer_chars", "0 or more")
-        _require(set(self.denied) <= set(ENDPOINTS), "denied", f"endpoints, of {', '.join(ENDPOINTS)}")
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _TYPES:
+            raise AttributeError(f"no setting {name!r}; known are {', '.join(_TYPES)}")
+        object.__setattr__(self, name, _checked(name, value))
 
-    def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with these fields changed. Raises ValueError for an unknown field or a value it cannot take."""
-        known = {f.name for f in dataclasses.fields(self)}
-        if unknown := sorted(set(changes) - known):
-            raise ValueError(f"unknown settings {unknown}; known are {sorted(known)}")
-        return settings(**{name: getattr(self, name) for name in known} | dict(changes))
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """All of the changes, or ValueError and none of them."""
+        if unknown := sorted(set(changes) - set(_TYPES)):
+            raise ValueError(f"unknown settings {', '.join(unknown)}; known are {', '.join(_TYPES)}")
+        for name, value in {name: _checked(name, value) for name, value in changes.items()}.items():
+            object.__setattr__(self, name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _TYPES}
 
 
-def settings(**values: Any) -> Settings:
-    """Settings from plain values, types checked. Raises ValueError (TypeError for an unknown name)."""
-    if unknown := sorted(set(values) - {f.name for f in dataclasses.fields(Settings)}):
-        raise TypeError(f"unknown settings {unknown}")
-    return msgspec.convert(values, Settings)
+_TYPES: Final[Mapping[str, Any]] = get_type_hints(Settings)
+_RULES: Final[Mapping[str, Rule | None]] = {f.name: f.metadata["rule"] for f in dataclasses.fields(Settings)}
 
 
-def _require(holds: bool, name: str, what: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {what}")
+def _checked(name: str, value: Any) -> Any:
+    try:
+        value = msgspec.convert(value, _TYPES[name])
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name}: {error}") from None
+    rule = _RULES[name]
+    if rule is not None and value is not None and not rule[1](value):
+        raise ValueError(f"{name} must be {rule[0]}: {value!r}")
+    return value

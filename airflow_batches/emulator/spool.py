@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
 from airflow_batches.emulator.errors import ApiError, EdgeTooLarge
-from airflow_batches.emulator.http import Body
+from airflow_batches.emulator.wire import Body
 
 _IN_MEMORY: Final = 1_000_000
 

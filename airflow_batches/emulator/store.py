@@ -7,6 +7,7 @@ process, which is what is promised, not the machine.
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Shelf(Protocol):
     def remove(self, batch_id: str) -> None: ...
     def offset(self) -> int: ...
     def save_offset(self, offset: int) -> None: ...
+    def close(self) -> None: ...
 
 
 class MemoryShelf:
@@ -59,14 +61,26 @@ class MemoryShelf:
     def save_offset(self, offset: int) -> None:
         """Nothing to do: the clock ends with the process."""
 
+    def close(self) -> None:
+        """Nothing to do."""
+
 
 class FolderShelf:
-    """Batches in a folder, found again by the next emulator that is given it."""
+    """Batches in a folder, found again by the next emulator that is given it; one emulator at a time.
+
+    Raises BlockingIOError when another one has the folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._clock = folder / "clock"
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise
 
     def records(self) -> list[Record]:
         decoder = msgspec.json.Decoder(Record)
@@ -97,6 +111,9 @@ class FolderShelf:
     def save_offset(self, offset: int) -> None:
         self._write(self._clock, str(offset).encode())
 
+    def close(self) -> None:
+        self._lock.close()
+
     def _path(self, batch_id: str, suffix: str) -> Path:
         return self._folder / f"{batch_id}.{suffix}"
 
@@ -115,7 +132,7 @@ class Page(NamedTuple):
 
 
 class Store:
-    """All batches. Every method is atomic; a change of a record happens inside `changing`."""
+    """All batches. Every method is atomic; what decides over several steps does so inside `changing`."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
@@ -144,9 +161,12 @@ class Store:
     def lines(self, record: Record) -> Lines:
         return self._shelf.lines(record.id)
 
+    def close(self) -> None:
+        self._shelf.close()
+
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """No other thread reads for a decision or writes meanwhile."""
+        """No other thread adds, changes or removes a batch meanwhile."""
         with self._lock:
             yield
 

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 MAX_HEAD: Final = 65_536
 READ: Final = 262_144
+_BODILESS: Final = (204, 304)
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, zero seconds: close() sends RST
 
 
@@ -125,9 +127,11 @@ class Connection:
         connection = "keep-alive" if keep_alive else "close"
         lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
-        lines += ["transfer-encoding: chunked", f"connection: {connection}", "", ""]
+        if response.status not in _BODILESS:
+            lines.append("transfer-encoding: chunked")
+        lines += [f"connection: {connection}", "", ""]
         head = "\r\n".join(lines).encode("latin-1", "replace")
-        if head_only:
+        if head_only or response.status in _BODILESS:
             self.send(head)
         elif isinstance(response.body, bytes):
             self.send(head + _chunk(response.body) + b"0\r\n\r\n")
@@ -142,7 +146,8 @@ class Connection:
 
     def close(self, *, reset: bool = False) -> None:
         if reset:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with suppress(OSError):  # a socket that is down already cannot be told
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.close()
 
 

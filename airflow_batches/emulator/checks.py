@@ -1,0 +1,206 @@
+"""What the API refuses in a line's `params` but its messages: a table of checks, in order; the first that objects
+decides. Texts are recorded live (2026) unless a check says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model
+
+Params = Mapping[str, Any]
+CLOSED_TO_SAMPLING: Final = "2026-10-21"
+_SAMPLING: Final = "2026-10-21"
+_MEMBERS: Final = frozenset(
+    {
+        "model",
+        "messages",
+        "max_tokens",
+        "cache_control",
+        "container",
+        "diagnostics",
+        "inference_geo",
+        "metadata",
+        "output_config",
+        "service_tier",
+        "stop_sequences",
+        "stream",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+    }
+)
+_BETA_MEMBERS: Final = frozenset(
+    {"mcp_servers", "context_management", "speed", "user_profile_id", "billing_policy", "output_format"}
+)
+
+
+class Refused(Exception):
+    """Why a line ends errored: message and error type."""
+
+    def __init__(self, message: str, kind: str = "invalid_request_error") -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of the create call applies to all of its lines."""
+
+    version: str = ""
+    betas: Collection[str] = ()
+    user_profile_id: str | None = None
+    models: Collection[str] = ()
+
+    def members(self) -> frozenset[str]:
+        """The members params may have. Version 2026-10-21 knows no sampling parameters; which of the others need
+        a beta is the SDK's division, and that one beta opens all of them is ours."""
+        known = _MEMBERS | (_BETA_MEMBERS if self.betas else frozenset())
+        return known - set(_SAMPLING) if self.version == CLOSED_TO_SAMPLING else known
+
+
+class Line(NamedTuple):
+    """What the checks look at: the members decoded, the model they name (None: there is none such)."""
+
+    params: Params
+    members: Collection[str]
+    terms: Terms
+    model: Model | None
+
+
+def check(line: Line) -> Model:
+    """The model that answers the line. Raises Refused."""
+    for objects in _CHECKS:
+        objects(line)
+    if line.model is None:
+        raise _unknown(line.params["model"])
+    return line.model
+
+
+def forced_tool(params: Params) -> dict[str, Any] | None:
+    """The tool that must be used, if one must."""
+    choice = params.get("tool_choice")
+    if not isinstance(choice, dict) or choice.get("type") not in ("tool", "any"):
+        return None
+    wanted = choice.get("name") if choice["type"] == "tool" else None
+    return next((t for t in _tools(params) if wanted is None or t.get("name") == wanted), None)
+
+
+def output_schema(params: Params) -> Any:
+    """The JSON schema that the answer's text must keep to, if there is one."""
+    config = params.get("output_config")
+    form = config.get("format") if isinstance(config, dict) else params.get("output_format")
+    return form.get("schema") if isinstance(form, dict) and form.get("type") == "json_schema" else None
+
+
+def _unknown_member(line: Line) -> None:
+    for name in line.params:
+        if name not in line.members:
+            raise Refused(f"{name}: Extra inputs are not permitted")
+
+
+def _missing_member(line: Line) -> None:
+    for name in ("model", "messages", "max_tokens"):
+        if name not in line.params:
+            raise Refused(f"{name}: Field required")
+
+
+def _streamed(line: Line) -> None:
+    stream = line.params.get("stream", False)
+    if stream is True:
+        raise Refused("`stream=True` is not supported in the Message Batches API")
+    if stream is not False:
+        raise Refused("stream: Input should be a valid boolean")
+
+
+def _model(line: Line) -> None:
+    name = line.params["model"]
+    if not isinstance(name, str):
+        raise Refused("model: Input should be a valid string")
+    if line.model is None:
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> Refused:
+    return Refused(f"model: {name}", "not_found_error")
+
+
+def _max_tokens(line: Line) -> None:
+    asked = line.params["max_tokens"]
+    if isinstance(asked, bool) or not isinstance(asked, int):
+        raise Refused("max_tokens: Input should be a valid integer")
+    if asked < 1:
+        raise Refused("max_tokens: must be greater than or equal to 1")
+    if line.model is None:
+        return
+    limit = line.model.max_tokens_long if LONG_OUTPUT_BETA in line.terms.betas else line.model.max_tokens
+    if asked > limit:
+        raise Refused(
+            f"max_tokens: {asked} > {limit}, which is the maximum allowed number of output tokens for {line.model.id}"
+        )
+
+
+def _sampling(line: Line) -> None:
+    for name in _SAMPLING:
+        if name in line.params and line.model is not None and line.model.adaptive:
+            raise Refused(f"`{name}` is deprecated for this model.")
+    temperature = line.params.get("temperature", 1)
+    if not isinstance(temperature, int | float):
+        raise Refused("temperature: Input should be a valid number")
+    if not 0 <= temperature <= 1:
+        bound = "less than or equal to 1" if temperature > 1 else "greater than or equal to 0"
+        raise Refused(f"temperature: Input should be {bound}")
+
+
+def _thinking(line: Line) -> None:
+    thinking = line.params.get("thinking")
+    fixed = isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    if fixed and line.model is not None and line.model.adaptive:
+        raise Refused(
+            '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and'
+            ' "output_config.effort" to control thinking behavior.'
+        )
+
+
+def _missing_tool(line: Line) -> None:
+    choice = line.params.get("tool_choice")
+    named = isinstance(choice, dict) and choice.get("type") == "tool"
+    if isinstance(choice, dict) and named and forced_tool(line.params) is None:
+        raise Refused(f"Tool '{choice.get('name')}' not found in provided tools")
+
+
+def _not_in_batches(line: Line) -> None:
+    """Refused according to the docs; the texts are not published."""
+    if line.params.get("speed") not in (None, "standard"):
+        raise Refused("`speed` is not supported in the Message Batches API")
+    policy = line.params.get("billing_policy")
+    if isinstance(policy, dict) and policy.get("bill_to") == "user_profile":
+        raise Refused("billing_policy: `bill_to` user_profile is not supported in the Message Batches API")
+    own, given = line.params.get("user_profile_id"), line.terms.user_profile_id
+    if own is not None and given is not None and own != given:
+        raise Refused("user_profile_id: does not match the anthropic-user-profile-id header")
+
+
+_CHECKS: Final[tuple[Callable[[Line], None], ...]] = (
+    _unknown_member,
+    _missing_member,
+    _streamed,
+    _model,
+    _max_tokens,
+    _sampling,
+    _thinking,
+    _missing_tool,
+    _not_in_batches,
+)
+
+
+def _tools(params: Params) -> list[dict[str, Any]]:
+    tools = params.get("tools")
+    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
