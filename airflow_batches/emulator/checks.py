@@ -12,7 +12,7 @@ from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model
 
 Params = Mapping[str, Any]
 CLOSED_TO_SAMPLING: Final = "2026-10-21"
-_SAMPLING: Final = "2026-10-21"
+_SAMPLING: Final = ("temperature", "top_p", "top_k")
 _MEMBERS: Final = frozenset(
     {
         "model",
