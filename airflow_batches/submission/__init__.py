@@ -1,0 +1,30 @@
+"""Requests to a batch id, once: `submission.submit.submit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batches._lazy import exports
+
+if TYPE_CHECKING:
+    from airflow_batches.submission.errors import PreflightError as PreflightError
+    from airflow_batches.submission.errors import SourceChanged as SourceChanged
+    from airflow_batches.submission.errors import SourceError as SourceError
+    from airflow_batches.submission.errors import SubmitKilled as SubmitKilled
+    from airflow_batches.submission.errors import UncertainSubmit as UncertainSubmit
+    from airflow_batches.submission.errors import Unsettled as Unsettled
+    from airflow_batches.submission.receipt import Receipt as Receipt
+    from airflow_batches.submission.source import open_source as open_source
+
+_MODULES = {
+    "PreflightError": "errors",
+    "Receipt": "receipt",
+    "SourceChanged": "errors",
+    "SourceError": "errors",
+    "SubmitKilled": "errors",
+    "UncertainSubmit": "errors",
+    "Unsettled": "errors",
+    "open_source": "source",
+}
+__all__ = sorted(_MODULES)
+__getattr__ = exports(__name__, _MODULES)

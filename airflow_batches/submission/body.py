@@ -1,0 +1,91 @@
+"""The create's body, `{"requests":[…]}`, in blocks: rendered by one function for the weighing and for the sending.
+
+The sending reads the source a second time. Its last block leaves only when all of it gave the sha256 that was
+weighed, and after `before_last`: up to there, the server holds a fragment, and no batch can come of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from airflow_batches.submission.errors import SourceChanged
+from airflow_batches.submission.lines import numbered_lines, request_line
+
+if TYPE_CHECKING:
+    from airflow_batches.submission.scan import Scan
+    from airflow_batches.submission.source import Source
+
+BLOCK_BYTES: Final = 1 << 18
+HEAD: Final = b'{"requests":['
+TAIL: Final = b"]}"
+ENVELOPE_BYTES: Final = len(HEAD + TAIL)
+
+
+def body_blocks(requests: Iterable[bytes]) -> Iterator[bytes]:
+    """The body of these requests, each given as its JSON, in blocks of about `BLOCK_BYTES`."""
+    pending: list[bytes] = []
+    size = 0
+    lead = HEAD
+    for request in requests:
+        pending.append(request)
+        size += len(request)
+        if size >= BLOCK_BYTES:
+            yield lead + b",".join(pending)
+            lead = b","
+            size = 0
+            pending.clear()
+    yield (lead if pending or lead is HEAD else b"") + b",".join(pending) + TAIL
+
+
+class RequestsBody:
+    """What `BatchesClient.create_streamed` sends: the exact length, and the bytes anew at each attempt.
+
+    `each_block` is called before each block and may raise to break the upload off.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        scan: Scan,
+        *,
+        model: str | None,
+        each_block: Callable[[], None] = lambda: None,
+        before_last: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._source = source
+        self._scan = scan
+        self._model = model
+        self._each_block = each_block
+        self._before_last = before_last
+
+    def __len__(self) -> int:
+        return self._scan.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        digest = sha256()
+        size = 0
+        held = b""
+        for block in body_blocks(self._requests()):
+            self._each_block()
+            digest.update(block)
+            size += len(block)
+            if size > self._scan.size:
+                raise self._changed()
+            if held:
+                yield held
+            held = block
+        if digest.hexdigest() != self._scan.sha256:
+            raise self._changed()
+        self._before_last()
+        yield held
+
+    def _requests(self) -> Iterator[bytes]:
+        lines = numbered_lines(self._source.blocks())
+        if self._scan.verbatim:
+            return (raw for _, _, raw in lines)
+        return (request_line(raw, self._model).data for _, _, raw in lines)
+
+    def _changed(self) -> SourceChanged:
+        return SourceChanged(f"{self._source.name} changed while it was submitted; nothing was sent")

@@ -1,0 +1,182 @@
+"""What the API would refuse, found before anything is sent. Pure: one line of JSONL in, its problems out.
+
+At create the API looks at the envelope alone (JSON, `custom_id`, limits) and answers 400. Everything in `params` it
+judges hours later, when the batch has ended, as an errored line each (docs, "Batch processing"; recorded live).
+
+| found here                                                        | the API says so                |
+|-------------------------------------------------------------------|--------------------------------|
+| not JSON, not UTF-8, `custom_id` missing, too long, other letters | at create                      |
+| members beside `custom_id` and `params`                           | at create                      |
+| no model (and no default), no messages, `max_tokens` < 1          | as an errored line             |
+| `stream: true`, `tool_choice` of a tool that is not there         | as an errored line             |
+| members that no batch takes (`NEVER`)                             | as an errored line             |
+| sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
+| user turns                                                        | API version 2026-10-21         |
+
+Not judged: what depends on a model (the largest `max_tokens`, ways of thinking) or on a URL that it must fetch,
+and members unknown here, which a newer API may know. Duplicates and limits are the scan's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from airflow_batches.api.limits import CUSTOM_ID
+
+STRICT_SINCE: Final = "2026-10-21"
+"""The API version from which on sampling parameters are refused; versions are dates and compare as text."""
+
+NEVER: Final[Mapping[str, str]] = {
+    "speed": "fast mode is not for batches",
+    "store": "is not supported in batches",
+    "previous_thread_event_id": "is not supported in batches",
+    "cache_hint": "is not supported in batches",
+    "context_hint": "is not supported in batches",
+    "extra_body": "belongs to the SDK's call; its members go into params",
+    "extra_headers": "belongs to the SDK's call; a batch has one set of headers",
+    "extra_query": "belongs to the SDK's call",
+}
+"""Members of params with which no line of a batch is answered."""
+SAMPLING: Final = ("temperature", "top_p", "top_k")
+
+Preflight = Literal["error", "warn", "off"]
+"""Problems refuse the source, are logged, or are not looked for."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason: line (from 1; for lists the item), custom_id or None where it cannot be read."""
+
+    line: int
+    custom_id: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line:,}" + (f", {self.custom_id!r}" if self.custom_id else "") + f": {self.reason}"
+
+
+class _Tool(msgspec.Struct):
+    name: str | None = None
+
+
+class _ToolChoice(msgspec.Struct):
+    type: str | None = None
+    name: str | None = None
+
+
+class _Billing(msgspec.Struct):
+    bill_to: str | None = None
+
+
+class _Params(msgspec.Struct):
+    model: str | UnsetType = UNSET
+    messages: list[Raw] | UnsetType = UNSET
+    max_tokens: int | UnsetType = UNSET
+    stream: bool | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: _ToolChoice | None = None
+    billing_policy: _Billing | None = None
+    research_preview_2026_02: str | None = None
+    temperature: Raw | UnsetType = UNSET
+    top_p: Raw | UnsetType = UNSET
+    top_k: Raw | UnsetType = UNSET
+    speed: Raw | UnsetType = UNSET
+    store: Raw | UnsetType = UNSET
+    previous_thread_event_id: Raw | UnsetType = UNSET
+    cache_hint: Raw | UnsetType = UNSET
+    context_hint: Raw | UnsetType = UNSET
+    extra_body: Raw | UnsetType = UNSET
+    extra_headers: Raw | UnsetType = UNSET
+    extra_query: Raw | UnsetType = UNSET
+
+
+class _Judged(msgspec.Struct, forbid_unknown_fields=True):
+    custom_id: str
+    params: _Params
+
+
+class _Turn(msgspec.Struct):
+    role: str | None = None
+    content: Any = None
+
+
+_judged = msgspec.json.Decoder(_Judged)
+
+
+def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
+    """Why the API would refuse or not answer this request; `data` is its JSON, as `request_line` read it."""
+    try:
+        request = _judged.decode(data)
+    except msgspec.ValidationError as exc:
+        return [_in_words(str(exc))]
+    reasons = [*_envelope(request), *_required(request.params, default_model), *_never(request.params)]
+    if version >= STRICT_SINCE:
+        reasons += _strict(request.params, data)
+    return reasons
+
+
+def _in_words(error: str) -> str:
+    """msgspec says ``… - at `$.params.x` ``; the API says `params.x: …`."""
+    reason, _, path = error.partition(" - at `$.")
+    return f"{path.rstrip('`')}: {reason}" if path else reason
+
+
+def _envelope(request: _Judged) -> Iterator[str]:
+    if not CUSTOM_ID.fullmatch(request.custom_id):
+        yield "custom_id must be 1 to 64 of the characters a-z A-Z 0-9 _ -"
+
+
+def _required(params: _Params, default_model: str | None) -> Iterator[str]:
+    if not (default_model if params.model is UNSET else params.model):
+        yield "model: missing, and no default model is set"
+    if params.messages is UNSET or not params.messages:
+        yield "messages: at least one message is required"
+    if params.max_tokens is UNSET:
+        yield "max_tokens: missing"
+    elif params.max_tokens < 1:
+        yield f"max_tokens: must be at least 1, not {params.max_tokens}"
+
+
+def _never(params: _Params) -> Iterator[str]:
+    if params.stream:
+        yield "stream: true is not supported in batches"
+    if params.research_preview_2026_02 == "active":
+        yield "research_preview_2026_02: is not supported in batches"
+    if params.billing_policy is not None and params.billing_policy.bill_to == "user_profile":
+        yield "billing_policy: bill_to user_profile is not supported in batches"
+    for name, reason in NEVER.items():
+        if getattr(params, name) is not UNSET:
+            yield f"{name}: {reason}"
+    if params.tool_choice is not None and params.tool_choice.type == "tool":
+        yield from _tool_choice(params.tool_choice, params)
+
+
+def _tool_choice(choice: _ToolChoice, params: _Params) -> Iterator[str]:
+    names = [tool.name for tool in params.tools or []]
+    # A toolset without a name brings tools that only its server can list.
+    if choice.name not in names and None not in names:
+        yield f"tool_choice: tool {choice.name!r} is not among tools"
+
+
+def _strict(params: _Params, data: bytes) -> Iterator[str]:
+    for name in SAMPLING:
+        if getattr(params, name) is not UNSET:
+            yield f"{name}: not permitted since API version {STRICT_SINCE} (the connection can pin an older one)"
+    if params.messages is not UNSET and (b'"document"' in data or b'"citations"' in data):
+        yield from _strict_turns(params.messages)
+
+
+def _strict_turns(messages: list[Raw]) -> Iterator[str]:
+    for number, turn in enumerate(msgspec.json.decode(message, type=_Turn) for message in messages):
+        blocks = turn.content if isinstance(turn.content, list) else []
+        for block in (block for block in blocks if isinstance(block, dict)):
+            where = f"not permitted since API version {STRICT_SINCE}"
+            if turn.role == "assistant" and block.get("type") == "document":
+                yield f"messages.{number}: a document in an assistant turn is {where}"
+            if turn.role == "user" and block.get("type") == "text" and block.get("citations"):
+                yield f"messages.{number}: citations in a user turn are {where}"

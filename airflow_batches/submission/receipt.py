@@ -1,0 +1,148 @@
+"""What was sent, and what a task remembers of it from one try to the next. All of it is small JSON.
+
+    none ──► Begun ──► Intent ──► Submitted
+               ▲          │            │
+               └──────────┘            └──► a new Intent, when the batch is of no use any more
+             certainly refused
+
+- `Begun`: a try has looked at the store, and nothing has been sent.
+- `Intent`: written when all of the body but its end has been sent. From here on a batch may exist.
+- `Submitted`: the batch's id is known.
+
+What an older or a newer version wrote is read: unknown keys are ignored, missing ones have defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol, Self
+
+import msgspec
+
+from airflow_batches.submission.errors import UncertainSubmit
+from airflow_batches.submission.scan import Scan
+
+KEY: Final = "airflow_batches.submission"
+"""Under which the record stands in a task's store."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent as which batch.
+
+    `bytes` is the length of the create's body and `sha256` its hash; `ids_digest` stands for the custom_ids and
+    `fingerprint` for the requests with all that is in them, both whatever the order. `models` names at most 20,
+    `source` is the URI or "requests", `created_at` the API's time.
+    """
+
+    batch_id: str
+    requests: int
+    bytes: int
+    sha256: str
+    ids_digest: str
+    fingerprint: str
+    models: tuple[str, ...] = ()
+    source: str = ""
+    created_at: datetime | None = None
+
+    @classmethod
+    def of(cls, scan: Scan, *, batch_id: str, created_at: datetime | None, source: str) -> Self:
+        """The receipt for a source that became a batch."""
+        return cls(
+            batch_id=batch_id,
+            requests=scan.requests,
+            bytes=scan.size,
+            sha256=scan.sha256,
+            ids_digest=scan.ids_digest,
+            fingerprint=scan.fingerprint,
+            models=scan.models,
+            source=source,
+            created_at=created_at,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON, for XCom."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """From plain JSON. Raises `msgspec.ValidationError` for what is no receipt."""
+        return msgspec.convert(value, cls)
+
+
+class Begun(msgspec.Struct, frozen=True, tag_field="state", tag="begun"):
+    """A try has begun, and nothing was sent."""
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="intent"):
+    """A batch of these requests may have come into being after `since` and not after `until`, in the API's time."""
+
+    fingerprint: str
+    requests: int
+    ids_digest: str
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def of(cls, scan: Scan, *, since: datetime, until: datetime) -> Self:
+        """The intent to send what was scanned."""
+        return cls(
+            fingerprint=scan.fingerprint, requests=scan.requests, ids_digest=scan.ids_digest, since=since, until=until
+        )
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="submitted"):
+    """A batch that is ours."""
+
+    receipt: Receipt
+
+
+Record = Begun | Intent | Submitted
+
+
+class StateStore(Protocol):
+    """JSON values that outlive a try: Airflow's `context["task_state_store"]` is one. `get` of nothing is None."""
+
+    def get(self, key: str, /) -> Any: ...
+    def set(self, key: str, value: Any, /) -> None: ...
+
+
+class MemoryStore:
+    """A store that forgets with the process: for scripts, and below Airflow 3.3."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        """The value, or None."""
+        return self._values.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self._values[key] = value
+
+
+class Memory:
+    """A task's record in its store."""
+
+    def __init__(self, store: StateStore | None) -> None:
+        self._store = MemoryStore() if store is None else store
+
+    def read(self) -> Record | None:
+        """The record of an earlier try, None when there is none. Raises `UncertainSubmit` when it makes no sense."""
+        value = self._store.get(KEY)
+        try:
+            return None if value is None else msgspec.convert(value, Record)
+        except msgspec.ValidationError as exc:
+            raise UncertainSubmit(
+                f"the task's record {KEY!r} cannot be read ({exc}); delete it to submit anew"
+            ) from exc
+
+    def write(self, record: Record) -> None:
+        """Replace the record."""
+        self._store.set(KEY, _plain(record))
+
+
+def _plain(value: object) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))

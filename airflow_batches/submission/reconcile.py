@@ -1,0 +1,78 @@
+"""Batches that may have come of an intent: what the API lists, and whose ids the results carry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import requests
+
+from airflow_batches.api import BatchesClient, MessageBatch, ProcessingStatus, StreamInterrupted
+from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.jsonl import split_lines
+from airflow_batches.submission.decision import Candidate
+from airflow_batches.submission.receipt import Intent
+
+READ_BYTES: Final = 1 << 20
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+
+class _Result(msgspec.Struct):
+    custom_id: str
+
+
+class Candidates:
+    """Looks, as often as asked; results that have been read are not read again."""
+
+    def __init__(self, client: BatchesClient) -> None:
+        self._client = client
+        self._digests: dict[str, str] = {}
+
+    def of(self, intent: Intent, *, known: Collection[str]) -> list[Candidate]:
+        """Batches created in the intent's time with as many requests, newest first, without those `known`.
+
+        While some go on, only those are given: they must be waited for before anything can be decided. Raises what
+        the client raises: a list that could not be had is not an empty one.
+        """
+        found = [batch for batch in self._listed(intent) if batch.id not in known]
+        running = [Candidate(batch) for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
+        return running or [Candidate(batch, self._digest(batch)) for batch in found]
+
+    def _listed(self, intent: Intent) -> Iterator[MessageBatch]:
+        for batch in self._client.list_all():
+            if batch.created_at is None or batch.created_at > intent.until:
+                continue
+            if batch.created_at <= intent.since:
+                return
+            if batch.request_counts.total == intent.requests and batch.archived_at is None:
+                yield batch
+
+    def _digest(self, batch: MessageBatch) -> str:
+        if batch.id not in self._digests:
+            self._digests[batch.id] = result_ids_digest(self._client, batch)
+        return self._digests[batch.id]
+
+
+def newest(client: BatchesClient) -> datetime:
+    """When the newest batch was created, by the API's clock: what is created from now on is younger."""
+    page = client.list(limit=1)
+    return page.data[0].created_at or EPOCH if page.data else EPOCH
+
+
+def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
+    """The digest of the ids that a batch's results carry. Raises `StreamInterrupted` unless all of them came."""
+    decoder = msgspec.json.Decoder(_Result)
+    digest = IdsDigest()
+    lines = 0
+    try:
+        with client.open_results(batch.id) as response:
+            for line in split_lines(response.iter_content(READ_BYTES)):
+                digest.update((decoder.decode(line).custom_id,))
+                lines += 1
+    except (requests.RequestException, msgspec.MsgspecError) as exc:
+        raise StreamInterrupted(f"the results of {batch.id} broke off ({exc})", lines_read=lines) from exc
+    if lines != batch.request_counts.total:
+        raise StreamInterrupted(f"the results of {batch.id} are not complete", lines_read=lines)
+    return digest.hexdigest()

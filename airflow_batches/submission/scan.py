@@ -1,0 +1,226 @@
+"""The first of the two readings of a source: everything that is known about a body before it is sent.
+
+One pass gives requests, exact bytes, sha256 of the body, digest of the custom_ids, fingerprint, models and problems.
+Memory: one block, one line, the first problems, and eight bytes a request to find duplicates with. Two ids with the
+same eight bytes are only a suspicion; then, and only then, the source is read once more to name the duplicates.
+
+The fingerprint stands for the input whatever its order (a query without ORDER BY is the same input again): the sum,
+modulo 2**128, of a 16-byte BLAKE2b of each request's JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
+from airflow_batches.submission.body import body_blocks
+from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.lines import RequestLine, Unreadable, numbered_lines, request_line
+from airflow_batches.submission.preflight import Preflight, Problem, judge
+
+if TYPE_CHECKING:
+    from airflow_batches.submission.source import Source
+
+logger = logging.getLogger(__name__)
+
+FIRST_PROBLEMS: Final = 20
+"""How many problems are told in full; the rest is a number."""
+MAX_MODELS: Final = 20
+"""How many models a receipt names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What a source holds. `size` is the bytes of the create's body; `verbatim`: its lines are sent as they are."""
+
+    requests: int
+    size: int
+    sha256: str
+    ids_digest: str
+    fingerprint: str
+    models: tuple[str, ...]
+    verbatim: bool
+    findings: Findings
+
+
+class Findings:
+    """Problems of a source: the first in full, the rest counted. `broken`: some line can be part of no body."""
+
+    def __init__(self) -> None:
+        self.first: list[Problem] = []
+        self.count = 0
+        self.broken = False
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Count problems, and keep them while there are few."""
+        for problem in problems:
+            self.count += 1
+            if len(self.first) < FIRST_PROBLEMS:
+                self.first.append(problem)
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        lines = [*map(str, self.first), *([f"and {more:,} more"] if more else [])]
+        return f"{self.count:,} problem{'s' if self.count > 1 else ''}:\n" + "\n".join(lines)
+
+
+class Inspector:
+    """Reads requests for one batch, or for all shards of one source, and collects what is wrong with them.
+
+    `verbatim` says whether every line read is sent as it is.
+    """
+
+    def __init__(self, source: Source, *, model: str | None, preflight: Preflight, version: str) -> None:
+        self.findings = Findings()
+        self.verbatim = True
+        self._source = source
+        self._model = model
+        self._preflight = preflight
+        self._version = version
+        self._suspects = _Suspects()
+
+    def requests(self) -> Iterator[tuple[int, RequestLine]]:
+        """Each request that can be read, with the offset of its line's end; then the duplicates are known too."""
+        for number, end, raw in numbered_lines(self._source.blocks()):
+            try:
+                request = request_line(raw, self._model)
+            except Unreadable as exc:
+                self.findings.broken = True
+                self.findings.add([Problem(number, None, str(exc))])
+                continue
+            if request.data is not raw:
+                self.verbatim = False
+            if self._preflight != "off":
+                self._inspect(number, raw, request)
+            yield end, request
+        if self._preflight != "off":
+            self.findings.add(self._duplicates())
+
+    def _inspect(self, number: int, raw: bytes, request: RequestLine) -> None:
+        self._suspects.add(request.custom_id)
+        reasons = judge(raw, default_model=self._model, version=self._version)
+        if reasons:
+            self.findings.add(Problem(number, request.custom_id, reason) for reason in reasons)
+
+    def _duplicates(self) -> Iterator[Problem]:
+        marks = self._suspects.repeated()
+        if not marks:
+            return
+        first_line: dict[str, int] = {}
+        for number, _, raw in numbered_lines(self._source.blocks()):
+            try:
+                custom_id = request_line(raw, None).custom_id
+            except Unreadable:
+                continue
+            if hash(custom_id) not in marks:
+                continue
+            if custom_id in first_line:
+                yield Problem(number, custom_id, f"custom_id is that of line {first_line[custom_id]:,}")
+            else:
+                first_line[custom_id] = number
+
+
+class Tally:
+    """Count, digests and models of the requests of one body."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.models: set[str] = set()
+        self._ids = IdsDigest()
+        self._contents = IdsDigest()
+
+    def add(self, request: RequestLine) -> None:
+        """Count one more request."""
+        self.requests += 1
+        if request.model is not None and len(self.models) < MAX_MODELS:
+            self.models.add(request.model)
+        self._ids.update((request.custom_id,))
+        self._contents.update((request.data,))
+
+    @property
+    def ids_digest(self) -> str:
+        """Of the custom_ids."""
+        return self._ids.hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the requests with all that is in them."""
+        return self._contents.hexdigest()
+
+
+class _Suspects:
+    """A mark of eight bytes for each custom_id, in heaps that are compared one by one at the end."""
+
+    HEAPS: Final = 64
+
+    def __init__(self) -> None:
+        self._heaps = [array("q") for _ in range(self.HEAPS)]
+
+    def add(self, custom_id: str) -> None:
+        mark = hash(custom_id)
+        self._heaps[mark % self.HEAPS].append(mark)
+
+    def repeated(self) -> set[int]:
+        """Marks that came more than once."""
+        found: set[int] = set()
+        for heap in self._heaps:
+            if len(set(heap)) < len(heap):
+                found.update(mark for mark, times in Counter(heap).items() if times > 1)
+        return found
+
+
+def scan(source: Source, *, model: str | None, preflight: Preflight, version: str) -> Scan:
+    """Read a source once and weigh it; its problems are in `findings`.
+
+    `model` is the default for requests without one, `version` the API version that judges them. Raises
+    `PreflightError` for what can be no body, and `SourceError`.
+    """
+    inspector = Inspector(source, model=model, preflight=preflight, version=version)
+    tally = Tally()
+    body = sha256()
+    size = 0
+    for block in body_blocks(_tallied(inspector, tally)):
+        body.update(block)
+        size += len(block)
+    return Scan(
+        requests=tally.requests,
+        size=size,
+        sha256=body.hexdigest(),
+        ids_digest=tally.ids_digest,
+        fingerprint=tally.fingerprint,
+        models=tuple(sorted(tally.models)),
+        verbatim=inspector.verbatim,
+        findings=inspector.findings,
+    )
+
+
+def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> None:
+    """Raise `PreflightError` for problems that must not be sent, log those that may be."""
+    if findings.broken or (findings.count and preflight == "error"):
+        raise PreflightError(f"{source.name}: {findings}", problems=findings.first, count=findings.count)
+    if findings.count:
+        logger.warning("%s: %s", source.name, findings)
+
+
+def refuse_over_limits(source: Source, weighed: Scan) -> None:
+    """Raise `PreflightError` for what is not one batch."""
+    if not weighed.requests:
+        raise PreflightError(f"{source.name} holds no requests")
+    if weighed.requests > MAX_REQUESTS or weighed.size > MAX_BODY_BYTES:
+        raise PreflightError(
+            f"{source.name} holds {weighed.requests:,} requests in {weighed.size:,} bytes; a batch takes "
+            f"{MAX_REQUESTS:,} requests in {MAX_BODY_BYTES:,} bytes. Cut it into shards: MessageBatchPlanOperator"
+        )
+
+
+def _tallied(inspector: Inspector, tally: Tally) -> Iterator[bytes]:
+    for _, request in inspector.requests():
+        tally.add(request)
+        yield request.data

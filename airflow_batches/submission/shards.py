@@ -1,0 +1,117 @@
+"""A source too large for one batch, cut into shards that are none.
+
+A shard is a range of the decoded bytes of a JSONL object; the ranges of a plan cover its lines exactly once, in
+order, and none is over the limits. A plan is small JSON: five values for each shard, whatever the data.
+
+One reading cuts, checks every request and finds duplicates across shards. Memory: one block, one line, and eight
+bytes a request. Submitting a shard checks that its requests are still the ones that were planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+import msgspec
+
+from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
+from airflow_batches.submission.body import ENVELOPE_BYTES
+from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.lines import RequestLine
+from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
+from airflow_batches.submission.scan import Inspector, Tally, warn_or_refuse
+from airflow_batches.submission.source import UriSource
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bytes `start` to `end` of what `uri` decodes to, which hold `requests` lines with these custom_ids."""
+
+    uri: str
+    start: int
+    end: int
+    requests: int
+    ids_digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON: what `MessageBatchSubmitOperator` takes as `requests`."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """From plain JSON. Raises `InvalidRequest` for what is no shard."""
+        try:
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as exc:
+            raise InvalidRequest(f"neither a list of requests nor a shard descriptor: {exc}") from exc
+
+
+def split_requests(
+    uri: str,
+    *,
+    model: str | None = None,
+    max_requests: int = MAX_REQUESTS,
+    max_bytes: int = MAX_BODY_BYTES,
+    preflight: Preflight = "error",
+    anthropic_version: str = STRICT_SINCE,
+) -> list[Shard]:
+    """The shards of a URI's JSONL, in order, each at most `max_requests` requests and `max_bytes` bytes of body.
+
+    `model` is the default that will be submitted with, since it counts. Raises `PreflightError` for problems of the
+    requests (once all of them are known), for an empty source and for a request that fits no shard; `SourceError`.
+    """
+    if not 1 <= max_requests <= MAX_REQUESTS or not ENVELOPE_BYTES < max_bytes <= MAX_BODY_BYTES:
+        raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
+    source = UriSource(uri)
+    inspector = Inspector(source, model=model, preflight=preflight, version=anthropic_version)
+    cutter = _Cutter(uri, max_requests, max_bytes)
+    shards = [*cutter.shards(inspector.requests())]
+    warn_or_refuse(source, inspector.findings, preflight)
+    if not shards:
+        raise PreflightError(f"{uri} holds no requests")
+    return shards
+
+
+class _Cutter:
+    """Fills one shard after the other, each as far as it goes."""
+
+    def __init__(self, uri: str, max_requests: int, max_bytes: int) -> None:
+        self._uri = uri
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._open(0)
+
+    def shards(self, requests: Iterable[tuple[int, RequestLine]]) -> Iterator[Shard]:
+        """The shards of requests, each given with the offset of its line's end."""
+        end = 0
+        for line_end, request in requests:
+            if self._is_full(request):
+                yield self._close(end)
+                self._open(end)
+            self._add(request)
+            end = line_end
+        if self._tally.requests:
+            yield self._close(end)
+
+    def _open(self, start: int) -> None:
+        self._start = start
+        self._tally = Tally()
+        self._size = ENVELOPE_BYTES
+
+    def _is_full(self, request: RequestLine) -> bool:
+        size = self._size + len(request.data) + 1
+        return self._tally.requests == self._max_requests or (self._tally.requests > 0 and size > self._max_bytes)
+
+    def _add(self, request: RequestLine) -> None:
+        self._size += len(request.data) + (1 if self._tally.requests else 0)
+        self._tally.add(request)
+        if self._size > self._max_bytes:
+            raise PreflightError(
+                f"{self._uri}: request {request.custom_id!r} alone makes a body of {self._size:,} bytes; "
+                f"a shard takes {self._max_bytes:,}"
+            )
+
+    def _close(self, end: int) -> Shard:
+        return Shard(
+            uri=self._uri, start=self._start, end=end, requests=self._tally.requests, ids_digest=self._tally.ids_digest
+        )

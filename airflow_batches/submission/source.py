@@ -1,0 +1,205 @@
+"""Where requests come from: JSONL bytes, as often as they are asked for, never held whole.
+
+| given                                            | read                                                     |
+|--------------------------------------------------|----------------------------------------------------------|
+| list or tuple of `{"custom_id", "params"}`       | encoded anew at each reading                             |
+| other iterable, generator                        | once; spooled to an unnamed file on local disk           |
+| callable without arguments                       | what it returns, one of the other kinds                  |
+| URI (or path object) of JSONL                    | streamed at each reading; `.gz` and `.zst` by suffix     |
+| shard descriptor (`split_requests`)              | the shard's range of the URI's decoded bytes             |
+
+A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. Nothing
+is spooled before a one-shot source has been read to its end: a generator that raises half-way leaves as it is, and
+nothing is sent. The unnamed file is gone with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
+
+import msgspec
+
+from airflow_batches.api.errors import BatchesError, InvalidRequest
+from airflow_batches.submission.errors import SourceError
+
+if TYPE_CHECKING:
+    from airflow_batches.submission.shards import Shard
+
+READ_BYTES: Final = 1 << 20
+"""Bytes of one read."""
+FETCH_BYTES: Final = 8 << 20
+"""Bytes that an object store is asked for at once; s3fs would ask for 50 MB."""
+ENCODE_AT_ONCE: Final = 32
+"""Requests encoded to one block."""
+
+Requests = Iterable[Mapping[str, Any]]
+Given = Requests | str | Mapping[str, Any] | Callable[[], Any]
+
+
+class Source(Protocol):
+    """Requests as JSONL: `name` for messages, `blocks()` their bytes from the beginning, however cut."""
+
+    @property
+    def name(self) -> str: ...
+    def blocks(self) -> Iterator[bytes]: ...
+
+
+@contextmanager
+def open_source(requests: Given, *, spool_dir: str | None = None) -> Iterator[Source]:
+    """The source for what a user may give as `requests`; leaving the block frees its disk space.
+
+    Raises `InvalidRequest` for anything that is not a source; what a callable or a generator raises leaves as it is.
+    """
+    given: Any = requests() if callable(requests) else requests
+    if isinstance(given, str) or hasattr(given, "open"):
+        yield UriSource(str(given))
+    elif isinstance(given, Mapping):
+        yield ShardSource(_shard(given))
+    elif isinstance(given, Sequence) and not isinstance(given, bytes | bytearray):
+        yield ListSource(given)
+    elif isinstance(given, Iterable) and not isinstance(given, bytes | bytearray):
+        with tempfile.TemporaryFile(dir=spool_dir) as spool:
+            yield SpooledSource(given, spool)
+    else:
+        raise InvalidRequest(f"requests must be a list, an iterable, a callable or a URI, not {type(given).__name__}")
+
+
+@contextmanager
+def open_uri(uri: str) -> Iterator[IO[bytes]]:
+    """A URI's decoded bytes. Raises `SourceError` when it cannot be opened."""
+    from airflow.sdk import ObjectStoragePath
+
+    with reading(uri):
+        path = ObjectStoragePath(uri)
+        # Not path.open(): Airflow's wrapper reports each read as an event of lineage.
+        raw = path.fs.open(path.path, "rb", block_size=FETCH_BYTES, cache_type="readahead")
+    with raw:
+        yield _decoded(raw, uri)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Whatever fails in reading becomes a `SourceError` that names the source."""
+    try:
+        yield
+    except BatchesError:
+        raise
+    except Exception as exc:
+        raise SourceError(f"cannot read {name}: {type(exc).__name__}: {exc}") from exc
+
+
+class ListSource:
+    """Requests that are in memory already."""
+
+    name = "requests"
+
+    def __init__(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        self._requests = requests
+
+    def blocks(self) -> Iterator[bytes]:
+        """The requests encoded, some at once."""
+        return encode_requests(self._requests)
+
+
+class SpooledSource:
+    """Requests that can be had only once, kept in `spool`."""
+
+    name = "requests"
+
+    def __init__(self, requests: Requests, spool: IO[bytes]) -> None:
+        self._spool = spool
+        for block in encode_requests(requests):
+            spool.write(block)
+
+    def blocks(self) -> Iterator[bytes]:
+        """What was spooled."""
+        self._spool.seek(0)
+        yield from iter(lambda: self._spool.read(READ_BYTES), b"")
+
+
+class UriSource:
+    """JSONL in object storage or on a local path."""
+
+    def __init__(self, uri: str) -> None:
+        if not uri.strip():
+            raise InvalidRequest("the URI of the requests is empty")
+        self.name = uri
+
+    def blocks(self) -> Iterator[bytes]:
+        """The object's decoded bytes."""
+        with open_uri(self.name) as stream:
+            yield from _read(stream, self.name)
+
+
+class ShardSource:
+    """One shard of a URI's JSONL. A compressed object is decoded from its beginning to get there."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self.name = f"{shard.uri}, bytes {shard.start:,} to {shard.end:,}"
+
+    def blocks(self) -> Iterator[bytes]:
+        """The shard's lines."""
+        with open_uri(self.shard.uri) as stream:
+            with reading(self.name):
+                stream.seek(self.shard.start)
+            yield from _read(stream, self.name, self.shard.end - self.shard.start)
+
+
+def encode_requests(requests: Requests) -> Iterator[bytes]:
+    """Requests as JSONL, some at once. Raises `InvalidRequest` naming the one that is not JSON."""
+    encoder = msgspec.json.Encoder()
+    iterator = iter(requests)
+    done = 0
+    while batch := [*islice(iterator, ENCODE_AT_ONCE)]:
+        try:
+            yield encoder.encode_lines(batch)
+        except (TypeError, ValueError, msgspec.MsgspecError) as exc:
+            raise InvalidRequest(_not_json(batch, done, exc)) from exc
+        done += len(batch)
+
+
+def _not_json(batch: list[Mapping[str, Any]], done: int, cause: Exception) -> str:
+    for number, request in enumerate(batch, done + 1):
+        try:
+            msgspec.json.encode(request)
+        except (TypeError, ValueError, msgspec.MsgspecError) as exc:
+            return f"request {number:,} cannot be written as JSON: {exc}"
+    return str(cause)
+
+
+def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[bytes]:
+    left = length
+    while left is None or left > 0:
+        with reading(name):
+            block = stream.read(READ_BYTES if left is None else min(READ_BYTES, left))
+        if not block:
+            return
+        left = None if left is None else left - len(block)
+        yield block
+
+
+def _decoded(raw: IO[bytes], uri: str) -> IO[bytes]:
+    suffix = Path(uri).suffix.lower()
+    if suffix == ".gz":
+        import gzip
+
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw, mode="rb"))
+    if suffix in {".zst", ".zstd"}:
+        import zstandard
+
+        return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return raw
+
+
+def _shard(given: Mapping[str, Any]) -> Shard:
+    from airflow_batches.submission.shards import Shard
+
+    if "custom_id" in given:
+        raise InvalidRequest("requests is a single request; give a list of them")
+    return Shard.from_dict(given)
