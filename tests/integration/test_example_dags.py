@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,6 @@ from airflow_batches.emulator import Emulator
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
-    from airflow.sdk import DAG
 
 pytestmark = [pytest.mark.xdist_group("airflow-db"), pytest.mark.usefixtures("database", "connection")]
 
@@ -44,18 +42,12 @@ def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(dags: Path, source: str, **params: Any) -> DagRun:
     """One run of the DAG that a source file defines."""
-    from airflow.sdk import DAG
+    from airflow.dag_processing.dagbag import DagBag
 
-    file = dags / "under_test.py"
-    file.write_text(source)
-    spec = spec_from_file_location("under_test", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules["under_test"] = module
-    spec.loader.exec_module(module)
-    found: list[DAG] = [value for value in vars(module).values() if isinstance(value, DAG)]
-    dag = found[0] if found else vars(module)["built"]
+    (dags / "under_test.py").write_text(source)
+    bag = DagBag(dags, bundle_path=dags)
+    assert not bag.import_errors
+    (dag,) = bag.dags.values()
     return dag.test(run_conf=params)
 
 
