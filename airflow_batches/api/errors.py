@@ -9,11 +9,12 @@
     └── WaitTimeout          the batch had not ended when the waiting time was over; the batch goes on
 
 HTTP and socket failures become these in two functions, at the end of this file, and nowhere else. No message
-holds request headers, so none holds a key.
+holds request headers, so none holds a key. All can be copied and pickled.
 """
 
 from __future__ import annotations
 
+import copyreg
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -47,6 +48,10 @@ CURES: Final[Mapping[int, str]] = {
 
 class BatchesError(Exception):
     """Root of everything this package raises on its own account."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own way calls the class with `args`, which are not what most of these are made from.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InvalidRequest(BatchesError, ValueError):
@@ -126,26 +131,28 @@ class WaitTimeout(BatchesError, TimeoutError):
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> ApiError:
     """The error that an answer outside 2xx stands for, whether or not its body is the API's own."""
-    error, request_id = _error_body(body)
+    envelope = _object(body)
+    error = _mapping(envelope.get("error"))
     return ApiError(
         status,
         str(error.get("type") or KINDS.get(status) or "unexpected_status"),
         str(error.get("message") or _message_without_body(status, headers, body)),
-        request_id=headers.get("request-id") or request_id,
+        request_id=headers.get("request-id") or envelope.get("request_id"),
         retry_after=retry_after(headers, now=now),
-        details=error.get("details"),
+        details=_mapping(error.get("details")) or None,
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
     )
 
 
-def _error_body(body: bytes) -> tuple[Mapping[str, Any], str | None]:
+def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        envelope = json.loads(body)
-    except ValueError:
-        return {}, None
-    if not isinstance(envelope, dict) or not isinstance(envelope.get("error"), dict):
-        return {}, None
-    return envelope["error"], envelope.get("request_id")
+        return _mapping(json.loads(body))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _message_without_body(status: int, headers: Mapping[str, str], body: bytes) -> str:
@@ -169,7 +176,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return seconds
     try:
         return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -181,22 +188,30 @@ def _number(text: str | None) -> float | None:
     return number if 0 <= number < float("inf") else None
 
 
-def error_from_exception(exc: Exception, *, body_was_sent: bool) -> TransportError:
-    """What a failure of `requests` stands for. `body_was_sent`: the whole body had been handed to the socket."""
-    from requests.exceptions import ConnectTimeout, InvalidURL, Timeout
+def error_from_exception(exc: Exception, *, body_was_sent: bool) -> BatchesError:
+    """What a failure of requests or urllib3 stands for.
 
-    if isinstance(exc, InvalidURL):
-        raise InvalidRequest(f"the base URL cannot be used: {exc}") from exc
-    never_connected = isinstance(exc, ConnectTimeout) or _refused(exc)
+    `body_was_sent`: the whole body had been handed to the socket. A request without a body counts as sent, unless
+    no connection came about.
+    """
+    if isinstance(exc, ValueError):
+        # Nothing of its text: what is said about a header quotes it.
+        return InvalidRequest(f"this cannot be sent ({type(exc).__name__}): check base URL, headers and proxies")
+    from requests.exceptions import Timeout
+
+    maybe_sent = body_was_sent and not _never_connected(exc)
     kind = "timed out" if isinstance(exc, Timeout) else "failed"
-    return TransportError(f"the connection {kind}: {_innermost(exc)}", maybe_sent=body_was_sent and not never_connected)
+    return TransportError(f"the connection {kind}: {_innermost(exc)}", maybe_sent=maybe_sent)
 
 
-def _refused(exc: BaseException) -> bool:
-    """urllib3 names the failures to connect at all by one type, somewhere down the chain."""
+def _never_connected(exc: BaseException) -> bool:
+    """Whether a link of the chain is one of the failures that only come before the first byte of a request."""
+    from ssl import SSLCertVerificationError
+
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-    return any(isinstance(link, NewConnectionError | ConnectTimeoutError) for link in _chain(exc))
+    before = NewConnectionError | ConnectTimeoutError | SSLCertVerificationError
+    return any(isinstance(link, before) for link in _chain(exc))
 
 
 def _innermost(exc: BaseException) -> str:

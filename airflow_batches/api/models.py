@@ -143,7 +143,8 @@ class RequestError(_Wire):
     @classmethod
     def _unwrap(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("error"), dict):
-            return {**value["error"], "request_id": value.get("request_id")}
+            envelope = {name: field for name, field in value.items() if name not in {"type", "error"}}
+            return {**envelope, **value["error"]}
         return value
 
 

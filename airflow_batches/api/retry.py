@@ -31,8 +31,9 @@ NOTHING_ACCEPTED: Final = frozenset({429, 529})
 class RetryPolicy:
     """How often and how patiently to try again.
 
-    Delays are exponential with full jitter: between 0 and `base * 2**n` seconds, at most `cap`. A server's own
-    `retry-after` is kept to, unless it is beyond `patience` seconds: then the error is raised, with the hint in it.
+    Delays are exponential with full jitter: between 0 and `base * 2**n` seconds, at most `cap`. They are never less
+    than the server's own `retry-after`; where that is beyond `patience` seconds, the error is raised, with the hint
+    in it.
     """
 
     attempts: int = 5
@@ -50,9 +51,9 @@ class RetryPolicy:
 
     def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1)."""
-        jittered = rand() * min(self.cap, self.base * 2.0 ** (attempt - 1))
+        jittered = rand() * min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
         hint = error.retry_after if isinstance(error, ApiError) else None
-        return jittered if hint is None else hint
+        return max(jittered, hint or 0.0)
 
 
 ONCE: Final = RetryPolicy(attempts=1)
