@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from airflow_batches.api.errors import WaitTimeout as WaitTimeout
     from airflow_batches.api.models import BatchDeleted as BatchDeleted
     from airflow_batches.api.models import BatchPage as BatchPage
+    from airflow_batches.api.models import Canceled as Canceled
+    from airflow_batches.api.models import Errored as Errored
+    from airflow_batches.api.models import Expired as Expired
     from airflow_batches.api.models import Message as Message
     from airflow_batches.api.models import MessageBatch as MessageBatch
+    from airflow_batches.api.models import OtherResult as OtherResult
     from airflow_batches.api.models import ProcessingStatus as ProcessingStatus
     from airflow_batches.api.models import RequestCounts as RequestCounts
+    from airflow_batches.api.models import RequestError as RequestError
     from airflow_batches.api.models import ResultItem as ResultItem
+    from airflow_batches.api.models import Succeeded as Succeeded
+    from airflow_batches.api.models import Usage as Usage
     from airflow_batches.api.retry import RetryPolicy as RetryPolicy
 
 _MODULES = {
@@ -34,16 +41,23 @@ _MODULES = {
     "BatchesClient": "client",
     "BatchesError": "errors",
     "BearerAuth": "auth",
+    "Canceled": "models",
     "DecodeError": "errors",
+    "Errored": "models",
+    "Expired": "models",
     "InvalidRequest": "errors",
     "Message": "models",
     "MessageBatch": "models",
+    "OtherResult": "models",
     "ProcessingStatus": "models",
     "RequestCounts": "models",
+    "RequestError": "models",
     "ResultItem": "models",
     "RetryPolicy": "retry",
     "StreamInterrupted": "errors",
+    "Succeeded": "models",
     "TransportError": "errors",
+    "Usage": "models",
     "WaitTimeout": "errors",
 }
 __all__ = sorted(_MODULES)

@@ -9,50 +9,52 @@ Rules of this file:
 
 from __future__ import annotations
 
+import builtins
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
 import requests
 import tenacity
 from pydantic import BaseModel, ValidationError
+from urllib3.exceptions import HTTPError
 
+from airflow_batches.api.address import BASE_URL, BATCHES, batch_path, checked_base, checked_headers
 from airflow_batches.api.auth import ApiKeyAuth
+from airflow_batches.api.body import BodyFailed, RequestBody, Sending
 from airflow_batches.api.errors import (
     BatchesError,
     DecodeError,
     InvalidRequest,
-    StreamInterrupted,
-    TransportError,
     error_from_exception,
     error_from_response,
 )
-from airflow_batches.api.jsonl import split_lines
 from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem
+from airflow_batches.api.results import ResultStream
 from airflow_batches.api.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
 
-BASE_URL: Final = "https://api.anthropic.com"
+logger = logging.getLogger(__name__)
+
 VERSION: Final = "2026-10-21"
-BATCHES: Final = "/v1/messages/batches"
 ERROR_BYTES: Final = 65_536
 """How much of an error body is read: a proxy's page may be of any length."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class RequestBody(Protocol):
-    """A create's body that is never held whole: its exact length, and its bytes anew at each iteration."""
+class _Session(requests.Session):
+    """Left to itself, requests reads and prepares a redirect even when told not to follow it."""
 
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[bytes]: ...
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class BatchesClient:
@@ -81,18 +83,19 @@ class BatchesClient:
     ) -> None:
         if (api_key is None) == (auth is None):
             raise InvalidRequest("give either api_key or auth")
-        self.base_url = _checked_base(base_url)
+        self.base_url = checked_base(base_url)
         self.anthropic_version = anthropic_version
         self._auth = auth if auth is not None else ApiKeyAuth(api_key or "")
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
         self._clock = clock
-        self._session = requests.Session()
-        self._session.headers.update({**(headers or {}), "anthropic-version": anthropic_version})
-        if betas:
-            self._session.headers["anthropic-beta"] = ",".join(betas)
-        if workspace_id:
-            self._session.headers["anthropic-workspace-id"] = workspace_id
+        named = {
+            "anthropic-version": anthropic_version,
+            "anthropic-beta": ",".join(betas) or None,
+            "anthropic-workspace-id": workspace_id or None,
+        }
+        self._session = _Session()
+        self._session.headers.update(checked_headers({**(headers or {}), **_present(named)}))
 
     def __enter__(self) -> Self:
         return self
@@ -110,17 +113,27 @@ class BatchesClient:
     def create(self, requests: Iterable[Mapping[str, Any]]) -> MessageBatch:
         """Submit requests, each `{"custom_id": …, "params": {…}}`, as one batch.
 
-        Raises `TransportError` with `maybe_sent` set where the batch may exist although no answer came.
+        The batch may exist in spite of an error: `TransportError` with `maybe_sent` set, `DecodeError`, and an
+        `ApiError` of a status from 500 other than 529.
         """
-        return self.create_streamed(msgspec.json.encode({"requests": [*requests]}))
+        try:
+            body = msgspec.json.encode({"requests": [*requests]})
+        except (TypeError, ValueError) as exc:
+            raise InvalidRequest(f"the requests cannot be written as JSON: {exc}") from exc
+        return self.create_streamed(body)
 
     def create_streamed(self, body: bytes | RequestBody) -> MessageBatch:
-        """Submit a create body made elsewhere, in constant memory; raises as `create` does."""
-        return self._call(MessageBatch, "POST", BATCHES, body=_Counted(body), creates=True)
+        """Submit a create body made elsewhere, in constant memory; raises as `create` does.
 
-    def get(self, batch_id: str) -> MessageBatch:
-        """A batch as it is now."""
-        return self._call(MessageBatch, "GET", _path(batch_id))
+        Errors that the body itself raises come through as they are, and no batch comes of what had been sent.
+        """
+        if not len(body):
+            raise InvalidRequest("the body is empty")
+        return self._call(MessageBatch, "POST", BATCHES, body=body, creates=True)
+
+    def get(self, batch_id: str, *, retry: RetryPolicy | None = None) -> MessageBatch:
+        """A batch as it is now. `retry` takes the place of the client's own policy: for a caller with a loop."""
+        return self._call(MessageBatch, "GET", batch_path(batch_id), retry=retry)
 
     def list(self, *, limit: int = 20, after_id: str | None = None, before_id: str | None = None) -> BatchPage:
         """One page of the workspace's batches, newest first; `after_id` goes to older ones, `before_id` newer."""
@@ -143,11 +156,11 @@ class BatchesClient:
 
     def cancel(self, batch_id: str) -> MessageBatch:
         """Ask for a batch to be canceled: it is `canceling` until what already runs is done, then `ended`."""
-        return self._call(MessageBatch, "POST", _path(batch_id, "/cancel"), body=_Counted(b"{}"))
+        return self._call(MessageBatch, "POST", batch_path(batch_id, "/cancel"), body=b"{}")
 
     def delete(self, batch_id: str) -> BatchDeleted:
         """Delete a batch that has ended, with its results."""
-        return self._call(BatchDeleted, "DELETE", _path(batch_id))
+        return self._call(BatchDeleted, "DELETE", batch_path(batch_id))
 
     def check(self) -> None:
         """A free call that succeeds when address and key are right: lists one batch."""
@@ -163,7 +176,7 @@ class BatchesClient:
 
         return wait_for(self, batch_id, poll_interval=poll_interval, timeout=timeout)
 
-    def results(self, batch_id: str) -> list[ResultItem]:  # type: ignore[valid-type]  # `list` is a method here
+    def results(self, batch_id: str) -> builtins.list[ResultItem]:
         """Every result at once; a large batch wants `results_stream`."""
         with self.results_stream(batch_id) as items:
             return [*items]
@@ -175,14 +188,13 @@ class BatchesClient:
         The iterator raises `StreamInterrupted` where the stream is cut or torn, and never starts over by itself:
         that would skip or double lines unseen.
         """
-        with self.open_results(batch_id) as response:
-            yield _items(_blocks(response))
+        with self.open_results(batch_id) as response, closing(ResultStream(response)) as items:
+            yield items
 
     @contextmanager
     def open_results(self, batch_id: str) -> Iterator[requests.Response]:
         """The results response itself, body unread, for a reader with a loop of its own."""
-        response = self._send_with_retries("GET", _path(batch_id, "/results"), stream=True)
-        with response:
+        with self._send_with_retries("GET", batch_path(batch_id, "/results"), stream=True) as response:
             yield response
 
     def _call(self, model: type[_Model], method: str, path: str, **options: Any) -> _Model:
@@ -196,125 +208,76 @@ class BatchesClient:
                 f"{start!r} (request-id {response.headers.get('request-id')})"
             ) from exc
 
-    def _send_with_retries(self, method: str, path: str, *, creates: bool = False, **options: Any) -> requests.Response:
+    def _send_with_retries(
+        self, method: str, path: str, *, creates: bool = False, retry: RetryPolicy | None = None, **options: Any
+    ) -> requests.Response:
+        policy = retry or self._retry
+
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            return self._retry.delay(error, state.attempt_number) if isinstance(error, BatchesError) else 0.0
+            return policy.delay(error, state.attempt_number) if isinstance(error, BatchesError) else 0.0
 
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: self._retry.retries(error, creates=creates)),
-            stop=tenacity.stop_after_attempt(self._retry.attempts),
+            retry=tenacity.retry_if_exception(lambda error: policy.retries(error, creates=creates)),
+            stop=tenacity.stop_after_attempt(policy.attempts),
             wait=wait,
+            before_sleep=_log_retry,
             reraise=True,
-        )(self._send, method, path, **options)
+        )(self._send, method, path, fresh=creates, **options)
 
     def _send(
         self,
         method: str,
         path: str,
         *,
+        fresh: bool,
         params: Mapping[str, str] | None = None,
-        body: _Counted | None = None,
+        body: bytes | RequestBody | None = None,
         stream: bool = False,
     ) -> requests.Response:
+        if fresh:
+            # A connection kept alive may have died unseen; then nobody knows whether a body sent into it arrived.
+            self._session.close()
+        sending = None if body is None else Sending(body)
+        failure: Exception
         try:
             response = self._session.request(
                 method,
                 self.base_url + path,
                 params=params,
-                data=body,
-                headers={"Content-Type": "application/json"} if body is not None else None,
+                data=sending,
+                headers={"Content-Type": "application/json"} if sending is not None else None,
                 auth=self._auth,
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,
             )
-            if response.status_code != requests.codes.ok:
-                with response:
-                    raise self._error(response)
-            if not stream:
-                response.content  # noqa: B018  # reads the body while failures still become ours
-        except requests.RequestException as exc:
-            raise error_from_exception(exc, body_was_sent=body is None or body.handed_over) from exc
-        return response
+            if response.status_code // 100 == 2:
+                if not stream:
+                    response.content  # noqa: B018  # reads the body while failures still become ours
+                return response
+            failure = self._error(response)
+        except BodyFailed as exc:
+            failure = exc.error
+        except (requests.RequestException, HTTPError, ValueError) as exc:
+            failure = error_from_exception(exc, body_was_sent=sending is None or sending.handed_over)
+        # Not where it was caught: the chain would hold the request as prepared, and with it the key.
+        raise failure
 
     def _error(self, response: requests.Response) -> BatchesError:
-        try:
-            body = response.raw.read(ERROR_BYTES, decode_content=True) or b""
-        except Exception as exc:  # noqa: BLE001  # the status is known and says more than a broken body
-            body = f"(the error's body broke off: {type(exc).__name__})".encode()
-        return error_from_response(response.status_code, response.headers, body, now=self._clock())
+        with response:
+            try:
+                body = response.raw.read(ERROR_BYTES, decode_content=True)
+            except (HTTPError, OSError) as exc:  # the status is known, and says more than a body that breaks off
+                body = f"(the error's body broke off: {type(exc).__name__})".encode()
+            return error_from_response(response.status_code, response.headers, body, now=self._clock())
 
 
-class _Counted:
-    """A body that knows whether all of it has been handed to the socket; a fragment is never accepted."""
-
-    def __init__(self, body: bytes | RequestBody) -> None:
-        self._body = body
-        self.handed_over = False
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.handed_over = False
-        blocks = iter((self._body,)) if isinstance(self._body, bytes) else iter(self._body)
-        block = next(blocks, b"")
-        for following in blocks:
-            yield block
-            block = following
-        self.handed_over = True
-        yield block
-
-
-def _path(batch_id: str, tail: str = "") -> str:
-    if not batch_id or batch_id in {".", ".."}:
-        raise InvalidRequest(f"{batch_id!r} is not a batch id")
-    return f"{BATCHES}/{quote(batch_id, safe='')}{tail}"
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    method, path = state.args
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("%s %s failed; trying again in %.1f s: %s", method, path, state.upcoming_sleep, error)
 
 
 def _present(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _checked_base(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InvalidRequest("the base URL must be like https://api.anthropic.com")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise InvalidRequest("the base URL must hold no credentials, query or fragment")
-    return url.rstrip("/")
-
-
-def _blocks(response: requests.Response, size: int = 65_536) -> Iterator[bytes]:
-    """The body as it arrives, decoded from gzip where the server compressed it."""
-    try:
-        yield from response.iter_content(size)
-    except requests.RequestException as exc:
-        raise error_from_exception(exc, body_was_sent=True) from exc
-
-
-def _items(blocks: Iterator[bytes]) -> Iterator[ResultItem]:
-    lines_read = 0
-    lines = split_lines(blocks)
-    try:
-        for line in lines:
-            yield _item(line, lines_read + 1)
-            lines_read += 1
-    except (TransportError, _Unreadable) as exc:
-        torn = isinstance(exc, TransportError) or next(lines, None) is None
-        if torn:
-            raise StreamInterrupted(f"the results broke off ({exc})", lines_read=lines_read) from exc
-        raise DecodeError(str(exc)) from exc
-
-
-class _Unreadable(Exception):
-    """A line that is no result; whether the stream was torn there depends on what follows."""
-
-
-def _item(line: bytes, number: int) -> ResultItem:
-    try:
-        return ResultItem.model_validate_json(line)
-    except ValidationError as exc:
-        start = line[:200].decode("utf-8", "replace")
-        raise _Unreadable(f"results line {number:,} is not a result: {start!r}") from exc

@@ -1,0 +1,94 @@
+"""A results response as typed items, one line in memory at a time.
+
+| what comes                                    | the reader gets                                    |
+|-----------------------------------------------|----------------------------------------------------|
+| the connection breaks                         | `StreamInterrupted`, after the whole lines before  |
+| a last line that is no result: torn           | `StreamInterrupted`                                |
+| a line that is no result, and more after it   | `DecodeError`, with the line's number              |
+| a read after the response has been closed     | `InvalidRequest`: it would look like the end       |
+
+Nothing is fetched again in here: a reader would lose or double lines unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Self
+
+import requests
+from pydantic import ValidationError
+from urllib3.exceptions import HTTPError
+
+from airflow_batches.api.errors import (
+    DecodeError,
+    InvalidRequest,
+    StreamInterrupted,
+    TransportError,
+    error_from_exception,
+)
+from airflow_batches.api.jsonl import split_lines
+from airflow_batches.api.models import ResultItem
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+class ResultStream:
+    """Iterates over the items of a results response, once."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._items = _items(_blocks(response))
+        self._closed = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ResultItem:
+        if self._closed:
+            raise InvalidRequest("the results were read after their `with` block had been left")
+        return next(self._items)
+
+    def close(self) -> None:
+        """From here on, a read is an error."""
+        self._closed = True
+        self._items.close()
+
+
+def _blocks(response: requests.Response, size: int = 65_536) -> Iterator[bytes]:
+    """The body as it arrives, decompressed where the server compressed it."""
+    try:
+        yield from response.iter_content(size)
+    except (requests.RequestException, HTTPError) as exc:
+        raise error_from_exception(exc, body_was_sent=True) from exc
+
+
+def _items(blocks: Iterable[bytes]) -> Generator[ResultItem, None, None]:
+    lines = split_lines(blocks)
+    lines_read = 0
+    try:
+        for line in lines:
+            yield _item(line, lines_read + 1)
+            lines_read += 1
+    except (TransportError, _NoResult) as exc:
+        if isinstance(exc, TransportError) or _is_last(lines):
+            raise StreamInterrupted(f"the results broke off ({exc})", lines_read=lines_read) from exc
+        raise DecodeError(str(exc)) from exc
+
+
+class _NoResult(Exception):
+    """A line that is no result; whether it was torn depends on what follows."""
+
+
+def _item(line: bytes, number: int) -> ResultItem:
+    try:
+        return ResultItem.model_validate_json(line)
+    except ValidationError as exc:
+        start = line[:200].decode("utf-8", "replace")
+        raise _NoResult(f"results line {number:,} is not a result: {start!r}") from exc
+
+
+def _is_last(lines: Iterator[bytes]) -> bool:
+    try:
+        return next(lines, None) is None
+    except TransportError:
+        return True
