@@ -23,6 +23,11 @@ from airflow_batches.api.limits import FRESH_404
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
 
+LONGEST_HINT: Final = 600.0
+"""Seconds. A server may ask for more than this between polls; a wait that believed it might sleep for ever."""
+
+OVERDUE: Final = "the waiting time is over and the batch has not ended"
+
 GOES_ON: Final = frozenset({ProcessingStatus.IN_PROGRESS, ProcessingStatus.CANCELING})
 
 
@@ -37,7 +42,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class KeepWaiting:
-    """Poll again. `retry_after`: seconds the server asked for, or None."""
+    """Poll again. `retry_after`: seconds the server asked for, at most `LONGEST_HINT`, or None."""
 
     retry_after: float | None = None
 
@@ -58,11 +63,18 @@ def outcome_of(batch: MessageBatch, ending: Ending, message: str = "") -> Outcom
     return Outcome(ending=ending, batch_id=batch.id, status=batch.status_text, counts=counts, message=message)
 
 
+def pause(watch: Watch, decision: KeepWaiting, *, poll_interval: float, now: float) -> float:
+    """Seconds until the next poll: never beyond the deadline, where the last one happens."""
+    interval = max(poll_interval, decision.retry_after or 0.0)
+    left = interval if watch.deadline is None else watch.deadline - now
+    return max(0.0, min(interval, left))
+
+
 def _on_batch(watch: Watch, batch: MessageBatch, now: float) -> Decision:
     if batch.processing_status not in GOES_ON:
         return outcome_of(batch, Ending.ENDED)
     if _over(watch, now):
-        return outcome_of(batch, Ending.TIMED_OUT, _waited(watch, now))
+        return outcome_of(batch, Ending.TIMED_OUT, OVERDUE)
     return KeepWaiting()
 
 
@@ -70,9 +82,10 @@ def _on_error(watch: Watch, error: BatchesError, now: float) -> Decision:
     if not _passing(watch, error, now):
         return Outcome(ending=Ending.GAVE_UP, batch_id=watch.batch_id, message=str(error))
     if _over(watch, now):
-        message = f"{_waited(watch, now)}; the last poll failed: {error}"
+        message = f"{OVERDUE}; the last poll failed: {error}"
         return Outcome(ending=Ending.TIMED_OUT, batch_id=watch.batch_id, message=message)
-    return KeepWaiting(error.retry_after if isinstance(error, ApiError) else None)
+    hint = error.retry_after if isinstance(error, ApiError) else None
+    return KeepWaiting(None if hint is None else min(hint, LONGEST_HINT))
 
 
 def _passing(watch: Watch, error: BatchesError, now: float) -> bool:
@@ -83,7 +96,3 @@ def _passing(watch: Watch, error: BatchesError, now: float) -> bool:
 
 def _over(watch: Watch, now: float) -> bool:
     return watch.deadline is not None and now >= watch.deadline
-
-
-def _waited(watch: Watch, now: float) -> str:
-    return f"the batch had not ended {now - watch.since:,.0f} s after the waiting began"

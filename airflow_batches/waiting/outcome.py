@@ -8,9 +8,14 @@ ones have defaults.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+import msgspec
+
+LONGEST_MESSAGE: Final = 2_000
+"""Characters of a message in an event; a server's error may hold any number."""
 
 
 class Ending(StrEnum):
@@ -62,22 +67,14 @@ class Outcome:
 
     def to_event(self) -> dict[str, Any]:
         """As a trigger's event."""
-        return {**asdict(self), "ending": str(self.ending)}
+        return {**asdict(self), "ending": str(self.ending), "message": self.message[:LONGEST_MESSAGE]}
 
     @classmethod
     def from_event(cls, event: object) -> Outcome:
         """From a trigger's event; what cannot be read becomes `UNREADABLE` and says what it was."""
-        if not isinstance(event, Mapping) or event.get("ending") not in set(Ending):
-            return cls(ending=Ending.UNREADABLE, batch_id="", message=f"not an outcome: {str(event)[:200]}")
-        return cls(
-            ending=Ending(event["ending"]),
-            batch_id=str(event.get("batch_id") or ""),
-            status=str(event.get("status") or ""),
-            counts=_counts(event.get("counts")),
-            message=str(event.get("message") or ""),
-        )
-
-
-def _counts(value: object) -> Counts:
-    given = value if isinstance(value, Mapping) else {}
-    return Counts(**{f.name: int(given.get(f.name) or 0) for f in fields(Counts)})
+        try:
+            return msgspec.convert(event, cls)
+        except msgspec.ValidationError as exc:
+            batch_id = event.get("batch_id") if isinstance(event, Mapping) else None
+            message = f"not an outcome ({exc}): {str(event)[:200]}"
+            return cls(ending=Ending.UNREADABLE, batch_id=str(batch_id or ""), message=message)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.errors import BatchesError, WaitTimeout
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.waiting.decision import Decision, KeepWaiting, Watch, decide
+from airflow_batches.api.retry import ONCE, RetryPolicy
+from airflow_batches.waiting.decision import Decision, KeepWaiting, Watch, decide, pause
 from airflow_batches.waiting.outcome import Ending, Outcome
 
 logger = logging.getLogger(__name__)
@@ -17,10 +18,10 @@ logger = logging.getLogger(__name__)
 Answer = MessageBatch | BatchesError
 
 
-def ask(client: BatchesClient, batch_id: str) -> Answer:
+def ask(client: BatchesClient, batch_id: str, *, retry: RetryPolicy | None = None) -> Answer:
     """The batch, or why it could not be had: both are answers to decide on."""
     try:
-        return client.get(batch_id)
+        return client.get(batch_id, retry=retry)
     except BatchesError as error:
         return error
 
@@ -42,7 +43,7 @@ def wait(
     `poll_interval` is in seconds; `on_answer` sees every answer after which the wait goes on.
     """
     while True:
-        answer = ask(client, watch.batch_id)
+        answer = ask(client, watch.batch_id, retry=ONCE)  # the next poll is the retry, and it heeds the deadline
         decision = decide(watch, answer, now=time.time())
         if not isinstance(decision, KeepWaiting):
             return decision, answer
@@ -50,7 +51,7 @@ def wait(
             logger.warning("Poll of %s failed, trying again: %s", watch.batch_id, answer)
         if on_answer is not None:
             on_answer(answer)
-        time.sleep(_pause(watch, max(poll_interval, decision.retry_after or 0.0)))
+        time.sleep(pause(watch, decision, poll_interval=poll_interval, now=time.time()))
 
 
 def wait_for(client: BatchesClient, batch_id: str, *, poll_interval: float, timeout: float | None) -> MessageBatch:
@@ -63,9 +64,3 @@ def wait_for(client: BatchesClient, batch_id: str, *, poll_interval: float, time
     if isinstance(answer, BatchesError):
         raise answer
     return answer
-
-
-def _pause(watch: Watch, interval: float) -> float:
-    """Never beyond the deadline: one last poll happens there."""
-    left = interval if watch.deadline is None else watch.deadline - time.time()
-    return max(0.0, min(interval, left))
