@@ -1,0 +1,262 @@
+"""Landing: a batch's results into an object, complete and checked, or not at all.
+
+    batch -> readings -> [decode, count] -> [encode, hash, write] -> compare -> publish -> manifest
+
+Rules: nothing is published before everything has been compared; the object for failed lines appears first, then
+the results, the manifest last. Reading and decoding are this thread's, encoding and writing another's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from airflow_batches.api.client import BatchesClient
+from airflow_batches.api.errors import BatchesError, InvalidRequest, StreamInterrupted
+from airflow_batches.api.models import MessageBatch, ProcessingStatus
+from airflow_batches.api.retry import RetryPolicy
+from airflow_batches.landing.background import Background
+from airflow_batches.landing.claim import Claim
+from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
+from airflow_batches.landing.formats import Output, encoder_for, format_of
+from airflow_batches.landing.location import Location
+from airflow_batches.landing.manifest import LandedObject, Manifest
+from airflow_batches.landing.prices import PriceList
+from airflow_batches.landing.progress import Progress
+from airflow_batches.landing.stream import Block, Results
+from airflow_batches.landing.tally import SUCCEEDED, Tally
+from airflow_batches.landing.verify import Expectation, Mismatch, compare
+
+logger = logging.getLogger(__name__)
+
+Verify = Literal["error", "warn"]
+PROGRESS_EVERY: Final = 5.0
+COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
+
+
+def land(
+    client: BatchesClient,
+    batch_id: str,
+    path: str | Location,
+    *,
+    failed_path: str | Location | None = None,
+    format: str | None = None,  # noqa: A002  # the word for it, here as in the libraries people know
+    verify: Verify = "error",
+    overwrite: bool = False,
+    receipt: Mapping[str, Any] | str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    timeout: float = 3600.0,
+    stall_timeout: float = 60.0,
+    retry: RetryPolicy | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    progress_every: float = PROGRESS_EVERY,
+) -> Manifest:
+    """Lands an ended batch's results at a URI and returns what landed.
+
+    `path` is the results' URI, `.manifest.json` after it the manifest's. `failed_path` gets the lines that did not
+    succeed. `format` is `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`,
+    `.zst`). `receipt` is a submission's receipt, or just its ids digest. `storage_options` are fsspec's.
+    `timeout` bounds all readings, `stall_timeout` each silence, in seconds. `progress` is called every
+    `progress_every` seconds.
+
+    Landing again where the batch has landed already does nothing. With `verify="warn"` what came is published even
+    if it is not what the batch counts, and the manifest says so.
+
+    Raises `LandingRefused`, `LandingMismatch`, `LandingTimeout`, `LandingError`, and what `BatchesClient.get` and
+    reading the results raise.
+    """
+    if verify not in {"error", "warn"}:
+        raise InvalidRequest(f"verify must be 'error' or 'warn', not {verify!r}")
+    deadline = time.monotonic() + timeout
+    digest = _digest_of(receipt, batch_id)
+    results = _located(path, storage_options)
+    failed = None if failed_path is None else _located(failed_path, storage_options)
+    if failed is not None and failed.uri == results.uri:
+        raise LandingRefused(f"failed_path is the results' own path: {results.uri}")
+    format_name = format_of(results.path, format)
+    claim = Claim(results, failed, batch_id)
+    if not overwrite and (manifest := claim.landed(format_name)) is not None:
+        logger.info("%s has landed at %s already", batch_id, results.uri)
+        return manifest
+    batch = _ended(client.get(batch_id))
+    landing = _Landing(batch, digest, verify)
+    stream = Results(
+        client, batch_id, landing.expected.total,
+        retry=retry or RetryPolicy(), deadline=deadline, stall_timeout=stall_timeout,
+    )  # fmt: skip
+    with _output(results, format_name) as out, _failed_output(failed) as failed_out:
+        landing.run(stream, out, failed_out, _paced(progress, progress_every))
+        objects = out.finish(), failed_out.finish() if failed_out else None
+        manifest = landing.manifest(stream, *objects)
+        claim.announce()
+        if failed_out:
+            failed_out.commit()
+        out.commit()
+    claim.settle(manifest)
+    logger.info("%s landed at %s: %s lines in %.1f s", batch_id, results.uri, f"{manifest.lines:,}", manifest.seconds)
+    return manifest
+
+
+class _Landing:
+    """What is known of one landing while it runs, and the manifest that comes of it."""
+
+    def __init__(self, batch: MessageBatch, ids_digest: str | None, verify: Verify) -> None:
+        counts = batch.request_counts
+        self.expected = Expectation(
+            counts={kind: getattr(counts, kind) for kind in COUNTED}, total=counts.total, ids_digest=ids_digest
+        )
+        self._batch = batch
+        self._verify = verify
+        self._prices = PriceList(batch.created_at)
+        self._tally = Tally(self._prices.steps)
+        self._lines = 0
+        self._size = 0
+        self._began = datetime.now(UTC)
+        self._clock = time.monotonic()
+
+    def run(
+        self, stream: Results, out: Output, failed_out: Output | None, progress: Callable[[Progress], None]
+    ) -> None:
+        """Everything that comes, into the outputs."""
+        with Background() as background, closing(iter(stream)) as blocks:
+            try:
+                for block in blocks:
+                    self._count(block)
+                    background.do(out.write, block.data, len(block.lines))
+                    if failed_out is not None and (failures := _failures(block)):
+                        background.do(failed_out.write, b"".join(failures), len(failures))
+                    progress(self._progress())
+            except StreamInterrupted as error:
+                if self._verify == "error":
+                    raise
+                logger.warning("Landing what came: %s", error)
+            background.drain()
+
+    def manifest(self, stream: Results, results: LandedObject, failed: LandedObject | None) -> Manifest:
+        """The manifest; raises `LandingMismatch` where it must not be published."""
+        mismatch = self._compared(stream)
+        seconds = time.monotonic() - self._clock
+        return Manifest(
+            batch_id=self._batch.id,
+            results=results,
+            failed=failed,
+            lines=self._lines,
+            counts={**dict.fromkeys(COUNTED, 0), **self._tally.types},
+            error_types=dict(self._tally.error_types),
+            ids_digest=stream.ledger.digest.hexdigest(),
+            verified=mismatch is None,
+            mismatch=mismatch,
+            usage=self._tally.by_model(),
+            cost_usd=self._prices.cost(self._tally.ranges),
+            batch_created_at=_iso(self._batch.created_at),
+            batch_ended_at=_iso(self._batch.ended_at),
+            started_at=self._began.isoformat(),
+            landed_at=datetime.now(UTC).isoformat(),
+            seconds=round(seconds, 3),
+            lines_per_second=round(self._lines / seconds, 1) if seconds else 0.0,
+            readings=stream.readings,
+        )
+
+    def _count(self, block: Block) -> None:
+        self._lines += len(block.lines)
+        self._size += len(block.data)
+        self._tally.add(block.results)
+
+    def _compared(self, stream: Results) -> Mismatch | None:
+        ledger = stream.ledger
+        mismatch = compare(
+            self.expected,
+            self._tally.types,
+            ledger.taken,
+            ledger.doubled,
+            ledger.digest,
+            unreadable=stream.unreadable,
+        )
+        if mismatch is None:
+            return None
+        error = LandingMismatch(self._batch.id, mismatch)
+        if self._verify == "error":
+            raise error
+        logger.warning("Landing what came: %s", error)
+        return mismatch
+
+    def _progress(self) -> Progress:
+        seconds = time.monotonic() - self._clock
+        return Progress(lines=self._lines, expected=self.expected.total, size=self._size, seconds=seconds)
+
+
+def _located(path: str | Location, storage_options: Mapping[str, Any] | None) -> Location:
+    return path if isinstance(path, Location) else Location.parse(path, storage_options)
+
+
+def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | None:
+    if receipt is None:
+        return None
+    fields = {"ids_digest": receipt} if isinstance(receipt, str) else receipt
+    if fields.get("batch_id", batch_id) != batch_id:
+        raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
+    digest = str(fields.get("ids_digest"))
+    with suppress(ValueError):
+        if len(digest) == 32 and int(digest, 16) >= 0:
+            return digest.lower()
+    raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
+
+
+def _ended(batch: MessageBatch) -> MessageBatch:
+    """The batch, if its results can be read."""
+    if batch.archived_at is not None:
+        raise LandingRefused(
+            f"the results of {batch.id} were archived at {batch.archived_at.isoformat()}; "
+            "the API keeps them for 29 days from the batch's creation"
+        )
+    if batch.processing_status is not ProcessingStatus.ENDED:
+        raise LandingError(f"{batch.id} has not ended: it is {batch.status_text}; land it once it has")
+    return batch
+
+
+def _failures(block: Block) -> list[bytes]:
+    pairs = zip(block.lines, block.results, strict=True)
+    return [line + b"\n" for line, result in pairs if result.result.type != SUCCEEDED]
+
+
+@contextmanager
+def _output(location: Location, format_name: str) -> Iterator[Output]:
+    output = Output(location, format_name, encoder_for(format_name))
+    try:
+        yield output
+    except BaseException:
+        try:
+            output.discard()
+        except BatchesError as error:  # what led here says more
+            logger.warning("Leaving an unfinished object behind: %s", error)
+        raise
+
+
+@contextmanager
+def _failed_output(location: Location | None) -> Iterator[Output | None]:
+    if location is None:
+        yield None
+        return
+    with _output(location, format_of(location.path, None)) as output:
+        yield output
+
+
+def _paced(progress: Callable[[Progress], None] | None, every: float) -> Callable[[Progress], None]:
+    """Calls `progress` at most every so many seconds."""
+    due = time.monotonic() + every
+
+    def maybe(now: Progress) -> None:
+        nonlocal due
+        if progress is not None and time.monotonic() >= due:
+            due = time.monotonic() + every
+            progress(now)
+
+    return maybe
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,33 @@
+"""What can go wrong while landing, besides the API's own errors.
+
+BatchesError
+└── LandingError             nothing was published; a retry may help (disk full, store unreachable, not ended)
+    ├── LandingRefused       and InvalidRequest: a retry never helps until somebody changes something
+    ├── LandingMismatch      what came is not what the batch must hold; `mismatch` says how; a retry may help
+    └── LandingTimeout       the landing's own time was over; a retry starts with a fresh one
+"""
+
+from __future__ import annotations
+
+from airflow_batches.api.errors import BatchesError, InvalidRequest
+from airflow_batches.landing.verify import Mismatch
+
+
+class LandingError(BatchesError):
+    """The results were not published."""
+
+
+class LandingRefused(LandingError, InvalidRequest):
+    """Nothing can land there like this: no URI, no permission, a stranger's object, results that are gone."""
+
+
+class LandingTimeout(LandingError, TimeoutError):
+    """The overall timeout passed before every result had come."""
+
+
+class LandingMismatch(LandingError):
+    """Lines are missing, doubled or foreign, or their types are not those that the batch counts."""
+
+    def __init__(self, batch_id: str, mismatch: Mismatch) -> None:
+        self.mismatch = mismatch
+        super().__init__(f"the results of {batch_id} do not match the batch: {'; '.join(mismatch.sentences())}")

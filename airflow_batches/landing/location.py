@@ -1,0 +1,121 @@
+"""A place in an object store: a file system, a path on it, and the URI to tell people.
+
+Rules: looking never guesses. "Not there" is what the store says by `FileNotFoundError`; every other failure is
+raised. Listings that fsspec remembers are forgotten first, since others write there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from airflow_batches.api.errors import BatchesError
+from airflow_batches.landing.errors import LandingError, LandingRefused
+
+
+class FileSystem(Protocol):
+    """What is used of an fsspec file system."""
+
+    protocol: str | tuple[str, ...]
+
+    def open(self, path: str, mode: str, **kwargs: Any) -> Any: ...
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]: ...
+    def cat_file(self, path: str, **kwargs: Any) -> bytes: ...
+    def makedirs(self, path: str, exist_ok: bool = False) -> None: ...
+    def rm_file(self, path: str) -> None: ...
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None: ...
+    def invalidate_cache(self, path: str | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Location:
+    """`uri` may be shown: it holds no credentials and no connection id."""
+
+    fs: FileSystem
+    path: str
+    uri: str
+
+    @classmethod
+    def parse(cls, uri: str, storage_options: Mapping[str, Any] | None = None) -> Location:
+        """A URI such as `s3://bucket/key.jsonl` or `file:///folder/key.jsonl`; raises `LandingRefused`.
+
+        `storage_options` go to the fsspec file system of the URI's scheme.
+        """
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        require_uri(uri)
+        try:
+            fs, path = url_to_fs(uri, **(storage_options or {}))
+        except (ValueError, ImportError) as exc:
+            raise LandingRefused(f"{uri!r} cannot be opened: {exc}") from exc
+        return cls(fs, path, _showable(uri))
+
+    def beside(self, suffix: str) -> Location:
+        """The object of the same name with this at its end."""
+        return Location(self.fs, self.path + suffix, self.uri + suffix)
+
+    def read(self) -> bytes | None:
+        """All of a small object, None when there is none."""
+        with store_errors("reading", self):
+            self.fs.invalidate_cache(_parent(self.path))
+            try:
+                return self.fs.cat_file(self.path)
+            except FileNotFoundError:
+                return None
+
+    def size(self) -> int | None:
+        """Bytes of the object, None when there is none."""
+        with store_errors("looking at", self):
+            self.fs.invalidate_cache(_parent(self.path))
+            try:
+                found = self.fs.info(self.path)
+            except FileNotFoundError:
+                return None
+        if found["type"] == "directory":
+            raise LandingRefused(f"{self.uri} is a folder")
+        return int(found["size"])
+
+    def remove(self) -> None:
+        """Removes the object, if there is one."""
+        with store_errors("removing", self):
+            try:
+                self.fs.rm_file(self.path)
+            except FileNotFoundError:
+                return
+
+
+def require_uri(uri: str) -> None:
+    """Raises `LandingRefused` for what is no URI of an object."""
+    if "://" not in uri:
+        raise LandingRefused(f"{uri!r} is not a URI; write file:///folder/{uri.lstrip('/')} or s3://bucket/key")
+    if uri.endswith("/"):
+        raise LandingRefused(f"{uri!r} names a folder; name the object that the results shall become")
+
+
+@contextmanager
+def store_errors(doing: str, location: Location) -> Iterator[None]:
+    """Any failure of the store as ours; what needs somebody to change something is a refusal."""
+    try:
+        yield
+    except BatchesError:
+        raise
+    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+        raise LandingRefused(f"{doing} {location.uri} is not possible: {_said(exc)}") from exc
+    except Exception as exc:  # each store has exception types of its own, most of them no OSError
+        raise LandingError(f"{doing} {location.uri} failed: {_said(exc)}") from exc
+
+
+def _said(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _showable(uri: str) -> str:
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -1,0 +1,37 @@
+"""How far a landing is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """`lines` of `expected` have landed, `size` bytes of them, in `seconds`."""
+
+    lines: int
+    expected: int
+    size: int
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return min(1.0, self.lines / self.expected) if self.expected else 1.0
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Decimal megabytes of result lines, before compression."""
+        return self.size / 1e6 / self.seconds if self.seconds else 0.0
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds at the rate so far, None while there is none."""
+        return self.seconds * (self.expected - self.lines) / self.lines if self.lines else None
+
+    def __str__(self) -> str:
+        left = "" if self.remaining is None else f", {max(0.0, self.remaining):.0f} s left"
+        return (
+            f"{self.lines:,} of {self.expected:,} lines ({self.share:.0%}), "
+            f"{self.size / 1e6:,.1f} MB at {self.megabytes_per_second:,.1f} MB/s{left}"
+        )

@@ -1,0 +1,257 @@
+"""The results of a batch, every line once, over as many readings as it takes.
+
+Rules:
+- A reading that breaks off, stalls, ends early or holds a torn line is followed by another from the start (the API
+  has no ranges). What has been taken is skipped by its id, in whatever order the lines come.
+- Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
+  before one deadline. `get` said that the batch has ended, so a 404 is a replica that lags behind, and passes.
+- Lines travel as they came, each ended by one newline; blank ones are left out.
+- Memory: one block (1 MiB or one line), and the ids taken (about 12 MB for 100,000).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Final
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from airflow_batches.api.client import BatchesClient
+from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.errors import (
+    ApiError,
+    BatchesError,
+    DecodeError,
+    StreamInterrupted,
+    TransportError,
+)
+from airflow_batches.api.retry import RetryPolicy
+from airflow_batches.landing.errors import LandingTimeout
+from airflow_batches.landing.lines import ResultLine, decode
+from airflow_batches.landing.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+ARRIVAL: Final = 262_144
+"""Bytes asked of the socket at once; it gives what has arrived."""
+
+BLOCK: Final = 1_048_576
+"""Bytes that are decoded and written at once, at least: more calls cost more than they give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """New lines: their bytes as they came, the same bytes line by line, and what each line says."""
+
+    data: bytes
+    lines: Sequence[bytes]
+    results: Sequence[ResultLine]
+
+
+class Ledger:
+    """Which ids have been taken, in all readings, and which came twice in one."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self.doubled: set[str] = set()
+        self.digest = IdsDigest()
+        self._seen = self.taken
+
+    def begin_reading(self) -> None:
+        """From here on, an id taken before is a repetition to skip; one seen from here on is doubled."""
+        self._seen = set() if self.taken else self.taken
+
+    def admit(self, ids: Sequence[str]) -> Sequence[bool] | None:
+        """Takes the ids; tells which of them are new, None when all are."""
+        distinct = set(ids)
+        if len(distinct) < len(ids) or not self.taken.isdisjoint(distinct):
+            return [self._admit_one(custom_id) for custom_id in ids]
+        self._seen |= distinct
+        self.taken |= distinct
+        self.digest.update(ids)
+        return None
+
+    def _admit_one(self, custom_id: str) -> bool:
+        if custom_id in self._seen:
+            self.doubled.add(custom_id)
+            return False
+        self._seen.add(custom_id)
+        if self._seen is not self.taken and custom_id in self.taken:
+            return False
+        self.taken.add(custom_id)
+        self.digest.update((custom_id,))
+        return True
+
+
+class Results:
+    """Iterates over a batch's results in blocks; the ledger tells what was taken.
+
+    `expected` lines are waited for. `deadline` is on the monotonic clock; `stall_timeout` seconds without a byte
+    end a reading. Raises `LandingTimeout`, a permanent `ApiError`, or the last failure when no reading gets any
+    further: `StreamInterrupted` where some lines have come. Ends without an error when the last reading ended
+    properly, complete or not.
+    """
+
+    def __init__(
+        self,
+        client: BatchesClient,
+        batch_id: str,
+        expected: int,
+        *,
+        retry: RetryPolicy,
+        deadline: float,
+        stall_timeout: float,
+    ) -> None:
+        self.ledger = Ledger()
+        self.readings = 0
+        self.unreadable = 0
+        """Lines of the last reading that are torn, or no results."""
+        self._client = client
+        self._batch_id = batch_id
+        self._expected = expected
+        self._retry = retry
+        self._deadline = deadline
+        self._stall_timeout = stall_timeout
+
+    def __iter__(self) -> Generator[Block, None, None]:
+        fruitless = 0
+        while True:
+            before = len(self.ledger.taken)
+            trouble = yield from self._read()
+            if len(self.ledger.taken) >= self._expected:
+                return
+            fruitless = 0 if len(self.ledger.taken) > before else fruitless + 1
+            if fruitless >= self._retry.attempts:
+                if trouble is None:
+                    return
+                raise self._final(trouble) from trouble
+            self._pause(trouble or self._short(), fruitless)
+
+    def _read(self) -> Generator[Block, None, BatchesError | None]:
+        """One reading; returns why it broke off, None when it ended properly."""
+        self.readings += 1
+        self.unreadable = 0
+        self.ledger.begin_reading()
+        try:
+            with self._client.open_results(self._batch_id) as response:
+                yield from self._new(whole_lines(self._arrivals(response)))
+        except (TransportError, StreamInterrupted, DecodeError) as error:
+            return error
+        except ApiError as error:
+            if not (error.passing or error.status == 404):
+                raise
+            return error
+        return None
+
+    def _arrivals(self, response: requests.Response) -> Iterator[bytes]:
+        with Watchdog(response.raw.shutdown, self._stall_timeout, self._deadline) as watchdog:
+            while arrived := self._arrival(response, watchdog):
+                yield arrived
+            self._check_time()
+            if watchdog.barked:
+                raise self._stalled()
+
+    def _arrival(self, response: requests.Response, watchdog: Watchdog) -> bytes:
+        try:
+            with watchdog.watching():
+                arrived: bytes = response.raw.read1(ARRIVAL, decode_content=True)
+        except (HTTPError, OSError) as exc:
+            self._check_time()
+            raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
+        return arrived
+
+    def _new(self, blocks: Iterable[bytes]) -> Iterator[Block]:
+        for data in blocks:
+            block = self._block(data)
+            if block.lines:
+                yield block
+            self._check_time()
+
+    def _block(self, data: bytes) -> Block:
+        lines = data.split(b"\n")
+        lines.pop()
+        decoded = decode(lines)
+        whole = all(decoded)
+        if not whole:
+            self.unreadable += sum(
+                1 for line, result in zip(lines, decoded, strict=True) if not result and line.strip()
+            )
+        lines = lines if whole else [*compress(lines, decoded)]
+        results = [result for result in decoded if result is not None]
+        new = self.ledger.admit([result.custom_id for result in results])
+        if whole and new is None:
+            return Block(data, lines, results)
+        if new is not None:
+            lines, results = [*compress(lines, new)], [*compress(results, new)]
+        return Block(b"".join([line + b"\n" for line in lines]), lines, results)
+
+    def _pause(self, trouble: BatchesError, fruitless: int) -> None:
+        delay = self._retry.delay(trouble, max(1, fruitless))
+        taken = len(self.ledger.taken)
+        logger.warning(
+            "Reading %d of %s gave %s of %s results (%s); reading again in %.1f s",
+            self.readings, self._batch_id, f"{taken:,}", f"{self._expected:,}", trouble, delay,
+        )  # fmt: skip
+        if time.monotonic() + delay >= self._deadline:
+            raise self._out_of_time() from trouble
+        time.sleep(delay)
+
+    def _final(self, trouble: BatchesError) -> BatchesError:
+        taken = len(self.ledger.taken)
+        if not taken:
+            return trouble
+        said = f"{self._retry.attempts} readings in a row brought nothing new, the last failed ({trouble})"
+        return StreamInterrupted(said, lines_read=taken)
+
+    def _stalled(self) -> TransportError:
+        return TransportError(f"no byte came for {self._stall_timeout:g} s", maybe_sent=True)
+
+    def _short(self) -> StreamInterrupted:
+        return StreamInterrupted("the results ended", lines_read=len(self.ledger.taken))
+
+    def _check_time(self) -> None:
+        if time.monotonic() >= self._deadline:
+            raise self._out_of_time()
+
+    def _out_of_time(self) -> LandingTimeout:
+        taken = len(self.ledger.taken)
+        return LandingTimeout(f"{taken:,} of {self._expected:,} results of {self._batch_id} came in time")
+
+
+def _broken_off(exc: Exception) -> TransportError:
+    return TransportError(f"the stream broke off ({type(exc).__name__})", maybe_sent=True)
+
+
+def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
+    """Blocks of lines, each ended by a newline, at least `size` bytes long but for the last.
+
+    What follows the last newline is given as a line too, also where the arrivals break off: whether it is whole
+    shows when it is decoded.
+    """
+    pending: list[bytes] = []
+    held, ends_inside = 0, False
+    try:
+        for arrived in arrivals:
+            pending.append(arrived)
+            held += len(arrived)
+            ends_inside = ends_inside or b"\n" in arrived
+            if held >= size and ends_inside:
+                joined = b"".join(pending)
+                end = joined.rindex(b"\n") + 1
+                pending, held, ends_inside = [joined[end:]], len(joined) - end, False
+                yield joined[:end]
+    except BatchesError:
+        yield from _tail(pending)
+        raise
+    yield from _tail(pending)
+
+
+def _tail(pending: list[bytes]) -> Iterator[bytes]:
+    rest = b"".join(pending)
+    if rest:
+        yield rest if rest.endswith(b"\n") else rest + b"\n"

@@ -1,0 +1,113 @@
+"""What has landed so far, in numbers. Pure.
+
+Rules: tokens count for answers alone, since only they are billed. A model whose price depends on the length of the
+prompt has a tally for each price range, so that sums can still be priced.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from airflow_batches.landing.lines import LineResult, LineUsage, ResultLine
+
+SUCCEEDED: Final = "succeeded"
+ERRORED: Final = "errored"
+UNKNOWN_MODEL: Final = "unknown"
+
+
+class ModelUsage(msgspec.Struct, kw_only=True):
+    """Tokens of one model's answers. `input_tokens` leaves out the cache; writes are told apart by time to live."""
+
+    answers: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    without_usage: int = 0
+    """Answers whose usage could not be read."""
+
+    def add(self, other: ModelUsage) -> None:
+        """Adds another's numbers to these."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class PriceRange(msgspec.Struct, frozen=True):
+    """Answers that are priced alike: of one model, in one range of prompt lengths, with or without extras."""
+
+    model: str
+    length: int = 0
+    surcharged: bool = False
+    """Something beside tokens has a price: a region, calls of a server tool."""
+
+
+class Tally:
+    """Adds up result lines. `price_steps(model)`: prompt lengths (tokens) above which each token costs otherwise."""
+
+    def __init__(self, price_steps: Callable[[str], Sequence[int]] = lambda model: ()) -> None:
+        self.types: Counter[str] = Counter()
+        self.error_types: Counter[str] = Counter()
+        self.ranges: dict[PriceRange, ModelUsage] = {}
+        self._price_steps = price_steps
+
+    def add(self, lines: Iterable[ResultLine]) -> None:
+        """Counts these lines."""
+        results = [line.result for line in lines]
+        self.types.update([result.type for result in results])
+        self.error_types.update([result.error_type for result in results if result.type == ERRORED])
+        for price_range, usages in self._grouped(results).items():
+            _add(self.ranges.setdefault(price_range, ModelUsage()), usages)
+
+    def by_model(self) -> dict[str, ModelUsage]:
+        """Usage by model, by name."""
+        models: dict[str, ModelUsage] = {}
+        for price_range, usage in sorted(self.ranges.items(), key=lambda item: item[0].model):
+            models.setdefault(price_range.model, ModelUsage()).add(usage)
+        return models
+
+    def _grouped(self, results: Iterable[LineResult]) -> dict[PriceRange, list[LineUsage | None]]:
+        models: dict[str, list[LineUsage | None]] = {}
+        for result in results:
+            if result.type == SUCCEEDED:
+                message = result.message
+                model = (message and message.model) or UNKNOWN_MODEL
+                models.setdefault(model, []).append(message.usage if message else None)
+        return {key: usages for model, answers in models.items() for key, usages in self._ranged(model, answers)}
+
+    def _ranged(
+        self, model: str, usages: list[LineUsage | None]
+    ) -> Iterable[tuple[PriceRange, list[LineUsage | None]]]:
+        steps = self._price_steps(model)
+        ranged: dict[tuple[int, bool], list[LineUsage | None]] = {}
+        for usage in usages:
+            length = bisect_left(steps, usage.prompt_tokens) if steps and usage else 0
+            ranged.setdefault((length, _surcharged(usage)), []).append(usage)
+        return [(PriceRange(model, *key), found) for key, found in ranged.items()]
+
+
+def _surcharged(usage: LineUsage | None) -> bool:
+    """`us` inference costs more on some models, web searches cost by the call (docs, page "Pricing")."""
+    if usage is None:
+        return False
+    tools = usage.server_tool_use
+    return usage.inference_geo == "us" or bool(tools and tools.web_search_requests)
+
+
+def _add(total: ModelUsage, usages: list[LineUsage | None]) -> None:
+    known = [usage for usage in usages if usage is not None]
+    total.answers += len(usages)
+    total.without_usage += len(usages) - len(known)
+    total.input_tokens += sum([usage.input_tokens or 0 for usage in known])
+    total.output_tokens += sum([usage.output_tokens or 0 for usage in known])
+    total.cache_read_tokens += sum([usage.cache_read_input_tokens or 0 for usage in known])
+    writes = [usage.cache_creation for usage in known if usage.cache_creation]
+    total.cache_write_1h_tokens += sum([write.ephemeral_1h_input_tokens or 0 for write in writes])
+    total.cache_write_5m_tokens += sum([write.ephemeral_5m_input_tokens or 0 for write in writes])
+    # Old answers do not tell the times to live apart; five minutes was the only one then, and is the default now.
+    total.cache_write_5m_tokens += sum([u.cache_creation_input_tokens or 0 for u in known if not u.cache_creation])

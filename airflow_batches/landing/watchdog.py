@@ -1,0 +1,55 @@
+"""Ends a read that nobody else would end: a socket's own timeout starts anew with each byte."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+
+class Watchdog:
+    """Calls `bite` once, from a thread, when something watched takes `patience` seconds, or at the deadline.
+
+    `deadline` is on the monotonic clock. `barked` tells that it happened. Use it in a `with`.
+    """
+
+    def __init__(self, bite: Callable[[], None], patience: float, deadline: float) -> None:
+        self.barked = False
+        self._bite = bite
+        self._patience = patience
+        self._deadline = deadline
+        self._since: float | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="results-watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """What is done in here must not take longer than the patience."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def _watch(self) -> None:
+        while (left := self._left()) > 0:
+            if self._over.wait(left):
+                return
+        self.barked = True
+        with contextlib.suppress(ValueError, RuntimeError, OSError):  # the read has ended meanwhile
+            self._bite()
+
+    def _left(self) -> float:
+        now = time.monotonic()
+        return min((self._since or now) + self._patience, self._deadline) - now

@@ -1,0 +1,137 @@
+"""Land a batch's results in object storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_batches.operators.failures import task_errors
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_batches.landing import Location, Manifest, Progress
+
+
+class MessageBatchResultsOperator(BaseOperator):
+    """Lands every result of an ended batch, once and checked, and returns the manifest.
+
+    The object at `path` appears only when it is complete; the manifest stands beside it as `<path>.manifest.json`,
+    is the task's XCom, and goes into the event of every outlet asset. A retry of a task that has landed its batch
+    does nothing. A path that holds another batch's results fails the task at once; so does a permanent error of the
+    API or of the store.
+
+    :param batch_id: the batch (templated).
+    :param path: URI of the results, `s3://conn_id@bucket/key.jsonl` or any other that `ObjectStoragePath` takes
+        (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
+    :param failed_path: URI of the lines that did not succeed, none by default (templated).
+    :param format: `jsonl` or `parquet`; by default `path` decides (templated).
+    :param verify: `error`: publish nothing that is not what the batch counts; `warn`: publish what came, and say so
+        in the manifest.
+    :param overwrite: land even where something is.
+    :param receipt: the submission's receipt, or its ids digest, for a proof that the ids are those that were sent
+        (templated).
+    :param timeout: seconds for the whole landing.
+    :param stall_timeout: seconds of silence after which the results are asked for again.
+    :param conn_id: connection with the API key (templated).
+    :param storage_conn_id: connection of the store, where `path` names none (templated).
+    """
+
+    template_fields: Sequence[str] = (
+        "batch_id",
+        "path",
+        "failed_path",
+        "format",
+        "receipt",
+        "conn_id",
+        "storage_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        batch_id: str,
+        path: str,
+        failed_path: str | None = None,
+        format: str | None = None,  # noqa: A002  # as in `land`
+        verify: str = "error",
+        overwrite: bool = False,
+        receipt: Mapping[str, Any] | str | None = None,
+        timeout: float = 3600.0,
+        stall_timeout: float = 60.0,
+        conn_id: str = "anthropic_default",
+        storage_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.path = path
+        self.failed_path = failed_path
+        self.format = format
+        self.verify = verify
+        self.overwrite = overwrite
+        self.receipt = receipt
+        self.timeout = timeout
+        self.stall_timeout = stall_timeout
+        self.conn_id = conn_id
+        self.storage_conn_id = storage_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """The manifest (`airflow_batches.landing.Manifest`) as plain JSON values."""
+        from airflow_batches.hooks import MessageBatchesHook
+        from airflow_batches.landing import land
+
+        hook = MessageBatchesHook(self.conn_id)
+        with task_errors(), hook.get_conn() as client:
+            manifest = land(
+                client,
+                self.batch_id,
+                self._location(self.path),
+                failed_path=self._location(self.failed_path) if self.failed_path else None,
+                format=self.format,
+                verify=self.verify,  # type: ignore[arg-type]  # `land` refuses what it does not know
+                overwrite=self.overwrite,
+                receipt=self.receipt,
+                timeout=self.timeout,
+                stall_timeout=self.stall_timeout,
+                progress=self._log_progress,
+            )
+        _report_lineage(hook, manifest)
+        self._tell_outlets(context, manifest)
+        return manifest.to_dict()
+
+    def _location(self, path: str) -> Location:
+        from airflow.sdk import ObjectStoragePath
+
+        from airflow_batches.landing import LandingRefused, Location
+        from airflow_batches.landing.location import require_uri
+
+        require_uri(path)
+        try:
+            stored = ObjectStoragePath(path, conn_id=self.storage_conn_id)
+            # The file system itself: what ObjectStoragePath opens reports lineage at every write.
+            return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
+        except (ValueError, ImportError) as exc:
+            raise LandingRefused(f"{path!r} cannot be opened: {exc}") from exc
+
+    def _log_progress(self, progress: Progress) -> None:
+        self.log.info("%s: %s", self.batch_id, progress)
+
+    def _tell_outlets(self, context: Context, manifest: Manifest) -> None:
+        from airflow.sdk import Asset, AssetAlias
+
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(manifest.to_dict())
+            elif isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(Asset(manifest.uri), extra=manifest.to_dict())
+
+
+def _report_lineage(hook: Any, manifest: Manifest) -> None:
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+    for landed in (manifest.results, manifest.failed):
+        if landed is not None:
+            get_hook_lineage_collector().add_output_asset(context=hook, uri=landed.uri)

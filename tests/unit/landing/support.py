@@ -1,0 +1,49 @@
+"""A batch that has ended, what the API says of it, and what stands where it landed."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from airflow_batches.api import BatchesClient, RetryPolicy
+from airflow_batches.emulator import Emulator
+from tests.samples import some_requests
+
+QUICK: Final = RetryPolicy(attempts=3, base=0.001, cap=0.01)
+ONCE: Final = RetryPolicy(attempts=1)
+
+
+def client_of(emulator: Emulator, **options: Any) -> BatchesClient:
+    """A client that leaves every second attempt to its caller."""
+    return BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE, **options)
+
+
+def ended_batch(client: BatchesClient, count: int = 20, **params: Any) -> str:
+    """The id of a batch of requests `r-0` on."""
+    return client.create(some_requests(count, **params)).id
+
+
+def lines_of_the_api(client: BatchesClient, batch_id: str) -> list[bytes]:
+    """The result lines as the API sends them, sorted, without newlines."""
+    with client.open_results(batch_id) as response:
+        return sorted(response.content.split(b"\n"))
+
+
+def landed_lines(path: Path) -> list[bytes]:
+    """The landed lines, sorted, without newlines."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    assert not data or data.endswith(b"\n")
+    return sorted(data.splitlines())
+
+
+def ids_in(path: Path) -> list[str]:
+    """The custom_ids of the landed lines, sorted."""
+    return sorted(msgspec.json.decode(line)["custom_id"] for line in landed_lines(path))
+
+
+def names_in(folder: Path) -> set[str]:
+    """Everything in a folder, hidden files too."""
+    return {entry.name for entry in folder.iterdir()}

@@ -1,0 +1,290 @@
+"""Whatever happens to the stream: every line once, or nothing at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, StreamInterrupted, TransportError
+from airflow_batches.api.digest import ids_digest
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
+from tests.unit.landing.support import (
+    QUICK,
+    client_of,
+    ended_batch,
+    ids_in,
+    landed_lines,
+    lines_of_the_api,
+    names_in,
+)
+
+COUNT: Final = 20
+IDS: Final = [f"r-{number}" for number in range(COUNT)]
+
+
+def landed(client: BatchesClient, batch_id: str, folder: Path, **options: Any) -> Manifest:
+    return land(client, batch_id, f"file://{folder}/out.jsonl", **{"retry": QUICK, **options})
+
+
+def assert_whole(client: BatchesClient, batch_id: str, folder: Path) -> None:
+    assert landed_lines(folder / "out.jsonl") == lines_of_the_api(client, batch_id)
+    assert names_in(folder) == {"out.jsonl", "out.jsonl.manifest.json"}
+
+
+def interesting_bytes(client: BatchesClient, batch_id: str) -> list[int]:
+    """Where a cut could confuse a reader of the body: its ends, and around the ends of its lines."""
+    with client.open_results(batch_id) as response:
+        body = response.content
+    ends = [at for at, byte in enumerate(body) if byte == ord("\n")]
+    return sorted(
+        {0, 1, len(body) - 1, len(body), *(end + by for end in (ends[0], ends[9], ends[-1]) for by in (0, 1, 2))}
+    )
+
+
+@pytest.mark.parametrize("action", ["cut", "end_early"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_body_that_ends_at_any_interesting_byte_is_read_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, action: str, times: int
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    for at in interesting_bytes(client, batch_id):
+        emulator.fault(Fault(endpoint="results", action=action, times=times, after_bytes=at))
+        manifest = landed(client, batch_id, tmp_path / str(at))
+        emulator.faults.clear()
+        assert_whole(client, batch_id, tmp_path / str(at))
+        assert manifest.verified
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+def test_readings_in_another_order_each_time_add_up(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, gzip: bool
+) -> None:
+    emulator.configure(order="shuffled", gzip=gzip, chunk_bytes=500)
+    batch_id = ended_batch(client, 200)
+    plan = emulator.fault(Fault(endpoint="results", action="cut", times=6, after_bytes=2_000 if gzip else 30_000))
+    manifest = landed(client, batch_id, tmp_path, retry=RetryPolicy(attempts=8, base=0.001))
+    emulator.faults.clear()
+    assert_whole(client, batch_id, tmp_path)
+    assert 1 < plan.struck <= manifest.readings
+
+
+@pytest.mark.parametrize("status", [500, 502, 429, 529, 404])
+def test_a_refused_reconnect_is_tried_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, status: int
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=4_000))
+    emulator.fault(Fault(endpoint="results", action="status", status=status, skip=1, retry_after=0.01))
+    assert landed(client, batch_id, tmp_path).readings == 3
+    assert_whole(client, batch_id, tmp_path)
+
+
+@pytest.mark.parametrize("action", ["reset", "drop_before_body", "drop_after_accept"])
+def test_a_reset_before_the_first_byte_is_tried_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, action: str
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action=action, times=2))
+    assert landed(client, batch_id, tmp_path).readings == 3
+    assert_whole(client, batch_id, tmp_path)
+
+
+@pytest.mark.parametrize("action", ["torn_line", "broken_line", "missing_line"])
+@pytest.mark.parametrize("line", [0, 7, COUNT - 1])
+def test_a_line_that_is_torn_or_missing_once_comes_with_the_next_reading(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, action: str, line: int
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action=action, line=line))
+    assert landed(client, batch_id, tmp_path).readings == 2
+    assert_whole(client, batch_id, tmp_path)
+
+
+def test_a_stalled_body_is_given_up_and_read_again(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="stall", after_bytes=3_000, seconds=60))
+    landed(client, batch_id, tmp_path, stall_timeout=0.2)
+    assert_whole(client, batch_id, tmp_path)
+
+
+def test_slow_bytes_are_waited_for(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="slow", bytes_per_second=50_000))
+    assert landed(client, batch_id, tmp_path, stall_timeout=5).readings == 1
+    assert_whole(client, batch_id, tmp_path)
+
+
+def test_a_client_with_a_short_read_timeout_reads_again_too(emulator: Emulator, tmp_path: Path) -> None:
+    with client_of(emulator, timeout=0.3) as client:
+        batch_id = ended_batch(client, COUNT)
+        emulator.fault(Fault(endpoint="results", action="stall", after_bytes=3_000, seconds=60))
+        landed(client, batch_id, tmp_path)
+        assert_whole(client, batch_id, tmp_path)
+
+
+def test_the_overall_timeout_ends_a_stall_and_publishes_nothing(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="stall", times=None, after_bytes=3_000, seconds=60))
+    with pytest.raises(LandingTimeout, match=r"of 20 results .* came in time"):
+        landed(client, batch_id, tmp_path, timeout=0.5)
+    assert not names_in(tmp_path)
+
+
+def test_the_overall_timeout_holds_for_a_body_that_trickles(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="slow", times=None, bytes_per_second=1_000))
+    with pytest.raises(LandingTimeout):
+        landed(client, batch_id, tmp_path, timeout=0.5)
+    assert not names_in(tmp_path)
+
+
+def test_readings_that_bring_nothing_new_are_bounded(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
+    with pytest.raises(StreamInterrupted, match="3 readings in a row brought nothing new"):
+        landed(client, batch_id, tmp_path)
+    assert plan.struck == 4  # one reading with new lines, three without
+    assert not names_in(tmp_path)
+
+
+def test_where_no_line_ever_comes_the_last_failure_is_told(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="reset", times=None))
+    with pytest.raises(TransportError, match="the connection failed"):
+        landed(client, batch_id, tmp_path)
+    emulator.faults.clear()
+    emulator.fault(Fault(endpoint="results", action="status", status=503, times=None))
+    with pytest.raises(ApiError, match="503"):
+        landed(client, batch_id, tmp_path)
+    assert not names_in(tmp_path)
+
+
+def test_a_permanent_refusal_is_not_repeated(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="status", status=403, times=None))
+    with pytest.raises(ApiError, match="403"):
+        landed(client, batch_id, tmp_path)
+    assert plan.struck == 1
+
+
+@pytest.mark.parametrize("line", [0, COUNT - 1])
+def test_a_doubled_line_is_named_and_nothing_is_published(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, line: int
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="duplicate_line", line=line))
+    with pytest.raises(LandingMismatch, match=rf"1 doubled \(r-{line}\)") as caught:
+        landed(client, batch_id, tmp_path)
+    assert caught.value.mismatch.doubled_ids == [f"r-{line}"]
+    assert not names_in(tmp_path)
+
+
+def test_a_line_doubled_in_a_later_reading_is_found_too(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=3_000))
+    emulator.fault(Fault(endpoint="results", action="duplicate_line", line=0, skip=1))
+    with pytest.raises(LandingMismatch, match=r"1 doubled \(r-0\)"):
+        landed(client, batch_id, tmp_path)
+
+
+def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
+    emulator.configure(order="submitted")
+    with pytest.raises(LandingMismatch, match="do not match the batch: 1 missing"):
+        landed(client, batch_id, tmp_path)
+    assert plan.struck == 4  # one reading with new lines, three without
+    assert not names_in(tmp_path)
+
+
+def test_a_broken_line_that_stays_broken_is_told(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="broken_line", line=5, times=None))
+    with pytest.raises(LandingMismatch, match="1 missing; 1 unreadable"):
+        landed(client, batch_id, tmp_path)
+
+
+def test_a_foreign_line_is_counted_and_named_by_the_receipt(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="foreign_line", line=3, times=None))
+    with pytest.raises(LandingMismatch, match="batch: 1 foreign"):
+        landed(client, batch_id, tmp_path)
+    with pytest.raises(LandingMismatch, match=r"1 foreign \(foreign-line\)"):
+        landed(client, batch_id, tmp_path, receipt=ids_digest(IDS))
+    assert not names_in(tmp_path)
+
+
+def test_ids_that_are_not_those_of_the_receipt_are_a_mismatch_though_the_counts_are_right(
+    client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    receipt = {"batch_id": batch_id, "ids_digest": ids_digest([*IDS[1:], "another"])}
+    with pytest.raises(LandingMismatch, match="the custom_ids are not those that were sent"):
+        landed(client, batch_id, tmp_path, receipt=receipt)
+    assert not names_in(tmp_path)
+
+
+def test_a_result_type_from_the_future_lands_as_it_came(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="unknown_type_line", line=3))
+    manifest = landed(client, batch_id, tmp_path)
+    assert manifest.verified
+    assert manifest.counts["succeeded"] == COUNT - 1
+    assert sum(manifest.counts.values()) == COUNT
+    assert ids_in(tmp_path / "out.jsonl") == sorted(IDS)
+
+
+def test_with_verify_warn_what_came_is_published_and_the_manifest_says_so(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
+    manifest = landed(client, batch_id, tmp_path, verify="warn")
+    assert (manifest.verified, manifest.lines) == (False, COUNT - 1)
+    assert manifest.mismatch is not None
+    assert manifest.mismatch.missing == 1
+    assert ids_in(tmp_path / "out.jsonl") == sorted(set(IDS) - {"r-5"})
+
+
+def test_with_verify_warn_a_stream_that_never_gets_further_lands_as_far_as_it_came(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
+    manifest = landed(client, batch_id, tmp_path, verify="warn")
+    assert manifest.mismatch is not None
+    assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
+
+
+def test_what_landed_with_a_mismatch_is_landed_again_when_the_api_is_well(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
+    emulator.configure(order="submitted")
+    landed(client, batch_id, tmp_path, verify="warn")
+    plan.delete()
+    assert landed(client, batch_id, tmp_path).verified
+    assert_whole(client, batch_id, tmp_path)
