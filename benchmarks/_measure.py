@@ -1,0 +1,97 @@
+"""How long a function takes and how much memory it needs, each time in a process of its own.
+
+    best = measure(copy, url, path, repeat=3)   # `copy` is a module's function, its arguments can be pickled
+    print(table(["who", "seconds"], [["copy", f"{best.seconds:.2f}"]]))
+
+Peak memory is the kernel's high-water mark (`VmHWM`), reset just before the function is called: what was imported
+before counts as the level it grows from. Linux only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+MEGABYTE: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """`seconds` of wall clock, `cpu_seconds` of the process, memory in bytes, and what the function returned."""
+
+    seconds: float
+    cpu_seconds: float
+    level: int
+    """Resident memory when the function was called."""
+    peak: int
+    """Most resident memory while it ran."""
+    result: Any = None
+
+    @property
+    def growth(self) -> int:
+        """What the function added."""
+        return self.peak - self.level
+
+
+def measure(function: Callable[..., Any], *args: Any, repeat: int = 1) -> Measurement:
+    """Runs `function(*args)` in `repeat` fresh processes, one after the other; the run of median duration.
+
+    Raises what the function raised, as a RuntimeError with its text.
+    """
+    runs = sorted((_in_fresh_process(function, args) for _ in range(repeat)), key=lambda run: run.seconds)
+    return runs[(len(runs) - 1) // 2]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _in_fresh_process(function: Callable[..., Any], args: Sequence[Any]) -> Measurement:
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe(duplex=False)
+    process = spawning.Process(target=_run, args=(theirs, function, args))
+    process.start()
+    theirs.close()
+    try:
+        outcome = ours.recv()
+    except EOFError:
+        outcome = RuntimeError(f"{function.__name__} ended without an answer")
+    process.join()
+    if isinstance(outcome, Measurement):
+        return outcome
+    raise outcome
+
+
+def _run(answer: Any, function: Callable[..., Any], args: Sequence[Any]) -> None:
+    try:
+        answer.send(_measured(function, args))
+    except Exception as exc:  # noqa: BLE001  # told to the parent, whatever it is
+        answer.send(RuntimeError(f"{function.__name__}: {type(exc).__name__}: {exc}"))
+
+
+def _measured(function: Callable[..., Any], args: Sequence[Any]) -> Measurement:
+    Path("/proc/self/clear_refs").write_text("5")
+    level = _status("VmRSS")
+    cpu, began = _cpu(), time.perf_counter()
+    result = function(*args)
+    seconds, cpu = time.perf_counter() - began, _cpu() - cpu
+    return Measurement(seconds=seconds, cpu_seconds=cpu, level=level, peak=_status("VmHWM"), result=result)
+
+
+def _cpu() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name} in /proc/self/status")
