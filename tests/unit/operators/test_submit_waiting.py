@@ -1,0 +1,212 @@
+"""The legs of a submit task: submit, defer, resume, conclude."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, XComArg
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout, TaskDeferred
+
+from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.operators import MessageBatchSubmitOperator
+from airflow_batches.triggers import MessageBatchTrigger
+from airflow_batches.waiting.outcome import Counts, Ending, Outcome
+from tests.contexts import StateStore, TaskInstance, context
+from tests.samples import some_requests
+
+pytestmark = pytest.mark.usefixtures("connection")
+
+
+def operator(**options: Any) -> MessageBatchSubmitOperator:
+    return MessageBatchSubmitOperator(**({"task_id": "task", "requests": some_requests(3)} | options))
+
+
+def run(task: MessageBatchSubmitOperator, **more: Any) -> tuple[str, TaskInstance]:
+    """The first leg, with a state store; gives the return value and the task instance."""
+    ctx = context(**({"task_state_store": StateStore()} | more))
+    return task.execute(ctx), ctx["ti"]  # type: ignore[return-value]  # the context's own stand-in
+
+
+def ended(batch_id: str = "msgbatch_1", **counts: int) -> dict[str, Any]:
+    outcome = Outcome(ending=Ending.ENDED, batch_id=batch_id, status="ended", counts=Counts(**counts))
+    return outcome.to_event()
+
+
+def test_a_batch_that_has_ended_already_is_not_deferred(emulator: Emulator) -> None:
+    batch_id, ti = run(operator())
+    assert [batch["id"] for batch in emulator.batches()] == [batch_id]
+    assert ti.xcoms["batch_id"] == batch_id
+    assert ti.xcoms["receipt"]["batch_id"] == batch_id
+    assert ti.xcoms["receipt"]["requests"] == 3
+
+
+def test_a_batch_that_goes_on_is_deferred_with_its_id_pushed_before(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    ctx = context(task_state_store=StateStore())
+    before = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(poll_interval=30, timeout=7200).execute(ctx)
+    (batch,) = emulator.batches()
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, MessageBatchTrigger)
+    assert (trigger.batch_id, trigger.conn_id, trigger.poll_interval) == (batch["id"], "anthropic_default", 30.0)
+    assert trigger.deadline is not None
+    assert before + 7200 <= trigger.deadline <= time.time() + 7200
+    assert deferred.value.method_name == "execute_complete"
+    assert float(deferred.value.timeout) > 7200  # type: ignore[arg-type]  # Airflow's own end is behind ours
+    assert ctx["ti"].xcoms["batch_id"] == batch["id"]  # type: ignore[attr-defined]  # the stand-in's
+
+
+def test_without_waiting_the_id_comes_back_at_once(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    batch_id, _ = run(operator(wait_for_completion=False))
+    assert batch_id == emulator.batches()[0]["id"]
+    assert emulator.counters["get"] == 0
+
+
+def test_without_a_triggerer_the_worker_waits_and_concludes_the_same(emulator: Emulator) -> None:
+    emulator.configure(processing_time=1.0)
+    batch_id, _ = run(operator(deferrable=False, poll_interval=0.2))
+    assert emulator.batches()[0]["processing_status"] == "ended"
+    assert batch_id == emulator.batches()[0]["id"]
+
+
+def test_the_resumed_leg_returns_the_id_of_the_event() -> None:
+    assert operator().execute_complete(context(), ended(succeeded=3)) == "msgbatch_1"
+
+
+def test_a_batch_without_a_success_fails_the_task_for_good() -> None:
+    with pytest.raises(AirflowFailException, match="without a single success"):
+        operator().execute_complete(context(), ended(errored=3))
+
+
+def test_a_batch_that_was_canceled_skips_the_task() -> None:
+    with pytest.raises(AirflowSkipException, match="was canceled"):
+        operator().execute_complete(context(), ended(canceled=3))
+
+
+def test_too_many_failures_fail_the_task() -> None:
+    task = operator(max_failure_rate=0.1)
+    with pytest.raises(AirflowFailException, match=r"above the 10\.00% allowed"):
+        task.execute_complete(context(), ended(succeeded=8, errored=2))
+
+
+def test_a_few_failures_are_a_warning_that_names_the_counts(caplog: pytest.LogCaptureFixture) -> None:
+    operator().execute_complete(context(), ended(succeeded=8, errored=2))
+    assert "2 of 10 requests failed (8 succeeded, 2 errored)" in caplog.text
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "text", {"ending": "no such ending"}])
+def test_an_event_that_is_not_ours_can_be_retried_and_is_shown(event: object) -> None:
+    with pytest.raises(AirflowException, match="not an outcome") as caught:
+        operator().execute_complete(context(), event)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_timeout_leaves_the_batch_alone_and_can_be_retried(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    with pytest.raises(AirflowException, match="has not ended") as caught:
+        run(operator(deferrable=False, poll_interval=0.1, timeout=0.3))
+    assert not isinstance(caught.value, AirflowFailException)
+    assert emulator.counters["cancel"] == 0
+
+
+def test_a_timeout_cancels_the_batch_when_asked_to(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    with pytest.raises(AirflowException, match="has not ended"):
+        run(operator(deferrable=False, poll_interval=0.1, timeout=0.3, cancel_on_timeout=True))
+    assert emulator.batches()[0]["processing_status"] == "canceling"
+
+
+def test_a_lost_trigger_still_gets_a_last_look_at_the_batch(emulator: Emulator) -> None:
+    batch_id, ti = run(operator())
+    ctx = context()
+    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the stand-in
+    failed = {"error": "Trigger failure", "traceback": ["boom"]}
+    assert operator().resume_execution("__fail__", failed, ctx) == batch_id
+
+
+def test_a_lost_trigger_of_a_batch_that_goes_on_is_airflows_error(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    _, ti = run(operator(wait_for_completion=False))
+    ctx = context()
+    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the stand-in
+    with pytest.raises(TaskDeferralError):
+        operator().resume_execution("__fail__", {"error": "Trigger failure"}, ctx)
+    assert emulator.counters["cancel"] == 0
+
+
+def test_airflows_own_deferral_timeout_is_our_timeout(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    _, ti = run(operator(wait_for_completion=False))
+    ctx = context()
+    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the stand-in
+    with pytest.raises(AirflowException, match="has not ended"):
+        operator(cancel_on_timeout=True).resume_execution("__fail__", {"error": "Trigger timeout"}, ctx)
+    assert emulator.batches()[0]["processing_status"] == "canceling"
+
+
+def test_a_resume_that_knows_no_batch_is_airflows_error() -> None:
+    with pytest.raises(TaskDeferralTimeout):
+        operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+
+
+def test_a_kill_while_the_worker_waits_cancels_the_batch(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    task = operator(wait_for_completion=False)
+    run(task)
+    task.on_kill()
+    assert emulator.batches()[0]["processing_status"] == "canceling"
+
+
+def test_a_kill_leaves_the_batch_alone_when_asked_to(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    task = operator(wait_for_completion=False, cancel_on_kill=False)
+    run(task)
+    task.on_kill()
+    assert emulator.counters["cancel"] == 0
+
+
+def test_a_refused_key_fails_the_task_for_good(emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="create", action="status", status=401))
+    with pytest.raises(AirflowFailException, match="401 authentication_error"):
+        run(operator())
+
+
+def test_no_requests_fail_the_task_before_anything_is_sent(emulator: Emulator) -> None:
+    with pytest.raises(AirflowFailException):
+        run(operator(requests=[]))
+    assert emulator.counters["create"] == 0
+
+
+def test_the_model_of_the_task_is_that_of_requests_that_name_none(emulator: Emulator) -> None:
+    nameless = [{"custom_id": "a", "params": {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}}]
+    _, ti = run(operator(requests=nameless, model="claude-opus-4-8"))
+    assert ti.xcoms["receipt"]["models"] == ["claude-opus-4-8"]
+
+
+def test_below_airflow_3_3_a_warning_says_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    operator().execute(context())
+    assert "no task state store" in capsys.readouterr().out
+
+
+def test_prompts_are_never_rendered_but_a_uri_is() -> None:
+    with DAG("d"):
+        prompts = operator(requests=some_requests(1, system="{{ not a template }} {% nor this %}"))
+        uri = operator(requests="file:///data/{{ run_id }}.jsonl", task_id="uri")
+        upstream = operator(requests=XComArg(uri), task_id="upstream")
+    prompts.render_template_fields({"run_id": "today"})  # type: ignore[typeddict-item]  # what the template needs
+    uri.render_template_fields({"run_id": "today"})  # type: ignore[typeddict-item]  # what the template needs
+    assert prompts.requests[0]["params"]["system"] == "{{ not a template }} {% nor this %}"  # type: ignore[index]
+    assert uri.requests == "file:///data/today.jsonl"
+    assert upstream.upstream_task_ids == {"uri"}
+
+
+def test_a_callable_is_called_on_the_worker_not_by_the_template_engine(emulator: Emulator) -> None:
+    task = operator(requests=lambda: some_requests(2))
+    task.render_template_fields(context())
+    run(task)
+    assert emulator.batches()[0]["request_counts"]["succeeded"] == 2
