@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
+
+PAGE_WIDTH: Final = 120
+"""Columns of what is no terminal, and says nothing of its width."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from airflow_batches.demo.story import tell
 
     console = Console()
-    if arguments.live:
-        console.print("Live: these eight requests are billed, with at most about 0.3 US cents.", highlight=False)
+    if not console.is_terminal:
+        console = Console(width=PAGE_WIDTH)
     tell(console, on_live_api=arguments.live, ui=arguments.ui, keep=arguments.keep)
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from airflow_batches.api import BatchesClient, BatchesError
 from airflow_batches.demo import scenes
@@ -16,6 +15,7 @@ from airflow_batches.demo.report import RESULTS_SHOWN
 from airflow_batches.demo.rest import AirflowFailed
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import Service
+from airflow_batches.landing.manifest import Manifest
 
 DAG_ID: Final = "submit_and_land"
 EMULATED_TIMEOUT: Final = 180.0
@@ -32,7 +32,7 @@ class DemoFailed(BatchesError):
 
 @dataclass(frozen=True)
 class Landed:
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     first_lines: list[bytes]
 
 
@@ -63,7 +63,8 @@ class ExampleRun:
         self._run_id = self._api.trigger(DAG_ID, {"path": f"file://{folder.absolute()}"})
         if self._followed() != "success":
             raise self._failure()
-        return Landed(self._api.xcom(DAG_ID, self._run_id, scenes.LAND), _first_lines(folder / f"{self._run_id}.jsonl"))
+        manifest = Manifest.from_dict(self._api.xcom(DAG_ID, self._run_id, scenes.LAND))
+        return Landed(manifest, _first_lines(folder / f"{self._run_id}.jsonl"))
 
     def call_off_batch(self) -> None:
         """Cancel what still runs: a batch of the live API would go on, and be billed."""
@@ -117,9 +118,10 @@ class ExampleRun:
         if task is None:
             return DemoFailed("The run failed, and none of its tasks did; run the demo with --ui to look at it.")
         tries = {each["task_id"]: each["try_number"] for each in self._api.task_instances(DAG_ID, self._run_id)}
-        log = self._api.log(DAG_ID, self._run_id, task, tries[task]).splitlines()[-LOG_LINES:]
-        cure = "Is the key good, and has its workspace credit?" if self._service.live else "This should not happen."
-        return DemoFailed("\n".join([f"Task {task} failed. {cure} The end of its log:", *log]))
+        log = self._api.log(DAG_ID, self._run_id, task, tries[task])
+        told = [line for line in log.splitlines() if "group::" not in line][-LOG_LINES:]
+        cure = "Is the key good, and has its workspace credit?" if self._service.live else "Please report this."
+        return DemoFailed("\n".join([f"Task {task} failed. {cure} The end of its log:", *told]))
 
 
 def _first_lines(landed: Path) -> list[bytes]:

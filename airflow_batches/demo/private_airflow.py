@@ -49,7 +49,7 @@ class PrivateAirflow:
         settings: Mapping[str, str] | None = None,
         database_url: str | None = None,
         start_timeout: float = 180.0,
-        stop_patience: float = 5.0,
+        stop_patience: float = 3.0,
         on_progress: Progress = _say_nothing,
     ) -> None:
         self.home = Path()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -11,28 +11,41 @@ from rich.text import Text
 
 from airflow_batches.api.models import Errored, ResultItem, Succeeded
 from airflow_batches.demo.screen import Step
+from airflow_batches.landing.manifest import Manifest
 
 RESULTS_SHOWN: Final = 5
 TEXT_SHOWN: Final = 160
 """Characters of an answer."""
 
+Row = tuple[str, str]
 
-def print_report(console: Console, manifest: Mapping[str, Any], lines: Iterable[bytes], steps: Iterable[Step]) -> None:
+
+def print_report(console: Console, manifest: Manifest, lines: Iterable[bytes], steps: Iterable[Step]) -> None:
     """`lines` are result lines as they landed, `steps` over."""
-    console.print(_table("Manifest", flat(manifest)))
+    console.print(_table("Manifest", manifest_rows(manifest)))
     console.print(_table("The first results", map(_result, _first(lines))))
     console.print(_table("Where the time went", ((step.title, f"{step.seconds():.1f} s") for step in steps)))
 
 
-def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """`{"counts": {"succeeded": 7}}` as `counts succeeded`, `7`."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from flat(inner, f"{name} {key}".strip().replace("_", " "))
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield name, f"{value:,}"
-    elif value is not None:
-        yield name, str(value)
+def manifest_rows(manifest: Manifest) -> Iterator[Row]:
+    """The manifest as far as it matters to somebody who looks at it for the first time."""
+    yield "batch", manifest.batch_id
+    yield "results", manifest.uri
+    yield "lines", f"{manifest.lines:,}, {'verified' if manifest.verified else 'not as the batch counts them'}"
+    yield "by type", _listed(manifest.counts)
+    if manifest.error_types:
+        yield "errors", _listed(manifest.error_types)
+    yield "sha256", manifest.results.sha256
+    for model, usage in manifest.usage.items():
+        yield "tokens", f"{usage.input_tokens:,} in, {usage.output_tokens:,} out, {model}"
+    if manifest.cost_usd and manifest.cost_usd.total:
+        yield "cost", f"{manifest.cost_usd.total} USD on Anthropic's own API"
+    yield "batch ended", str(manifest.batch_ended_at)
+    yield "landed", f"{manifest.landed_at}, in {manifest.seconds:.2f} s"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
 
 
 def _first(lines: Iterable[bytes]) -> list[ResultItem]:
@@ -40,7 +53,7 @@ def _first(lines: Iterable[bytes]) -> list[ResultItem]:
     return [item for item, _ in zip(items, range(RESULTS_SHOWN), strict=False)]
 
 
-def _result(item: ResultItem) -> tuple[str, str]:
+def _result(item: ResultItem) -> Row:
     match item.result:
         case Succeeded(message=message):
             text = " ".join(message.text.split())
@@ -51,8 +64,8 @@ def _result(item: ResultItem) -> tuple[str, str]:
             return item.custom_id, other.type
 
 
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2))
+def _table(title: str, rows: Iterable[Row]) -> Table:
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", show_header=False, box=None)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:

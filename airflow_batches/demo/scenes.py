@@ -24,6 +24,8 @@ class Observed:
 
 def scene(seen: Observed) -> str:
     """The title of the step that a run is in."""
+    if failed_task(seen):
+        return "The run has failed"
     if seen.submit == "deferred":
         return DEFERRED
     if seen.submit == "success":

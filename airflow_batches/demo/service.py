@@ -23,10 +23,11 @@ EMULATED: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Service:
-    """Where the batches go, and how often a curious onlooker may ask (seconds)."""
+    """Where the batches go, what that costs, and how often an onlooker may ask (seconds)."""
 
     name: str
     url: str
+    price: str
     api_key: str = field(repr=False)
     live: bool
     poll_interval: float
@@ -42,15 +43,29 @@ def emulated() -> Iterator[Service]:
     from airflow_batches.emulator import Emulator
 
     with Emulator(**EMULATED) as emulator:
-        yield Service("The Message Batches API, emulated", emulator.url, str(emulator.api_key), False, 1.0)
+        yield Service(
+            name="The Message Batches API, emulated",
+            url=emulator.url,
+            price="free of charge",
+            api_key=str(emulator.api_key),
+            live=False,
+            poll_interval=1.0,
+        )
 
 
 @contextmanager
 def live(environment: Mapping[str, str]) -> Iterator[Service]:
     """Anthropic's API. Raises InvalidRequest when the environment holds no key."""
-    from airflow_batches.api.client import BASE_URL
+    from airflow_batches.api.address import BASE_URL
 
     key = environment.get(KEY_VARIABLE)
     if not key:
         raise InvalidRequest(f"--live needs an API key in {KEY_VARIABLE}; without --live an emulator takes its place")
-    yield Service("The Message Batches API", environment.get(URL_VARIABLE) or BASE_URL, key, True, 5.0)
+    yield Service(
+        name="The Message Batches API",
+        url=environment.get(URL_VARIABLE) or BASE_URL,
+        price="eight short requests are billed, at most about 0.3 US cents in all",
+        api_key=key,
+        live=True,
+        poll_interval=5.0,
+    )

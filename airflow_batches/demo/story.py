@@ -28,7 +28,7 @@ def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep:
         client = outer.enter_context(BatchesClient(api_key=service.api_key, base_url=service.url))
         screen = outer.enter_context(Screen(console))
         inner = outer.enter_context(ExitStack())
-        screen.show(service.name, service.url)
+        screen.show(service.name, f"{service.url}, {service.price}")
         screen.show("A private Airflow starts")
         airflow = inner.enter_context(_airflow(service, screen))
         inner.push(lambda kind, *_: screen.show("Airflow is stopped and removed", failed=kind is not None))
@@ -39,6 +39,8 @@ def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep:
             inner.close()
         screen.finish()
         print_report(console, landed.manifest, landed.first_lines, screen.steps)
+        if not keep:
+            console.print("\nThe files go with Airflow; --keep DIR leaves them in a folder of yours.")
         if ui:
             _stay(console, airflow)
 

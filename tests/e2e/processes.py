@@ -1,4 +1,8 @@
-"""A command in a process of its own, and whatever came of it: found by a mark in the environment that is inherited."""
+"""A command in a process of its own, and whatever came of it.
+
+Its family is known by what is inherited: a mark in the environment, or, where a server has written its title over
+that, a working directory among the command's temporary files.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,16 @@ class Program:
 
     def family(self) -> list[psutil.Process]:
         """All living processes that came of it, itself included, wherever they hang in the tree."""
-        return [process for process in psutil.process_iter() if _mark_of(process) == self.mark]
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            marked = process.environ().get(MARK) == self.mark
+            return marked or Path(process.cwd()).is_relative_to(self.scratch)
+        except psutil.Error:
+            return False
 
     def listeners(self) -> set[str]:
         """The addresses its family listens on."""
@@ -79,12 +92,3 @@ def program(folder: Path, *arguments: str, **environment: str) -> Iterator[Progr
         for member in running.family():
             member.kill()
         process.wait()
-
-
-def _mark_of(process: psutil.Process) -> str | None:
-    try:
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        mark: str | None = process.environ().get(MARK) if alive else None
-    except psutil.Error:
-        return None
-    return mark

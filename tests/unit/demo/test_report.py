@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from airflow_batches.demo.report import RESULTS_SHOWN, TEXT_SHOWN, flat, print_report
+from airflow_batches.demo.report import RESULTS_SHOWN, TEXT_SHOWN, print_report
 from airflow_batches.demo.screen import Step
+from airflow_batches.landing.manifest import Manifest
 
 
 def line(custom_id: str, result: dict[str, Any]) -> bytes:
@@ -20,9 +21,28 @@ def answer(text: str) -> dict[str, Any]:
     return {"type": "succeeded", "message": {"content": [{"type": "text", "text": text}]}}
 
 
-def report(manifest: dict[str, Any] | None = None, lines: list[bytes] | None = None) -> str:
+MANIFEST: dict[str, Any] = {
+    "batch_id": "msgbatch_01",
+    "results": {"uri": "file:///landed.jsonl", "format": "jsonl", "lines": 12345, "bytes": 9, "sha256": "ab12"},
+    "lines": 12345,
+    "counts": {"succeeded": 12344, "errored": 1, "canceled": 0, "expired": 0},
+    "error_types": {"api_error": 1},
+    "ids_digest": "cd34",
+    "verified": True,
+    "usage": {},
+    "cost_usd": {"total": "0.25", "by_model": {}, "source": "a list"},
+    "batch_ended_at": "2026-11-24T03:45:42+00:00",
+    "started_at": "2026-11-24T03:45:49+00:00",
+    "landed_at": "2026-11-24T03:45:50+00:00",
+    "seconds": 0.5,
+    "lines_per_second": 24690.0,
+}
+
+
+def report(lines: list[bytes] | None = None, **changes: object) -> str:
     console = Console(file=io.StringIO(), width=240)
-    print_report(console, manifest or {}, lines or [], [Step("Airflow starts", "", started=1.0, ended=11.5)])
+    manifest = Manifest.from_dict(MANIFEST | changes)
+    print_report(console, manifest, lines or [], [Step("Airflow starts", "", started=1.0, ended=11.5)])
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -31,19 +51,31 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip().split("  ", 1)] for line in text.splitlines()]
 
 
-def test_the_manifest_is_told_whole_and_flat() -> None:
-    manifest = {
-        "uri": "file:///a",
-        "counts": {"succeeded": 12345},
-        "usage": {"claude-x": {"input_tokens": 7}},
-        "none": None,
-    }
-    assert list(flat(manifest)) == [
-        ("uri", "file:///a"),
-        ("counts succeeded", "12,345"),
-        ("usage claude-x input tokens", "7"),
+def test_the_manifest_is_told_in_few_rows() -> None:
+    assert [row for row in rows(report()) if len(row) == 2][:8] == [
+        ["batch", "msgbatch_01"],
+        ["results", "file:///landed.jsonl"],
+        ["lines", "12,345, verified"],
+        ["by type", "12,344 succeeded, 1 errored"],
+        ["errors", "1 api_error"],
+        ["sha256", "ab12"],
+        ["cost", "0.25 USD on Anthropic's own API"],
+        ["batch ended", "2026-11-24T03:45:42+00:00"],
     ]
-    assert ["counts succeeded", "12,345"] in rows(report(manifest))
+
+
+def test_tokens_are_told_for_each_model() -> None:
+    usage = {"claude-x": {"answers": 2, "input_tokens": 1500, "output_tokens": 7}}
+    assert ["tokens", "1,500 in, 7 out, claude-x"] in rows(report(usage=usage))
+
+
+def test_what_is_not_known_or_not_there_is_left_out() -> None:
+    named = [row[0] for row in rows(report(error_types={}, cost_usd=None))]
+    assert not {"errors", "cost", "tokens"} & set(named)
+
+
+def test_a_mismatch_is_said() -> None:
+    assert ["lines", "12,345, not as the batch counts them"] in rows(report(verified=False))
 
 
 def test_a_result_is_its_answer_or_why_there_is_none() -> None:

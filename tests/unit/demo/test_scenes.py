@@ -32,6 +32,10 @@ def test_a_batch_that_ended_at_once_is_never_deferred() -> None:
     assert scene(Observed("success", "running", "msgbatch_01")) == LANDED
 
 
+def test_a_run_that_failed_is_said_to_have() -> None:
+    assert scene(Observed("failed", "upstream_failed")) == scene(Observed("success", "failed")) == "The run has failed"
+
+
 @pytest.mark.parametrize(
     ("seen", "task"),
     [
