@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,12 +39,12 @@ class Measurement:
         return self.peak - self.level
 
 
-def measure(function: Callable[..., Any], *args: Any, repeat: int = 1) -> Measurement:
+def measure(function: Callable[..., Any], *args: Any, repeat: int = 1, imports: Sequence[str] = ()) -> Measurement:
     """Runs `function(*args)` in `repeat` fresh processes, one after the other; the run of median duration.
 
-    Raises what the function raised, as a RuntimeError with its text.
+    `imports` are loaded before the clock starts. Raises what the function raised, as a RuntimeError with its text.
     """
-    runs = sorted((_in_fresh_process(function, args) for _ in range(repeat)), key=lambda run: run.seconds)
+    runs = sorted((_in_fresh_process(function, args, imports) for _ in range(repeat)), key=lambda run: run.seconds)
     return runs[(len(runs) - 1) // 2]
 
 
@@ -53,10 +54,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _in_fresh_process(function: Callable[..., Any], args: Sequence[Any]) -> Measurement:
+def _in_fresh_process(function: Callable[..., Any], args: Sequence[Any], imports: Sequence[str]) -> Measurement:
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe(duplex=False)
-    process = spawning.Process(target=_run, args=(theirs, function, args))
+    process = spawning.Process(target=_run, args=(theirs, function, args, imports))
     process.start()
     theirs.close()
     try:
@@ -69,8 +70,10 @@ def _in_fresh_process(function: Callable[..., Any], args: Sequence[Any]) -> Meas
     raise outcome
 
 
-def _run(answer: Any, function: Callable[..., Any], args: Sequence[Any]) -> None:
+def _run(answer: Any, function: Callable[..., Any], args: Sequence[Any], imports: Sequence[str]) -> None:
     try:
+        for name in imports:
+            import_module(name)
         answer.send(_measured(function, args))
     except Exception as exc:  # noqa: BLE001  # told to the parent, whatever it is
         answer.send(RuntimeError(f"{function.__name__}: {type(exc).__name__}: {exc}"))

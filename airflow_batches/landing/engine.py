@@ -27,7 +27,7 @@ from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedObject, Manifest
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.progress import Progress
-from airflow_batches.landing.stream import Block, Results
+from airflow_batches.landing.stream import Block, Results, joined
 from airflow_batches.landing.tally import SUCCEEDED, Tally
 from airflow_batches.landing.verify import Expectation, Mismatch, compare
 
@@ -128,7 +128,7 @@ class _Landing:
                     self._count(block)
                     background.do(out.write, block.data, len(block.lines))
                     if failed_out is not None and (failures := _failures(block)):
-                        background.do(failed_out.write, b"".join(failures), len(failures))
+                        background.do(failed_out.write, joined(failures), len(failures))
                     progress(self._progress())
             except StreamInterrupted as error:
                 if self._verify == "error":
@@ -220,7 +220,7 @@ def _ended(batch: MessageBatch) -> MessageBatch:
 
 def _failures(block: Block) -> list[bytes]:
     pairs = zip(block.lines, block.results, strict=True)
-    return [line + b"\n" for line, result in pairs if result.result.type != SUCCEEDED]
+    return [line for line, result in pairs if result.result.type != SUCCEEDED]
 
 
 @contextmanager

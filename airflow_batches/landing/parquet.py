@@ -47,9 +47,9 @@ class ParquetEncoder:
         self._rows: list[dict[str, Any]] = []
         self._held = 0
 
-    def encode(self, lines: bytes) -> bytes:
+    def encode(self, lines: bytes | memoryview) -> bytes:
         """Takes lines; gives the table's bytes once a row group is full."""
-        self._rows += [row(line) for line in lines.split(b"\n") if line]
+        self._rows += [row(line) for line in bytes(lines).split(b"\n") if line]
         self._held += len(lines)
         if self._held >= ROW_GROUP_BYTES:
             self._write_group()
@@ -99,14 +99,14 @@ class _Collected:
 
 def row(line: bytes) -> dict[str, Any]:
     """A line's columns."""
-    value = json.loads(line)
+    value = json.loads(line.decode(errors="replace"))
     result = value["result"]
     message, error = _object(result.get("message")), _object(result.get("error"))
     error = _object(error.get("error")) or error
     usage = _object(message.get("usage"))
     return {
-        "custom_id": value["custom_id"],
-        "type": result["type"],
+        "custom_id": _string(value["custom_id"]),
+        "type": _string(result["type"]),
         "text": _text_of(message),
         "stop_reason": _string(message.get("stop_reason")),
         "model": _string(message.get("model")),
@@ -121,7 +121,9 @@ def _text_of(message: Mapping[str, Any]) -> str | None:
     content = message.get("content")
     if not isinstance(content, list):
         return None
-    return "".join(str(block.get("text", "")) for block in map(_object, content) if block.get("type") == "text")
+    return _string(
+        "".join(str(block.get("text", "")) for block in map(_object, content) if block.get("type") == "text")
+    )
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -129,8 +131,9 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    """UTF-8 has no place for half a surrogate pair, which JSON can name."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 
 def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None

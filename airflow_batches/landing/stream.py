@@ -44,11 +44,15 @@ BLOCK: Final = 1_048_576
 """Bytes that are decoded and written at once, at least: more calls cost more than they give."""
 
 
+WholeLines = tuple[memoryview, list[bytes]]
+"""Bytes that end in a newline, and the same bytes split."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """New lines: their bytes as they came, the same bytes line by line, and what each line says."""
 
-    data: bytes
+    data: bytes | memoryview
     lines: Sequence[bytes]
     results: Sequence[ResultLine]
 
@@ -165,30 +169,28 @@ class Results:
             raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
         return arrived
 
-    def _new(self, blocks: Iterable[bytes]) -> Iterator[Block]:
-        for data in blocks:
-            block = self._block(data)
+    def _new(self, batches: Iterable[WholeLines]) -> Iterator[Block]:
+        for data, lines in batches:
+            block = self._block(data, lines)
             if block.lines:
                 yield block
             self._check_time()
 
-    def _block(self, data: bytes) -> Block:
-        lines = data.split(b"\n")
-        lines.pop()
+    def _block(self, data: memoryview, lines: list[bytes]) -> Block:
         decoded = decode(lines)
         whole = all(decoded)
         if not whole:
             self.unreadable += sum(
                 1 for line, result in zip(lines, decoded, strict=True) if not result and line.strip()
             )
-        lines = lines if whole else [*compress(lines, decoded)]
+            lines = [*compress(lines, decoded)]
         results = [result for result in decoded if result is not None]
         new = self.ledger.admit([result.custom_id for result in results])
         if whole and new is None:
             return Block(data, lines, results)
         if new is not None:
             lines, results = [*compress(lines, new)], [*compress(results, new)]
-        return Block(b"".join([line + b"\n" for line in lines]), lines, results)
+        return Block(joined(lines), lines, results)
 
     def _pause(self, trouble: BatchesError, fruitless: int) -> None:
         delay = self._retry.delay(trouble, max(1, fruitless))
@@ -227,8 +229,13 @@ def _broken_off(exc: Exception) -> TransportError:
     return TransportError(f"the stream broke off ({type(exc).__name__})", maybe_sent=True)
 
 
-def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
-    """Blocks of lines, each ended by a newline, at least `size` bytes long but for the last.
+def joined(lines: Iterable[bytes]) -> bytes:
+    """Lines as they are written: each ended by one newline."""
+    return b"".join([line + b"\n" for line in lines])
+
+
+def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[WholeLines]:
+    """Whole lines, in batches of at least `size` bytes but for the last: the bytes, and the lines they are.
 
     What follows the last newline is given as a line too, also where the arrivals break off: whether it is whole
     shows when it is decoded.
@@ -241,17 +248,19 @@ def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]
             held += len(arrived)
             ends_inside = ends_inside or b"\n" in arrived
             if held >= size and ends_inside:
-                joined = b"".join(pending)
-                end = joined.rindex(b"\n") + 1
-                pending, held, ends_inside = [joined[end:]], len(joined) - end, False
-                yield joined[:end]
+                data = b"".join(pending)
+                *lines, rest = data.split(b"\n")
+                pending, held, ends_inside = [rest], len(rest), False
+                yield memoryview(data)[: len(data) - len(rest)], lines
     except BatchesError:
         yield from _tail(pending)
         raise
     yield from _tail(pending)
 
 
-def _tail(pending: list[bytes]) -> Iterator[bytes]:
-    rest = b"".join(pending)
-    if rest:
-        yield rest if rest.endswith(b"\n") else rest + b"\n"
+def _tail(pending: Iterable[bytes]) -> Iterator[WholeLines]:
+    lines = b"".join(pending).split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    if lines:
+        yield memoryview(joined(lines)), lines

@@ -35,7 +35,7 @@ COMMITS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 class ObjectFile(Protocol):
     """An object in the making."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
     def commit(self) -> None: ...
     def discard(self) -> None: ...
 
@@ -70,7 +70,7 @@ class LocalFile:
         _remove_torsos(self._final)
         self._part, self._fd = _open_locked(self._final)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Appends."""
         with store_errors("writing", self._location):
             rest = memoryview(data)
@@ -104,7 +104,7 @@ class Upload:
         self._file = location.fs.open(location.path, "wb", autocommit=False, block_size=UPLOAD_BYTES)
         _forget(location.fs, self._file)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Appends; blocks while a part is uploaded."""
         with store_errors("writing", self._location):
             self._file.write(data)
@@ -131,7 +131,7 @@ class MovedObject:
         location.fs.makedirs(location.path.rpartition("/")[0], exist_ok=True)
         self._file = location.fs.open(self._part, "wb")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Appends."""
         with store_errors("writing", self._location):
             self._file.write(data)

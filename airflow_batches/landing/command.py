@@ -1,0 +1,90 @@
+"""`airflow-batches land`: a batch's results to a file or an object store, from a terminal.
+
+The key comes from the environment (`ANTHROPIC_API_KEY`): command lines are read by others. The manifest goes to
+standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TextIO
+
+from airflow_batches.api import BatchesClient, InvalidRequest
+from airflow_batches.landing.engine import land
+from airflow_batches.landing.progress import Progress
+
+KEY: Final = "ANTHROPIC_API_KEY"
+BASE_URL: Final = "ANTHROPIC_BASE_URL"
+BAR: Final = 30
+REDRAW: Final = 0.2
+"""Seconds between two states of the bar; a log gets a line every `LOG` seconds."""
+LOG: Final = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `run` reads."""
+    parser.add_argument("batch_id", metavar="BATCH_ID", help="a batch that has ended")
+    parser.add_argument("path", metavar="PATH", help="file, or URI such as s3://bucket/key.jsonl; .gz, .zst, .parquet")
+    parser.add_argument("--failed-path", metavar="PATH", help="where the lines go that did not succeed")
+    parser.add_argument("--format", choices=("jsonl", "parquet"), help="default: what the path ends in")
+    parser.add_argument("--verify", choices=("error", "warn"), default="error", help="what a mismatch does")
+    parser.add_argument("--overwrite", action="store_true", help="land even where something is")
+    parser.add_argument("--ids-digest", metavar="HEX", help="of the custom_ids that were sent, to prove them")
+    parser.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="for all of it (3600)")
+    parser.add_argument("--base-url", metavar="URL", help=f"of the API (default: {BASE_URL}, or Anthropic's own)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lands and prints the manifest; 0. Raises what `land` raises."""
+    shown, every = (_bar, REDRAW) if sys.stderr.isatty() else (_line, LOG)
+    with _client(args.base_url) as client:
+        manifest = land(
+            client,
+            args.batch_id,
+            _uri(args.path),
+            failed_path=_uri(args.failed_path) if args.failed_path else None,
+            format=args.format,
+            verify=args.verify,
+            overwrite=args.overwrite,
+            receipt=args.ids_digest,
+            timeout=args.timeout,
+            progress=_to(sys.stderr, shown),
+            progress_every=every,
+        )
+    sys.stderr.write("\r\x1b[K" if shown is _bar else "")
+    sys.stdout.write(manifest.to_json().decode())
+    return 0
+
+
+def _client(base_url: str | None) -> BatchesClient:
+    key = os.environ.get(KEY)
+    if not key:
+        raise InvalidRequest(f"set {KEY} to your API key")
+    url = base_url or os.environ.get(BASE_URL)
+    return BatchesClient(key, base_url=url) if url else BatchesClient(key)
+
+
+def _uri(path: str) -> str:
+    """In a terminal a path is a file's."""
+    return path if "://" in path else f"file://{Path(path).absolute()}"
+
+
+def _to(stream: TextIO, shown: Callable[[Progress], str]) -> Callable[[Progress], None]:
+    def tell(progress: Progress) -> None:
+        stream.write(shown(progress))
+        stream.flush()
+
+    return tell
+
+
+def _bar(progress: Progress) -> str:
+    done = int(progress.share * BAR)
+    return f"\r\x1b[K{'━' * done}{'╌' * (BAR - done)} {progress}"
+
+
+def _line(progress: Progress) -> str:
+    return f"{progress}\n"

@@ -1,0 +1,175 @@
+"""Landing a batch's results: ours, a raw copy, the official SDK, common-ai's `stream_results_to_jsonl`.
+
+    python -m benchmarks.landing                    # all sizes, file:// and S3
+    python -m benchmarks.landing --lines 100000 --stores file --repeat 5
+
+Each figure is the median run of several, each in a process of its own, with the imports done before. Results are
+recorded from the emulator and served by another process from memory (`_recorded`). The raw copy reads 1 MB at a time
+from `requests` and writes what it gets: no line is looked at, nothing is hashed, nothing is synced to the disk. Ours
+decodes, counts, verifies, hashes, syncs and publishes atomically. SDK and common-ai write one JSON line a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks._measure import MEGABYTE, Measurement, measure, table
+from benchmarks._recorded import ID_PREFIX, record, served
+from tests.servers import S3Server, s3_server
+
+SIZES: Final = (1_000, 10_000, 100_000)
+BUCKET: Final = "landing"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every contestant is given."""
+
+    base_url: str
+    batch_id: str
+    lines: int
+    uri: str
+    storage_options: dict[str, Any]
+
+
+def ours(job: Job) -> int:
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.landing import land
+
+    with BatchesClient("sk-ant-bench", base_url=job.base_url) as client:
+        return land(client, job.batch_id, job.uri, storage_options=job.storage_options).lines
+
+
+def raw_copy(job: Job) -> int:
+    import fsspec  # type: ignore[import-untyped]
+    import requests
+
+    url = f"{job.base_url}/v1/messages/batches/{job.batch_id}/results"
+    with requests.get(url, stream=True, timeout=60) as response, _written(fsspec, job, "wb") as file:
+        for block in response.iter_content(MEGABYTE):
+            file.write(block)
+    return job.lines
+
+
+def official_sdk(job: Job) -> int:
+    import anthropic
+    import fsspec
+
+    client = anthropic.Anthropic(api_key="sk-ant-bench", base_url=job.base_url)
+    with client, _written(fsspec, job, "wb") as file:
+        return sum(1 for item in client.messages.batches.results(job.batch_id) if _put(file, item))
+
+
+def common_ai(job: Job) -> int:
+    from airflow.providers.common.ai.batch.anthropic import AnthropicBatchAdapter  # type: ignore[import-not-found,unused-ignore]
+    from airflow.providers.common.ai.batch.output_schema import build_output_spec  # type: ignore[import-not-found,unused-ignore]
+    from airflow.providers.common.ai.batch.results import stream_results_to_jsonl  # type: ignore[import-not-found,unused-ignore]
+    from airflow.sdk import ObjectStoragePath
+
+    counts, _ = stream_results_to_jsonl(
+        adapter=AnthropicBatchAdapter(api_key="sk-ant-bench", base_url=job.base_url),
+        batch_id=job.batch_id,
+        output_spec=build_output_spec(str),
+        request_count=job.lines,
+        custom_id_prefix=ID_PREFIX,
+        destination=ObjectStoragePath(job.uri, conn_id="aws_default" if job.storage_options else None),
+    )
+    return int(counts["success"])
+
+
+CONTESTANTS: Final[dict[str, tuple[Callable[[Job], int], Sequence[str]]]] = {
+    "raw copy": (raw_copy, ("requests", "fsspec", "s3fs")),
+    "airflow-batches": (ours, ("airflow_batches.landing.engine", "genai_prices", "s3fs")),
+    "official SDK": (official_sdk, ("anthropic", "fsspec", "s3fs")),
+    "common-ai": (common_ai, ("anthropic", "airflow.providers.common.ai.batch.results", "airflow.sdk", "s3fs")),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--stores", nargs="+", choices=("file", "s3"), default=("file", "s3"))
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=[*CONTESTANTS])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--folder", help="where file:// and the S3 server write (default: the system's temporary one)")
+    args = parser.parse_args(argv)
+    with _stores(args.stores, args.folder) as stores:
+        for lines in args.lines:
+            batch_id, body = record(lines)
+            with served(batch_id, body, lines) as base_url:
+                for store, (prefix, options) in stores.items():
+                    job = Job(base_url, batch_id, lines, prefix, options)
+                    runs = {name: _run(name, job, len(body), args.repeat) for name in args.contestants}
+                    _print(store, lines, len(body), runs)
+
+
+def _run(name: str, job: Job, size: int, repeat: int) -> Measurement:
+    function, imports = CONTESTANTS[name]
+    runs = [measure(function, _fresh(job, name, turn), imports=imports) for turn in range(repeat)]
+    for run in runs:
+        if run.result != job.lines:
+            raise RuntimeError(f"{name} landed {run.result} of {job.lines} lines")
+    return sorted(runs, key=lambda run: run.seconds)[(repeat - 1) // 2]
+
+
+def _fresh(job: Job, name: str, turn: int) -> Job:
+    uri = f"{job.uri}/{name.replace(' ', '-')}-{job.lines}-{turn}.jsonl"
+    return Job(job.base_url, job.batch_id, job.lines, uri, job.storage_options)
+
+
+def _print(store: str, lines: int, size: int, runs: dict[str, Measurement]) -> None:
+    floor, peer = runs.get("raw copy"), runs.get("official SDK")
+    head = ["", "seconds", "lines/s", "MB/s", "peak RSS MB", "RSS growth MB", "x raw copy", "SDK / it"]
+    rows = [
+        [
+            name,
+            f"{run.seconds:.2f}",
+            f"{lines / run.seconds:,.0f}",
+            f"{size / MEGABYTE / run.seconds:,.0f}",
+            f"{run.peak / MEGABYTE:,.0f}",
+            f"{run.growth / MEGABYTE:,.0f}",
+            f"{run.seconds / floor.seconds:.1f}" if floor else "",
+            f"{peer.seconds / run.seconds:.1f}" if peer else "",
+        ]
+        for name, run in runs.items()
+    ]
+    print(f"\n{store}: {lines:,} lines, {size / MEGABYTE:,.1f} MB\n\n{table(head, rows)}", flush=True)
+
+
+def _put(file: Any, item: Any) -> bool:
+    file.write(item.model_dump_json().encode() + b"\n")
+    return True
+
+
+def _written(fsspec: Any, job: Job, mode: str) -> Any:
+    return fsspec.open(job.uri, mode, **job.storage_options)
+
+
+@contextmanager
+def _stores(names: Sequence[str], within: str | None) -> Iterator[dict[str, tuple[str, dict[str, Any]]]]:
+    folder = Path(tempfile.mkdtemp(prefix="landing-", dir=within))
+    try:
+        with s3_server(within) as s3:
+            s3.make_bucket(BUCKET)
+            _connect_airflow(s3)
+            all_stores = {"file": (f"file://{folder}", {}), "s3": (f"s3://{BUCKET}", s3.storage_options)}
+            yield {name: all_stores[name] for name in names}
+    finally:
+        shutil.rmtree(folder)
+
+
+def _connect_airflow(s3: S3Server) -> None:
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(s3.airflow_connection)
+
+
+if __name__ == "__main__":
+    main()
