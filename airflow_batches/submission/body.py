@@ -39,6 +39,15 @@ def body_blocks(requests: Iterable[bytes]) -> Iterator[bytes]:
     yield (lead if pending or lead is HEAD else b"") + b",".join(pending) + TAIL
 
 
+def plain_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same body from JSONL that holds nothing but requests that are sent as they are, without looking at lines."""
+    held = HEAD
+    for block in blocks:
+        yield held
+        held = block.replace(b"\n", b",")
+    yield held.removesuffix(b",") + TAIL
+
+
 class RequestsBody:
     """What `BatchesClient.create_streamed` sends: the exact length, and the bytes anew at each attempt.
 
@@ -67,7 +76,7 @@ class RequestsBody:
         digest = sha256()
         size = 0
         held = b""
-        for block in body_blocks(self._requests()):
+        for block in self._blocks():
             self._each_block()
             digest.update(block)
             size += len(block)
@@ -81,11 +90,11 @@ class RequestsBody:
         self._before_last()
         yield held
 
-    def _requests(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[bytes]:
+        if self._scan.plain:
+            return plain_blocks(self._source.blocks())
         lines = numbered_lines(self._source.blocks())
-        if self._scan.verbatim:
-            return (raw for _, _, raw in lines)
-        return (request_line(raw, self._model).data for _, _, raw in lines)
+        return body_blocks(request_line(raw, self._model).data for _, _, raw in lines)
 
     def _changed(self) -> SourceChanged:
         return SourceChanged(f"{self._source.name} changed while it was submitted; nothing was sent")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -105,19 +105,57 @@ class _Turn(msgspec.Struct):
     content: Any = None
 
 
+class _TextTurn(msgspec.Struct):
+    role: str
+    content: str
+
+
+class _PlainParams(msgspec.Struct, forbid_unknown_fields=True):
+    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    model: str | UnsetType = UNSET
+    system: Raw | UnsetType = UNSET
+    thinking: Raw | UnsetType = UNSET
+    output_config: Raw | UnsetType = UNSET
+    tools: Raw | UnsetType = UNSET
+    stop_sequences: Raw | UnsetType = UNSET
+    metadata: Raw | UnsetType = UNSET
+    service_tier: Raw | UnsetType = UNSET
+    inference_geo: Raw | UnsetType = UNSET
+    cache_control: Raw | UnsetType = UNSET
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True):
+    custom_id: str
+    params: _PlainParams
+
+
+_plain = msgspec.json.Decoder(_Plain)
 _judged = msgspec.json.Decoder(_Judged)
 
 
 def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
-    """Why the API would refuse or not answer this request; `data` is its JSON, as `request_line` read it."""
+    """Why the API would refuse or not answer this request; `data` is its JSON."""
+    if _is_plain(data, default_model):
+        return []
     try:
         request = _judged.decode(data)
     except msgspec.ValidationError as exc:
         return [_in_words(str(exc))]
     reasons = [*_envelope(request), *_required(request.params, default_model), *_never(request.params)]
     if version >= STRICT_SINCE:
-        reasons += _strict(request.params, data)
+        reasons += _strict(request.params)
     return reasons
+
+
+def _is_plain(data: bytes, default_model: str | None) -> bool:
+    """Whether one decoding shows that all is well: text turns, and no members but those that every batch takes."""
+    try:
+        request = _plain.decode(data)
+    except msgspec.ValidationError:
+        return False
+    model = default_model if request.params.model is UNSET else request.params.model
+    return bool(model) and CUSTOM_ID.fullmatch(request.custom_id) is not None
 
 
 def _in_words(error: str) -> str:
@@ -163,11 +201,11 @@ def _tool_choice(choice: _ToolChoice, params: _Params) -> Iterator[str]:
         yield f"tool_choice: tool {choice.name!r} is not among tools"
 
 
-def _strict(params: _Params, data: bytes) -> Iterator[str]:
+def _strict(params: _Params) -> Iterator[str]:
     for name in SAMPLING:
         if getattr(params, name) is not UNSET:
             yield f"{name}: not permitted since API version {STRICT_SINCE} (the connection can pin an older one)"
-    if params.messages is not UNSET and (b'"document"' in data or b'"citations"' in data):
+    if params.messages is not UNSET:
         yield from _strict_turns(params.messages)
 
 

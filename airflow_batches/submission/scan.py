@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
-from airflow_batches.submission.body import body_blocks
+from airflow_batches.submission.body import BLOCK_BYTES, body_blocks
 from airflow_batches.submission.errors import PreflightError
 from airflow_batches.submission.lines import RequestLine, Unreadable, numbered_lines, request_line
 from airflow_batches.submission.preflight import Preflight, Problem, judge
@@ -38,7 +38,10 @@ MAX_MODELS: Final = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What a source holds. `size` is the bytes of the create's body; `verbatim`: its lines are sent as they are."""
+    """What a source holds.
+
+    `size` is the bytes of the create's body. `plain`: its lines stand in it as they are, and nothing lies between.
+    """
 
     requests: int
     size: int
@@ -46,7 +49,7 @@ class Scan:
     ids_digest: str
     fingerprint: str
     models: tuple[str, ...]
-    verbatim: bool
+    plain: bool
     findings: Findings
 
 
@@ -74,12 +77,12 @@ class Findings:
 class Inspector:
     """Reads requests for one batch, or for all shards of one source, and collects what is wrong with them.
 
-    `verbatim` says whether every line read is sent as it is.
+    `plain` says whether every line read is sent as it is, and all that was read is lines.
     """
 
     def __init__(self, source: Source, *, model: str | None, preflight: Preflight, version: str) -> None:
         self.findings = Findings()
-        self.verbatim = True
+        self.plain = True
         self._source = source
         self._model = model
         self._preflight = preflight
@@ -88,6 +91,7 @@ class Inspector:
 
     def requests(self) -> Iterator[tuple[int, RequestLine]]:
         """Each request that can be read, with the offset of its line's end; then the duplicates are known too."""
+        start = 0
         for number, end, raw in numbered_lines(self._source.blocks()):
             try:
                 request = request_line(raw, self._model)
@@ -95,8 +99,9 @@ class Inspector:
                 self.findings.broken = True
                 self.findings.add([Problem(number, None, str(exc))])
                 continue
-            if request.data is not raw:
-                self.verbatim = False
+            if request.data is not raw or end - start > len(raw) + 1:
+                self.plain = False
+            start = end
             if self._preflight != "off":
                 self._inspect(number, raw, request)
             yield end, request
@@ -128,31 +133,43 @@ class Inspector:
 
 
 class Tally:
-    """Count, digests and models of the requests of one body."""
+    """Count, digests and models of the requests of one body. Requests are digested some at once."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.models: set[str] = set()
         self._ids = IdsDigest()
         self._contents = IdsDigest()
+        self._new: list[RequestLine] = []
+        self._new_bytes = 0
 
     def add(self, request: RequestLine) -> None:
         """Count one more request."""
         self.requests += 1
         if request.model is not None and len(self.models) < MAX_MODELS:
             self.models.add(request.model)
-        self._ids.update((request.custom_id,))
-        self._contents.update((request.data,))
+        self._new.append(request)
+        self._new_bytes += len(request.data)
+        if self._new_bytes >= BLOCK_BYTES:
+            self._digest()
 
     @property
     def ids_digest(self) -> str:
         """Of the custom_ids."""
+        self._digest()
         return self._ids.hexdigest()
 
     @property
     def fingerprint(self) -> str:
         """Of the requests with all that is in them."""
+        self._digest()
         return self._contents.hexdigest()
+
+    def _digest(self) -> None:
+        self._ids.update([request.custom_id for request in self._new])
+        self._contents.update([request.data for request in self._new])
+        self._new.clear()
+        self._new_bytes = 0
 
 
 class _Suspects:
@@ -196,7 +213,7 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
         ids_digest=tally.ids_digest,
         fingerprint=tally.fingerprint,
         models=tuple(sorted(tally.models)),
-        verbatim=inspector.verbatim,
+        plain=inspector.plain,
         findings=inspector.findings,
     )
 

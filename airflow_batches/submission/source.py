@@ -72,12 +72,8 @@ def open_source(requests: Given, *, spool_dir: str | None = None) -> Iterator[So
 @contextmanager
 def open_uri(uri: str) -> Iterator[IO[bytes]]:
     """A URI's decoded bytes. Raises `SourceError` when it cannot be opened."""
-    from airflow.sdk import ObjectStoragePath
-
     with reading(uri):
-        path = ObjectStoragePath(uri)
-        # Not path.open(): Airflow's wrapper reports each read as an event of lineage.
-        raw = path.fs.open(path.path, "rb", block_size=FETCH_BYTES, cache_type="readahead")
+        raw = _open(uri)
     with raw:
         yield _decoded(raw, uri)
 
@@ -182,6 +178,18 @@ def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[b
             return
         left = None if left is None else left - len(block)
         yield block
+
+
+def _open(uri: str) -> IO[bytes]:
+    scheme, _, path = uri.rpartition("://")
+    if scheme in {"", "file"}:
+        # Airflow would look through all providers for one of local files, and import boto3 on the way.
+        return Path(path).open("rb", buffering=0)
+    from airflow.sdk import ObjectStoragePath
+
+    remote = ObjectStoragePath(uri)
+    # Not remote.open(): Airflow's wrapper reports each read as an event of lineage.
+    return cast("IO[bytes]", remote.fs.open(remote.path, "rb", block_size=FETCH_BYTES, cache_type="readahead"))
 
 
 def _decoded(raw: IO[bytes], uri: str) -> IO[bytes]:
