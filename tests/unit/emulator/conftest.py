@@ -1,0 +1,57 @@
+"""Emulators over both stores: what is said of one must hold of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from airflow_batches.emulator import Emulator
+from tests.unit.emulator.client import Client
+
+Start = Callable[..., tuple[Emulator, Client]]
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start(opened: ExitStack) -> Start:
+    """Starts an emulator in memory with these settings, and a client for it."""
+
+    def started(**settings: Any) -> tuple[Emulator, Client]:
+        emulator = opened.enter_context(Emulator(**settings))
+        client = Client(emulator)
+        opened.callback(client.close)
+        return emulator, client
+
+    return started
+
+
+@pytest.fixture(params=["memory", "folder"])
+def start_kept(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Start:
+    """The same, once in memory and once in a folder."""
+    if request.param == "memory":
+        return start
+    return lambda **settings: start(folder=tmp_path / "batches", **settings)
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Waits until something holds; fails when it does not within half a minute."""
+
+    def wait(holds: Callable[[], bool]) -> None:
+        deadline = monotonic() + 30
+        while not holds():
+            assert monotonic() < deadline, "it never came to hold"
+            sleep(0.01)
+
+    return wait

@@ -1,0 +1,138 @@
+"""The program: flags, what it prints, how it stops."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from airflow_batches.emulator.command import add_arguments
+from airflow_batches.emulator.settings import Settings
+from tests.unit.emulator.client import Client, lines
+from tests.unit.emulator.processes import MODULE, Program
+
+SCRIPT = """
+import argparse, sys
+from airflow_batches.emulator.command import add_arguments, run
+parser = argparse.ArgumentParser()
+add_arguments(parser)
+sys.exit(run(parser.parse_args()))
+"""
+COMMAND = (sys.executable, "-c", SCRIPT)
+
+
+def parsed(*flags: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(flags)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_prints_one_line_serves_and_stops_cleanly_on(number: int) -> None:
+    with Program("--port", "0") as program:
+        assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+", program.first_line)
+        client = Client(program)
+        assert client.create(lines(3)).json()["request_counts"]["succeeded"] == 3
+        assert program.stop(number) == (0, "", "")
+        client.close()
+
+
+def test_the_command_prints_url_key_and_control_address() -> None:
+    with Program("--api-key", "sk-ant-mine", "--prefix", "p", command=COMMAND) as program:
+        control = program.url.removesuffix("/p") + "/_emulator"
+        assert requests.get(f"{control}/clock", timeout=30).status_code == 200
+        code, out, err = program.stop(signal.SIGINT)
+        assert (code, err) == (0, "")
+        assert out.splitlines() == ["key to use: sk-ant-mine", f"control at {control}/"]
+
+
+def test_settings_are_flags() -> None:
+    with Program("--processing-time", "3600", "--denied", "delete,cancel", "--incremental-counts") as program:
+        client = Client(program)
+        assert client.create(lines(1)).json()["processing_status"] == "in_progress"
+        assert client.delete("msgbatch_x").status_code == 403
+        settings = requests.get(f"{program.url}/_emulator/settings", timeout=30).json()
+        assert settings["incremental_counts"] is True
+        client.close()
+
+
+def test_calls_can_be_logged() -> None:
+    with Program("--log") as program:
+        client = Client(program)
+        client.get("msgbatch_x")
+        client.close()
+        assert "GET /v1/messages/batches/msgbatch_x -> 404" in program.stop(signal.SIGTERM)[2]
+
+
+def test_without_flags_the_settings_are_the_default_ones() -> None:
+    arguments = vars(parsed())
+    assert {name: arguments[name] for name in Settings().as_dict()} == Settings().as_dict()
+    assert (arguments["port"], arguments["folder"], arguments["prefix"]) == (0, None, "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "value"),
+    [
+        (["--api-key", "none"], "api_key", None),
+        (["--answer-chars", "1700"], "answer_chars", 1700),
+        (["--answer-chars", "none"], "answer_chars", None),
+        (["--models", "a,b"], "models", ("a", "b")),
+        (["--workspaces", '{"sk-a": "wrkspc_a"}'], "workspaces", {"sk-a": "wrkspc_a"}),
+        (["--cancel-after-ended", "400"], "cancel_after_ended", 400),
+        (["--gzip"], "gzip", True),
+        (["--no-gzip"], "gzip", False),
+        (["--seed", "3"], "seed", 3),
+        (["--order", "reversed"], "order", "reversed"),
+    ],
+    ids=str,
+)
+def test_a_flag_becomes_a_setting(flags: list[str], name: str, value: object) -> None:
+    assert getattr(parsed(*flags), name) == value
+
+
+@pytest.mark.parametrize(
+    "flags", [["--order", "random"], ["--answer-chars", "many"], ["--workspaces", "x"], ["--unknown"]], ids=str
+)
+def test_a_flag_that_is_none_ends_with_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parsed(*flags)
+    assert exit_.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
+    with Program("--folder", str(tmp_path)) as program:
+        for flags in (
+            ["--port", program.url.rpartition(":")[2]],
+            ["--folder", str(tmp_path)],
+            ["--errored-share", "2"],
+        ):
+            run = subprocess.run([*MODULE, *flags], capture_output=True, text=True, check=False, timeout=60)
+            assert (run.returncode, run.stdout) == (1, "")
+            assert run.stderr.startswith("the emulator cannot start: ")
+
+
+def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    shown = capsys.readouterr().out
+    assert all("--" + name.replace("_", "-") in shown for name in Settings().as_dict())
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    script = (
+        "import sys, airflow_batches; before = set(sys.modules); import airflow_batches.emulator\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    loaded = run.stdout
+    assert "airflow_batches.emulator'" in loaded
+    assert not {"msgspec", "airflow_batches.emulator.emulator", "socket", "requests"} & set(
+        re.findall(r"'([^']+)'", loaded)
+    )
