@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import Context
+
+if TYPE_CHECKING:
+    from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout, TaskDeferred
+else:
+    try:
+        from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout, TaskDeferred
+    except ImportError:  # before 3.2
+        from airflow.exceptions import TaskDeferralError, TaskDeferralTimeout, TaskDeferred
+
+__all__ = ["StateStore", "TaskDeferralError", "TaskDeferralTimeout", "TaskDeferred", "TaskInstance", "context"]
 
 
 @dataclass

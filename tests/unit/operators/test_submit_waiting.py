@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, XComArg
-from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout, TaskDeferred
 
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
 from airflow_batches.triggers import MessageBatchTrigger
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
-from tests.contexts import StateStore, TaskInstance, context
+from tests.contexts import (
+    StateStore,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+    TaskDeferred,
+    TaskInstance,
+    context,
+)
 from tests.samples import some_requests
 
 pytestmark = pytest.mark.usefixtures("connection")
