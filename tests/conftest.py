@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_batches.emulator import Emulator
+from tests.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 _HOME = tempfile.mkdtemp(prefix="airflow-batches-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)

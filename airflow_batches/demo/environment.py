@@ -80,8 +80,11 @@ def _fresh_keys() -> dict[str, str]:
 
 
 def _database(url: str | None) -> dict[str, str]:
-    """Airflow would pick a driver of its own for the asynchronous engine, and that one may not be installed."""
-    return {"DATABASE__SQL_ALCHEMY_CONN": url, "DATABASE__SQL_ALCHEMY_CONN_ASYNC": url} if url else {}
+    """psycopg does both ways; for the asynchronous one, Airflow would take asyncpg, which may not be installed."""
+    if url is None:
+        return {}
+    both_ways = {"DATABASE__SQL_ALCHEMY_CONN_ASYNC": url} if "+psycopg" in url else {}
+    return {"DATABASE__SQL_ALCHEMY_CONN": url, **both_ways}
 
 
 def _past_the_proxy(caller: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """One real Airflow for all end-to-end tests, and an emulator it is connected to.
 
-The tests share a worker of pytest-xdist by `pytestmark`, so that there is one Airflow however many workers there are.
+The tests share a worker of pytest-xdist (`tests/scheduling.py`): there is one Airflow, however many workers there are.
 """
 
 from __future__ import annotations

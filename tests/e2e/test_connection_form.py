@@ -9,7 +9,7 @@ import pytest
 from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.service import Service
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("airflow")]
+pytestmark = pytest.mark.e2e
 
 WRONG_KEY = "sk-ant-this-is-not-the-key"
 

@@ -16,7 +16,7 @@ from airflow_batches.demo.scenes import DEFERRED
 from airflow_batches.emulator import Emulator
 from tests.e2e.processes import Program, program
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("airflow")]
+pytestmark = pytest.mark.e2e
 
 WRONG_KEY = "sk-ant-this-is-not-the-key"
 

@@ -16,7 +16,7 @@ from airflow_batches.demo.scenes import DEFERRED
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import Service
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("airflow")]
+pytestmark = pytest.mark.e2e
 
 
 def started(airflow: PrivateAirflow, dag_id: str, folder: Path) -> str:

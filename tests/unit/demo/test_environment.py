@@ -62,9 +62,15 @@ def test_keys_are_new_for_every_airflow() -> None:
 
 
 def test_the_database_is_sqlite_in_the_home_unless_one_is_given() -> None:
-    names = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC")
+    url = "sqlite:////somewhere/airflow.db"
+    assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in environment()
+    assert environment(database_url=url)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == url
+    assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC" not in environment(database_url=url)
+
+
+def test_psycopg_serves_airflows_asynchronous_engine_too() -> None:
     url = "postgresql+psycopg://127.0.0.1:5433/airflow"
-    assert not set(names) & set(environment())
+    names = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC")
     assert {environment(database_url=url)[name] for name in names} == {url}
 
 
