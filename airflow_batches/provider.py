@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules(
             "airflow_batches.operators.cancel",
             "airflow_batches.operators.delete",
+            "airflow_batches.operators.plan",
             "airflow_batches.operators.results",
             "airflow_batches.operators.submit",
         ),
@@ -46,6 +47,12 @@ def get_provider_info() -> dict[str, Any]:
                     "relabeling": {"password": "API key", "host": "Base URL"},
                     "placeholders": {"host": "https://api.anthropic.com", "password": "sk-ant-…"},
                 },
+            }
+        ],
+        "task-decorators": [
+            {
+                "name": "message_batch",
+                "class-name": "airflow_batches.decorators.message_batch.message_batch_task",
             }
         ],
         "extra-links": ["airflow_batches.operators.links.MessageBatchLink"],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds
 
 if TYPE_CHECKING:
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
     from airflow_batches.submission.receipt import Receipt
 
-RECEIPT: Final = "receipt"
-"""The XCom key of what was sent."""
-
 Requests = Iterable[Mapping[str, Any]]
+
+
+class Verbatim:
+    """Requests where Airflow does not look: it would render every prompt, and store them all in its database."""
+
+    def __init__(self, given: Requests | Callable[[], Requests] | Mapping[str, Any]) -> None:
+        self.given = given
+
+    def __repr__(self) -> str:
+        return f"{len(self.given):,} requests" if isinstance(self.given, list) else f"a {type(self.given).__name__}"
 
 
 class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
@@ -33,7 +41,8 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
     A batch without a single success fails the task, one that was canceled whole skips it.
 
     :param requests: a list or an iterable of `{"custom_id": …, "params": {…}}`, a callable that returns one, the output
-        of a task, or the URI of a JSONL object (templated; nothing else is, because prompts contain braces).
+        of a task, a shard of `MessageBatchPlanOperator`, or the URI of a JSONL object, `.gz` and `.zst` too (templated;
+        nothing else is, because prompts contain braces).
     :param model: for requests that name none (templated); the connection's when None.
     :param conn_id: connection with the API key (templated).
     :param wait_for_completion: if false, return as soon as the batch is submitted.
@@ -55,7 +64,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
     def __init__(
         self,
         *,
-        requests: Requests | Callable[[], Requests] | str | XComArg,
+        requests: Requests | Callable[[], Requests] | Mapping[str, Any] | str | XComArg,
         model: str | None = None,
         conn_id: str = "anthropic_default",
         wait_for_completion: bool = True,
@@ -70,7 +79,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requests = requests
+        self.requests = requests if isinstance(requests, str | XComArg) else Verbatim(requests)
         self.model = model
         self.conn_id = conn_id
         self.wait_for_completion = wait_for_completion
@@ -84,9 +93,6 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self.on_uncertain = on_uncertain
         self._batch_id: str | None = None
         self._killed = False
-        if not isinstance(requests, str | XComArg):
-            # Airflow would render every prompt, call a callable as a template, and store them all in its database.
-            self.template_fields = [name for name in self.template_fields if name != "requests"]
 
     def execute(self, context: Context) -> str:
         """Submit or take up again, then wait."""
@@ -98,6 +104,10 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
             if not self.wait_for_completion:
                 return receipt.batch_id
             return self.wait_for_batch(context, client, receipt.batch_id)
+
+    def execute_again(self, context: Context, event: Any = None) -> str:
+        """The leg after a batch that may be ours has ended: now its ids tell."""
+        return self.execute(context)
 
     def on_kill(self) -> None:
         """Cancel the batch; one that is being submitted just now is canceled as soon as its id is known.
@@ -111,23 +121,38 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
             self.log.info("The task was killed: canceled batch %s", self._batch_id)
 
     def _submit(self, context: Context, client: BatchesClient) -> Receipt:
+        from airflow_batches._compat import AirflowFailException
+        from airflow_batches.submission import UncertainSubmit, Unsettled
+
+        while True:
+            try:
+                return self._submit_once(context, client)
+            except UncertainSubmit as error:
+                raise AirflowFailException(str(error)) from error
+            except Unsettled as error:
+                self.log.warning(str(error))
+                if self.deferrable:
+                    self._defer(self._watch(error.batch_id), method_name="execute_again", cancel_on_kill=False)
+                client.wait_for(error.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
+
+    def _submit_once(self, context: Context, client: BatchesClient) -> Receipt:
         from airflow_batches.submission.source import open_source
         from airflow_batches.submission.submit import submit
 
-        store = context.get("task_state_store")
-        if store is None:
-            self.log.warning(
-                "This Airflow has no task state store (3.3 has one): "
-                "a retry of this task submits, and pays for, another batch"
-            )
-        with open_source(self.requests) as source:
+        tries = earlier_tries(context)
+        if tries["store"] is None:
+            self.log.warning(NO_STORE)
+        with open_source(self._given()) as source:
             return submit(
                 client,
                 source,
-                store=store,
                 model=self.model or self.hook().default_model(),
                 preflight=self.preflight,
                 on_uncertain=self.on_uncertain,
                 anthropic_version=client.anthropic_version,
                 killed=lambda: self._killed and self.cancel_on_kill,
+                **tries,
             )
+
+    def _given(self) -> Any:
+        return self.requests.given if isinstance(self.requests, Verbatim) else self.requests

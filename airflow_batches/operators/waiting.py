@@ -58,12 +58,11 @@ class WaitsForBatch:
 
     def wait_for_batch(self, context: Context, client: BatchesClient, batch_id: str) -> str:
         """Wait for a batch by the way that suits; returns its id, or raises what Airflow understands."""
-        from airflow_batches.waiting.decision import KeepWaiting, Watch
+        from airflow_batches.waiting.decision import KeepWaiting
         from airflow_batches.waiting.wait import poll, wait
 
         context["ti"].xcom_push(key=BATCH_ID, value=batch_id)
-        now = time.time()
-        watch = Watch(batch_id=batch_id, since=now, deadline=now + self.timeout)
+        watch = self._watch(batch_id)
         decision = poll(client, watch)
         if not isinstance(decision, KeepWaiting):
             return self.conclude(decision)
@@ -113,7 +112,15 @@ class WaitsForBatch:
         kinds = {Action.SKIP: AirflowSkipException, Action.FAIL: AirflowFailException, Action.RETRY: AirflowException}
         return kinds[verdict.action](verdict.message)
 
-    def _defer(self, watch: Watch) -> None:
+    def _watch(self, batch_id: str) -> Watch:
+        from airflow_batches.waiting.decision import Watch
+
+        now = time.time()
+        return Watch(batch_id=batch_id, since=now, deadline=now + self.timeout)
+
+    def _defer(
+        self, watch: Watch, method_name: str = "execute_complete", *, cancel_on_kill: bool | None = None
+    ) -> None:
         from airflow_batches.triggers.message_batch import MessageBatchTrigger
 
         logger.info("Waiting for batch %s without a worker slot", watch.batch_id)
@@ -124,9 +131,9 @@ class WaitsForBatch:
                 poll_interval=self.poll_interval,
                 since=watch.since,
                 deadline=watch.deadline,
-                cancel_on_kill=self.cancel_on_kill,
+                cancel_on_kill=self.cancel_on_kill if cancel_on_kill is None else cancel_on_kill,
             ),
-            method_name="execute_complete",
+            method_name=method_name,
             timeout=self.timeout + self.poll_interval + BACKSTOP,
         )
 

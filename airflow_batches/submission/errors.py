@@ -34,12 +34,12 @@ class PreflightError(InvalidRequest):
         super().__init__(message)
 
 
-class SourceChanged(InvalidRequest):
-    """The requests were not the same when read again for sending; the upload was broken off before its end."""
-
-
 class SourceError(BatchesError):
     """The requests could not be read: no such object, no permission, a connection that broke. A retry may help."""
+
+
+class SourceChanged(SourceError):
+    """The requests were not the same when read again for sending; the upload was broken off before its end."""
 
 
 class Unsettled(BatchesError):

@@ -16,16 +16,18 @@ nothing is sent. The unnamed file is gone with the process, however that ends.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from airflow_batches.api.errors import BatchesError, InvalidRequest
-from airflow_batches.submission.errors import SourceError
+from airflow_batches.submission.errors import PreflightError, SourceError
 
 if TYPE_CHECKING:
     from airflow_batches.submission.shards import Shard
@@ -38,24 +40,28 @@ ENCODE_AT_ONCE: Final = 32
 """Requests encoded to one block."""
 
 Requests = Iterable[Mapping[str, Any]]
-Given = Requests | str | Mapping[str, Any] | Callable[[], Any]
 
 
-class Source(Protocol):
-    """Requests as JSONL: `name` for messages, `blocks()` their bytes from the beginning, however cut."""
+class Source(ABC):
+    """Requests as JSONL. `name` is for messages and receipts, and holds no credentials."""
 
-    @property
-    def name(self) -> str: ...
-    def blocks(self) -> Iterator[bytes]: ...
+    name: str
+
+    @abstractmethod
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes from the beginning, however cut."""
+
+    def check(self, requests: int, ids_digest: str) -> None:  # noqa: B027  # most sources have been announced by nobody
+        """Raise `PreflightError` if these are not the requests that were announced."""
 
 
 @contextmanager
-def open_source(requests: Given, *, spool_dir: str | None = None) -> Iterator[Source]:
-    """The source for what a user may give as `requests`; leaving the block frees its disk space.
+def open_source(requests: Any, *, spool_dir: str | None = None) -> Iterator[Source]:
+    """The source for what a user may give as `requests` (see the table); leaving the block frees its disk space.
 
     Raises `InvalidRequest` for anything that is not a source; what a callable or a generator raises leaves as it is.
     """
-    given: Any = requests() if callable(requests) else requests
+    given = requests() if callable(requests) else requests
     if isinstance(given, str) or hasattr(given, "open"):
         yield UriSource(str(given))
     elif isinstance(given, Mapping):
@@ -72,7 +78,7 @@ def open_source(requests: Given, *, spool_dir: str | None = None) -> Iterator[So
 @contextmanager
 def open_uri(uri: str) -> Iterator[IO[bytes]]:
     """A URI's decoded bytes. Raises `SourceError` when it cannot be opened."""
-    with reading(uri):
+    with reading(showable(uri)):
         raw = _open(uri)
     with raw:
         yield _decoded(raw, uri)
@@ -89,7 +95,7 @@ def reading(name: str) -> Iterator[None]:
         raise SourceError(f"cannot read {name}: {type(exc).__name__}: {exc}") from exc
 
 
-class ListSource:
+class ListSource(Source):
     """Requests that are in memory already."""
 
     name = "requests"
@@ -102,7 +108,7 @@ class ListSource:
         return encode_requests(self._requests)
 
 
-class SpooledSource:
+class SpooledSource(Source):
     """Requests that can be had only once, kept in `spool`."""
 
     name = "requests"
@@ -118,26 +124,27 @@ class SpooledSource:
         yield from iter(lambda: self._spool.read(READ_BYTES), b"")
 
 
-class UriSource:
+class UriSource(Source):
     """JSONL in object storage or on a local path."""
 
     def __init__(self, uri: str) -> None:
         if not uri.strip():
             raise InvalidRequest("the URI of the requests is empty")
-        self.name = uri
+        self.name = showable(uri)
+        self._uri = uri
 
     def blocks(self) -> Iterator[bytes]:
         """The object's decoded bytes."""
-        with open_uri(self.name) as stream:
+        with open_uri(self._uri) as stream:
             yield from _read(stream, self.name)
 
 
-class ShardSource:
+class ShardSource(Source):
     """One shard of a URI's JSONL. A compressed object is decoded from its beginning to get there."""
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
-        self.name = f"{shard.uri}, bytes {shard.start:,} to {shard.end:,}"
+        self.name = f"{showable(shard.uri)}, bytes {shard.start:,} to {shard.end:,}"
 
     def blocks(self) -> Iterator[bytes]:
         """The shard's lines."""
@@ -145,6 +152,19 @@ class ShardSource:
             with reading(self.name):
                 stream.seek(self.shard.start)
             yield from _read(stream, self.name, self.shard.end - self.shard.start)
+
+    def check(self, requests: int, ids_digest: str) -> None:
+        """Raise `PreflightError` if the object is not the one that was planned."""
+        if (requests, ids_digest) != (self.shard.requests, self.shard.ids_digest):
+            raise PreflightError(
+                f"{self.name} holds other requests ({requests:,}) than when it was planned ({self.shard.requests:,})"
+            )
+
+
+def showable(uri: str) -> str:
+    """A URI without what may be secret: user, connection, query."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def encode_requests(requests: Requests) -> Iterator[bytes]:
@@ -181,10 +201,10 @@ def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[b
 
 
 def _open(uri: str) -> IO[bytes]:
-    scheme, _, path = uri.rpartition("://")
-    if scheme in {"", "file"}:
+    scheme, separator, path = uri.partition("://")
+    if not separator or scheme == "file":
         # Airflow would look through all providers for one of local files, and import boto3 on the way.
-        return Path(path).open("rb", buffering=0)
+        return Path(path or uri).open("rb", buffering=0)
     from airflow.sdk import ObjectStoragePath
 
     remote = ObjectStoragePath(uri)

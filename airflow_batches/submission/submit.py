@@ -78,6 +78,7 @@ def submit(
     weighed = scan(source, model=model, preflight=preflight, version=anthropic_version)
     warn_or_refuse(source, weighed.findings, preflight)
     refuse_over_limits(source, weighed)
+    source.check(weighed.requests, weighed.ids_digest)
     outbox = _Outbox(client, source, weighed, memory, model=model, killed=killed)
     search = _Search(client, weighed, others=others, killed=killed, settle_for=settle_for)
     situation = Situation(now=_now(), on_uncertain=on_uncertain, since=since, mapped=mapped)

@@ -11,6 +11,7 @@ from airflow.sdk import DAG, XComArg
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
+from airflow_batches.operators.submit import Verbatim
 from airflow_batches.operators.waiting import seconds
 from airflow_batches.triggers import MessageBatchTrigger
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
@@ -208,7 +209,9 @@ def test_prompts_are_never_rendered_but_a_uri_is() -> None:
         upstream = operator(requests=XComArg(uri), task_id="upstream")
     prompts.render_template_fields({"run_id": "today"})  # type: ignore[typeddict-item]  # what the template needs
     uri.render_template_fields({"run_id": "today"})  # type: ignore[typeddict-item]  # what the template needs
-    assert prompts.requests[0]["params"]["system"] == "{{ not a template }} {% nor this %}"  # type: ignore[index]
+    assert isinstance(prompts.requests, Verbatim)
+    assert isinstance(prompts.requests.given, list)
+    assert prompts.requests.given[0]["params"]["system"] == "{{ not a template }} {% nor this %}"
     assert uri.requests == "file:///data/today.jsonl"
     assert upstream.upstream_task_ids == {"uri"}
 

@@ -1,0 +1,1 @@
+"""TaskFlow: `@task.message_batch`."""

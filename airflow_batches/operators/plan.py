@@ -1,0 +1,72 @@
+"""Cut a large source into shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+
+from airflow_batches.operators.failures import task_errors
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class MessageBatchPlanOperator(BaseOperator):
+    """Reads a JSONL object once, checks all its requests, and returns the shards that one batch each can take.
+
+    A shard is a small mapping (the URI, a range of bytes, how many requests, a digest of their ids); submit them with
+
+        MessageBatchSubmitOperator.partial(task_id="submit").expand(requests=plan.output)
+
+    and keep within the API's limit of queued requests by `max_active_tis_per_dag`. More shards than
+    `[core] max_map_length` (1,024) need that option raised.
+
+    :param requests: URI of the JSONL object, `.gz` and `.zst` too (templated).
+    :param model: that the requests without one will be submitted with, since its name counts (templated); the
+        connection's when None.
+    :param conn_id: connection that they will be submitted with (templated).
+    :param max_requests: requests of one shard, at most 100,000.
+    :param max_bytes: bytes of one shard's body, at most 256,000,000.
+    :param preflight: what to do about requests that the API would refuse: `error` (fail), `warn`, or `off`.
+    """
+
+    template_fields: Sequence[str] = ("requests", "model", "conn_id")
+
+    def __init__(
+        self,
+        *,
+        requests: str,
+        model: str | None = None,
+        conn_id: str = "anthropic_default",
+        max_requests: int = 100_000,
+        max_bytes: int = 256_000_000,
+        preflight: Literal["error", "warn", "off"] = "error",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.requests = requests
+        self.model = model
+        self.conn_id = conn_id
+        self.max_requests = max_requests
+        self.max_bytes = max_bytes
+        self.preflight = preflight
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """The shards, in the order of the object."""
+        from airflow_batches.hooks import MessageBatchesHook
+        from airflow_batches.submission.shards import split_requests
+
+        hook = MessageBatchesHook(self.conn_id)
+        with task_errors(), hook.get_conn() as client:
+            shards = split_requests(
+                self.requests,
+                model=self.model or hook.default_model(),
+                max_requests=self.max_requests,
+                max_bytes=self.max_bytes,
+                preflight=self.preflight,
+                anthropic_version=client.anthropic_version,
+            )
+        self.log.info("%s requests in %d shards", f"{sum(shard.requests for shard in shards):,}", len(shards))
+        return [shard.to_dict() for shard in shards]

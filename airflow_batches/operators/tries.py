@@ -1,0 +1,88 @@
+"""What a task knows of its earlier tries, from Airflow's context.
+
+From Airflow 3.3 on, the task state store knows. Where it may have lost what it knew, batches are looked for in the
+API's list, from the time given here as `since`:
+
+| task                                                        | `since`                                   |
+|-------------------------------------------------------------|-------------------------------------------|
+| first try                                                   | none: nothing can have been sent          |
+| first try of a mapped task in a run that was cleared        | the run's time: its item may have moved   |
+| later try                                                   | the run's start; the run's time if cleared, |
+|                                                             | since Airflow then forgets the start      |
+| later try below Airflow 3.3                                 | the run's start; none if cleared          |
+
+Below 3.3 a cleared task submits anew: without a store nobody can say whether its prompts are still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_batches.submission.receipt import Receipt, StateStore
+
+RECEIPT: Final = "receipt"
+"""The XCom key of what was sent."""
+NO_STORE: Final = (
+    "This Airflow has no task state store (3.3 has one). A retry of this task has to find its batch in the API's list, "
+    "by time, size and custom_ids, and only once it has ended; a cleared task submits, and pays for, another one"
+)
+
+
+class EarlierTries(TypedDict):
+    """Arguments of `submit`."""
+
+    store: StateStore | None
+    since: datetime | None
+    mapped: bool
+    others: Callable[[], Iterable[Receipt]]
+
+
+def earlier_tries(context: Context) -> EarlierTries:
+    """What to tell `submit`."""
+    store = context.get("task_state_store")
+    return {
+        "store": store,
+        "since": _since(context, stored=store is not None),
+        "mapped": _is_mapped(context),
+        "others": lambda: _receipts(context),
+    }
+
+
+def _since(context: Context, *, stored: bool) -> datetime | None:
+    ti, run = context["ti"], context.get("dag_run")
+    cleared = bool(run is not None and run.clear_number)
+    moved = cleared and _is_mapped(context)
+    if run is None or not (ti.try_number > 1 or moved) or (cleared and not stored):
+        return None
+    return run.run_after if cleared else run.start_date or datetime.now(UTC)
+
+
+def _is_mapped(context: Context) -> bool:
+    index = context["ti"].map_index
+    return index is not None and index >= 0
+
+
+def _receipts(context: Context) -> list[Receipt]:
+    """What the submitting tasks of this run have published."""
+    from airflow_batches.submission.receipt import Receipt
+
+    ti = context["ti"]
+    found = ti.xcom_pull(task_ids=_submitting_tasks(context), key=RECEIPT)
+    return [Receipt.from_dict(value) for value in found or () if value]
+
+
+def _submitting_tasks(context: Context) -> list[str]:
+    from airflow_batches.operators.submit import MessageBatchSubmitOperator
+
+    tasks: list[Any] = context["dag"].tasks
+    return [task.task_id for task in tasks if issubclass(_operator_class(task), MessageBatchSubmitOperator)]
+
+
+def _operator_class(task: Any) -> type:
+    """A mapped task only names the class of its operators."""
+    return task.operator_class if isinstance(getattr(task, "operator_class", None), type) else type(task)
