@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow.triggers.base import BaseTrigger
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
     from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+
+    from airflow_batches.waiting.metrics import Metrics
 else:
     try:
         from airflow.sdk.exceptions import (
@@ -30,6 +32,20 @@ else:
 TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
 """Airflow 3.3 on. Before, a trigger learns of a kill as a cancellation that may as well be a shutdown."""
 
+
+def triggerer_stats() -> Metrics:
+    """Where a trigger's metrics go.
+
+    Not `airflow.sdk.observability.stats`: from Airflow 3.2 on that is a module of its own, which the triggerer does
+    not set up, so that everything counted there is lost without a word.
+    """
+    try:
+        from airflow.observability.stats import Stats
+    except ImportError:  # before 3.2
+        from airflow.stats import Stats
+    return cast("Metrics", Stats)
+
+
 TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger failed or timed out."""
 
@@ -44,4 +60,5 @@ __all__ = [
     "AirflowFailException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "triggerer_stats",
 ]

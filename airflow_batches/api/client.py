@@ -32,6 +32,7 @@ from airflow_batches.api.errors import (
     InvalidRequest,
     error_from_exception,
     error_from_response,
+    retry_after,
 )
 from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem
@@ -89,6 +90,8 @@ class BatchesClient:
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
         self._clock = clock
+        self.retry_after: float | None = None
+        """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
         named = {
             "anthropic-version": anthropic_version,
             "anthropic-beta": ",".join(betas) or None,
@@ -199,6 +202,7 @@ class BatchesClient:
 
     def _call(self, model: type[_Model], method: str, path: str, **options: Any) -> _Model:
         response = self._send_with_retries(method, path, **options)
+        self.retry_after = retry_after(response.headers, now=self._clock())
         try:
             return model.model_validate_json(response.content)
         except ValidationError as exc:

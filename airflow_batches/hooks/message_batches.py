@@ -14,6 +14,7 @@ A connection of type `anthropic`, made for another provider, has the key and the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,8 +69,13 @@ class MessageBatchesHook(BaseHook):
         return True, f"{client.base_url} accepts the key."
 
 
-def client_for(connection: Connection, *, retry: RetryPolicy | None = None) -> BatchesClient:
-    """The client that a connection describes. Raises `InvalidRequest`, naming the field that is wrong."""
+def client_for(
+    connection: Connection, *, retry: RetryPolicy | None = None, longest_read: float = math.inf
+) -> BatchesClient:
+    """The client that a connection describes. Raises `InvalidRequest`, naming the field that is wrong.
+
+    `longest_read`: seconds at most for each wait for bytes, where the connection says more.
+    """
     from airflow_batches.api import BatchesClient
     from airflow_batches.api.client import BASE_URL, VERSION
 
@@ -82,7 +88,7 @@ def client_for(connection: Connection, *, retry: RetryPolicy | None = None) -> B
         betas=[beta.strip() for beta in betas.split(",")] if isinstance(betas, str) else betas,
         workspace_id=_text(extras, "workspace_id"),
         headers=_headers(connection, extras),
-        timeout=(CONNECT_TIMEOUT, _timeout(connection, extras)),
+        timeout=(CONNECT_TIMEOUT, min(longest_read, _timeout(connection, extras))),
         retry=retry,
     )
 

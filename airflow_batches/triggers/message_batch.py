@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -21,7 +22,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_batches._compat import TRIGGERS_HEAR_KILLS
 
 if TYPE_CHECKING:
-    from airflow_batches.api import BatchesClient
+    from airflow_batches.api import BatchesClient, MessageBatch
+    from airflow_batches.waiting.outcome import Outcome
 
 QUIET: Final = 10.0
 """Seconds."""
@@ -68,19 +70,44 @@ class MessageBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, fire, end."""
-        from airflow_batches.waiting.decision import Watch
-        from airflow_batches.waiting.poller import wait_async
-
-        watch = Watch(batch_id=self.batch_id, since=self.since, deadline=self.deadline)
+        loop = asyncio.get_running_loop()
+        loud_from = loop.time() + QUIET
         try:
-            await asyncio.sleep(QUIET)
-            outcome = await wait_async(self._connect, watch, poll_interval=self.poll_interval)
+            outcome = await self._wait()
+            await asyncio.sleep(loud_from - loop.time())
         except asyncio.CancelledError:
             if not TRIGGERS_HEAR_KILLS:
                 await self.on_kill()
             raise
         self._done = True
         yield TriggerEvent(outcome.to_event())
+
+    async def _wait(self) -> Outcome:
+        from airflow_batches._compat import triggerer_stats
+        from airflow_batches.waiting.decision import Watch
+        from airflow_batches.waiting.hub import wait_async
+        from airflow_batches.waiting.progress import Progress
+
+        progress = Progress()
+
+        def tell(batch: MessageBatch) -> None:
+            if line := progress.line(batch, now=time.time()):
+                self.log.info(line)
+
+        return await wait_async(
+            self.conn_id,
+            self._connect,
+            Watch(batch_id=self.batch_id, since=self.since or time.time(), deadline=self.deadline),
+            poll_interval=self.poll_interval,
+            on_batch=tell,
+            metrics=triggerer_stats(),
+        )
+
+    async def _connect(self) -> BatchesClient:
+        from airflow_batches.api.retry import ONCE
+        from airflow_batches.triggers.connect import connect
+
+        return await connect(self.conn_id, retry=ONCE)
 
     async def on_kill(self) -> None:
         """Cancel the batch if the task is over. Airflow interrupts this after about a second, so it is shielded."""
@@ -92,26 +119,25 @@ class MessageBatchTrigger(BaseTrigger):
         await asyncio.shield(work)
 
     async def _cancel_if_over(self) -> None:
-        from airflow_batches.api import BatchesError
         from airflow_batches.triggers.task_state import OVER, task_state
 
-        state = await task_state(self.task_instance)
-        if state not in OVER:
-            self.log.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
-            return
-        client = await self._connect()
         try:
-            await asyncio.to_thread(client.cancel, self.batch_id)
-            self.log.info("The task is %s: canceled batch %s", state, self.batch_id)
-        except BatchesError as error:
-            self.log.error("The task is %s, but batch %s could not be canceled: %s", state, self.batch_id, error)
+            state = await task_state(self.task_instance)
+            if state in OVER:
+                await self._cancel()
+                self.log.info("The task is %s: canceled batch %s", state, self.batch_id)
+            else:
+                self.log.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
+        except Exception:  # nobody may be left to hear it: the trigger itself is gone by now
+            self.log.exception("The task was killed; batch %s could not be canceled, or need not be", self.batch_id)
+
+    async def _cancel(self) -> None:
+        from airflow_batches.triggers.connect import connect
+        from airflow_batches.waiting.thread import CallThread
+
+        client = await connect(self.conn_id)
+        thread = CallThread(f"cancel-{self.batch_id}")
+        try:
+            await thread.run(lambda: client.cancel(self.batch_id))
         finally:
-            client.close()
-
-    async def _connect(self) -> BatchesClient:
-        from airflow.sdk import BaseHook
-
-        from airflow_batches.api.retry import ONCE
-        from airflow_batches.hooks.message_batches import client_for
-
-        return client_for(await BaseHook.aget_connection(self.conn_id), retry=ONCE)
+            thread.finish(client.close)

@@ -50,10 +50,13 @@ class KeepWaiting:
 Decision = KeepWaiting | Outcome
 
 
-def decide(watch: Watch, answer: MessageBatch | BatchesError, *, now: float) -> Decision:
-    """What follows from a poll's answer, or from the error that it raised."""
+def decide(watch: Watch, answer: MessageBatch | BatchesError, *, now: float, hint: float | None = None) -> Decision:
+    """What follows from a poll's answer, or from the error that it raised.
+
+    `hint`: seconds that the server asked to wait in spite of a success, which it does for batches in progress.
+    """
     if isinstance(answer, MessageBatch):
-        return _on_batch(watch, answer, now)
+        return _on_batch(watch, answer, now, hint)
     return _on_error(watch, answer, now)
 
 
@@ -70,12 +73,12 @@ def pause(watch: Watch, decision: KeepWaiting, *, poll_interval: float, now: flo
     return max(0.0, min(interval, left))
 
 
-def _on_batch(watch: Watch, batch: MessageBatch, now: float) -> Decision:
+def _on_batch(watch: Watch, batch: MessageBatch, now: float, hint: float | None) -> Decision:
     if batch.processing_status not in GOES_ON:
         return outcome_of(batch, Ending.ENDED)
     if _over(watch, now):
         return outcome_of(batch, Ending.TIMED_OUT, OVERDUE)
-    return KeepWaiting()
+    return _keep_waiting(hint)
 
 
 def _on_error(watch: Watch, error: BatchesError, now: float) -> Decision:
@@ -84,7 +87,10 @@ def _on_error(watch: Watch, error: BatchesError, now: float) -> Decision:
     if _over(watch, now):
         message = f"{OVERDUE}; the last poll failed: {error}"
         return Outcome(ending=Ending.TIMED_OUT, batch_id=watch.batch_id, message=message)
-    hint = error.retry_after if isinstance(error, ApiError) else None
+    return _keep_waiting(error.retry_after if isinstance(error, ApiError) else None)
+
+
+def _keep_waiting(hint: float | None) -> KeepWaiting:
     return KeepWaiting(None if hint is None else min(hint, LONGEST_HINT))
 
 

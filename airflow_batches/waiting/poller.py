@@ -1,28 +1,186 @@
-"""Waiting on an event loop: the one decision, with a thread for each call so that the loop never blocks."""
+"""One poll loop for everybody who waits over one connection.
+
+Rules of this file:
+- What to ask for is decided in `paging`, when in `roster`, what follows in `decision`: here it is only done.
+- One call at a time, at least `TICK` between the beginnings of two cycles.
+- What concerns one batch is told to those who wait for it; what concerns the connection to all (`line`). Failures
+  that pass slow the whole loop down, and nobody is dropped for them before his deadline.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
-from airflow_batches.api.client import BatchesClient
-from airflow_batches.waiting.decision import KeepWaiting, Watch, decide
-from airflow_batches.waiting.outcome import Outcome
-from airflow_batches.waiting.wait import ask
+from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
+from airflow_batches.api.limits import LIFETIME
+from airflow_batches.api.models import BatchPage, MessageBatch
+from airflow_batches.waiting.line import Connect, Line, Reply, refused
+from airflow_batches.waiting.metrics import POLL_ERRORS, POLLS, WAITING, Metrics
+from airflow_batches.waiting.outage import Outage
+from airflow_batches.waiting.paging import Answer, Call, Findings, Get, Wanted, cycle
+from airflow_batches.waiting.roster import RELIST, Now, Roster, Seat
 
-Connect = Callable[[], Awaitable[BatchesClient]]
+logger = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+"""Seconds."""
+MOST_HASTE: Final = 0.9
+"""Intervals are shortened by a random factor down to this, so that processes started together drift apart."""
+LIST_PAUSE: Final = 15.0
+"""Seconds without pages after one has failed."""
+RUNS_AT_MOST: Final = LIFETIME + timedelta(hours=1)
+"""The hour is for clocks that differ."""
 
 
-async def wait_async(connect: Connect, watch: Watch, *, poll_interval: float) -> Outcome:
-    """The outcome of a wait; `connect` gives a client, which is closed at the end."""
-    client = await connect()
-    try:
+class Poller:
+    """Polls from its creation until `close`; `name` is the connection's id. Belongs to the running event loop."""
+
+    def __init__(self, name: str, connect: Connect, metrics: Metrics) -> None:
+        self._name = name
+        self._metrics = metrics
+        self._roster = Roster()
+        self._line = Line(f"batches-{name}", connect)
+        self._outage = Outage(name)
+        self._loop = asyncio.get_running_loop()
+        self._sooner = asyncio.Event()
+        self._wakes_at = 0.0
+        self._rests_until = 0.0
+        self._no_pages_until = 0.0
+        # Its own context: what it logs does not belong to the task that happened to come first.
+        self._task = self._loop.create_task(self._run(), name=f"batches-{name}", context=Context())
+        self._task.add_done_callback(self._on_done)
+
+    @property
+    def idle(self) -> bool:
+        """Nobody waits."""
+        return self._roster.empty
+
+    @property
+    def alive(self) -> bool:
+        """Not closed, and not ended by an error that nobody foresaw."""
+        return not self._task.done()
+
+    def join(self, seat: Seat) -> None:
+        """Wait along."""
+        self._roster.join(seat, self._now())
+        if seat.due < self._wakes_at:
+            self._sooner.set()
+
+    def leave(self, seat: Seat) -> None:
+        """Wait no longer; may be called by one who has been told the end."""
+        self._roster.leave(seat)
+
+    def close(self) -> None:
+        """End the loop and hang up, after a call under way, for which nobody waits."""
+        self._task.cancel()
+        self._line.hang_up()
+        self._metrics.gauge(WAITING, 0, tags=self._tags)
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        return {"conn_id": self._name}
+
+    def _now(self) -> Now:
+        return Now(wall=time.time(), steady=self._loop.time())
+
+    async def _run(self) -> None:
         while True:
-            answer = await asyncio.to_thread(ask, client, watch.batch_id)
-            decision = decide(watch, answer, now=time.time())
-            if not isinstance(decision, KeepWaiting):
-                return decision
-            await asyncio.sleep(max(poll_interval, decision.retry_after or 0.0))
-    finally:
-        client.close()
+            await self._until_due()
+            await self._cycle()
+
+    async def _until_due(self) -> None:
+        while True:
+            self._wakes_at = max(self._roster.next_due(), self._rests_until)
+            self._sooner.clear()
+            if self._wakes_at <= self._loop.time():
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._wakes_at):
+                    await self._sooner.wait()
+
+    async def _cycle(self) -> None:
+        began = self._now()
+        self._rests_until = began.steady + TICK
+        self._metrics.gauge(WAITING, len(self._roster), tags=self._tags)
+        pages = began.steady >= self._no_pages_until
+        wanted = [replace(each, listed=each.listed and pages) for each in self._roster.wanted(began)]
+        flow = cycle(wanted, oldest_running=began.wall - RUNS_AT_MOST.total_seconds())
+        haste = random.uniform(MOST_HASTE, 1.0)
+        failure: BatchesError | None = None
+        step = _advance(flow, None)
+        while not isinstance(step, Findings):
+            reply = await self._ask(step)
+            failure = _failure(reply.answer) or failure
+            if reply.shared is not None:
+                self._tell_all_concerned(reply.shared, wanted)
+                break
+            now = self._now()
+            for batch_id, sight in _sights(step, reply.answer):
+                self._roster.tell(batch_id, sight, now, hint=reply.hint, haste=haste)
+            step = _advance(flow, reply.answer)
+        else:
+            self._learn(step)
+        self._account(failure)
+
+    async def _ask(self, call: Call) -> Reply:
+        self._metrics.incr(POLLS, tags=self._tags)
+        reply = await self._line.ask(call)
+        if isinstance(reply.answer, BatchesError):
+            self._metrics.incr(POLL_ERRORS, tags=self._tags)
+        return reply
+
+    def _tell_all_concerned(self, error: BatchesError, wanted: list[Wanted]) -> None:
+        """What is final to everybody; what passes to those who were due, the others have lost nothing yet."""
+        now = self._now()
+        final = refused(error) or isinstance(error, InvalidRequest)
+        for batch_id in self._roster.batch_ids() if final else [each.batch_id for each in wanted]:
+            self._roster.tell(batch_id, error, now)
+        self._rests_until = now.steady + self._outage.pause(error)
+
+    def _learn(self, findings: Findings) -> None:
+        now = self._now()
+        for batch_id in findings.unlisted:
+            self._roster.unlist(batch_id, now)
+        if findings.failure is not None:
+            self._no_pages_until = now.steady + (RELIST if refused(findings.failure) else LIST_PAUSE)
+
+    def _account(self, failure: BatchesError | None) -> None:
+        if failure is None:
+            self._outage.worked(self._loop.time())
+        else:
+            self._outage.failed(failure, self._loop.time())
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            for seat in tuple(self._roster):
+                seat.on_crash(error)
+
+
+def _advance(flow: Generator[Call, Answer, Findings], answer: Answer | None) -> Call | Findings:
+    try:
+        return next(flow) if answer is None else flow.send(answer)
+    except StopIteration as end:
+        findings: Findings = end.value
+        return findings
+
+
+def _sights(call: Call, answer: Answer) -> Iterable[tuple[str, MessageBatch | BatchesError]]:
+    """What an answer says of single batches."""
+    if isinstance(answer, BatchPage):
+        return [(batch.id, batch) for batch in answer.data]
+    return [(call.batch_id, answer)] if isinstance(call, Get) else []
+
+
+def _failure(answer: Answer) -> BatchesError | None:
+    """An answer's error, unless it is only that a batch is not there."""
+    error = answer if isinstance(answer, BatchesError) else None
+    return None if isinstance(error, ApiError) and error.status == 404 else error

@@ -1,0 +1,111 @@
+"""One connection's calls, made off the event loop, one at a time. Every failure is an answer.
+
+| what failed                     | a get: concerns | a page: concerns |
+|---------------------------------|-----------------|------------------|
+| no client to be had             | all             | all              |
+| 401, 403, with a fresh key too  | all             | the page         |
+| 429, 529                        | all             | all              |
+| no answer                       | all             | the page         |
+| anything else                   | the batch       | the page         |
+
+Rules of this file:
+- The way to a client is passed in and gone once. It is gone again after a refusal (401, 403): keys rotate.
+- That there is no connection is believed after a while only: a look-up that fails looks the same.
+- No call takes longer than `LONGEST_CALL`, however slowly its bytes drip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from airflow_batches.api.client import BatchesClient
+from airflow_batches.api.errors import ApiError, BatchesError, TransportError
+from airflow_batches.api.limits import MAX_PAGE
+from airflow_batches.waiting.paging import Answer, Call, Get
+from airflow_batches.waiting.thread import CallThread
+
+Connect = Callable[[], Awaitable[BatchesClient]]
+"""Gives a new client, whose calls are not retried; raises BatchesError."""
+
+REFUSALS: Final = frozenset({401, 403})
+CROWDED: Final = frozenset({429, 529})
+LONGEST_CALL: Final = 120.0
+"""Seconds."""
+CONNECTION_GRACE: Final = 120.0
+"""Seconds for which a connection may be missing."""
+
+
+class Reply(NamedTuple):
+    """`hint`: seconds the server asked to wait before the next call, or None. `shared`: the error, if all have it."""
+
+    answer: Answer
+    hint: float | None = None
+    shared: BatchesError | None = None
+
+
+def refused(answer: Answer) -> bool:
+    """Whether the key or its permissions were refused."""
+    return isinstance(answer, ApiError) and answer.status in REFUSALS
+
+
+class Line:
+    """Opens at the first call; whoever has one hangs it up."""
+
+    def __init__(self, name: str, connect: Connect) -> None:
+        self._name = name
+        self._connect = connect
+        self._client: BatchesClient | None = None
+        self._thread = CallThread(name)
+        self._missing_since: float | None = None
+
+    async def ask(self, call: Call) -> Reply:
+        """Make a call, if need be a second time with a fresh client."""
+        had_client = self._client is not None
+        reply = await self._ask(call)
+        if had_client and refused(reply.answer):
+            self.hang_up()
+            reply = await self._ask(call)
+        return reply
+
+    def hang_up(self) -> None:
+        """Close the client, after the call that may be under way. The next call opens the line anew."""
+        if self._client is not None:
+            self._thread.finish(self._client.close)
+        self._client, self._thread = None, CallThread(self._name)
+
+    async def _ask(self, call: Call) -> Reply:
+        try:
+            client = self._client = self._client or await self._connect()
+        except BatchesError as exc:
+            error = self._no_client(exc)
+            return Reply(error, shared=error)
+        self._missing_since = None
+        try:
+            return await asyncio.wait_for(self._thread.run(lambda: _make(client, call)), LONGEST_CALL)
+        except TimeoutError:
+            self.hang_up()
+            return _failed(call, TransportError(f"no answer within {LONGEST_CALL:.0f} s", maybe_sent=True))
+
+    def _no_client(self, error: BatchesError) -> BatchesError:
+        now = asyncio.get_running_loop().time()
+        self._missing_since = now if self._missing_since is None else self._missing_since
+        if now - self._missing_since < CONNECTION_GRACE:
+            return TransportError(f"no connection yet: {error}", maybe_sent=False)
+        return error
+
+
+def _make(client: BatchesClient, call: Call) -> Reply:
+    try:
+        if isinstance(call, Get):
+            return Reply(client.get(call.batch_id), client.retry_after)
+        return Reply(client.list(limit=MAX_PAGE, after_id=call.after_id), client.retry_after)
+    except BatchesError as error:
+        return _failed(call, error)
+
+
+def _failed(call: Call, error: BatchesError) -> Reply:
+    crowded = isinstance(error, ApiError) and error.status in CROWDED
+    gone = isinstance(error, TransportError) or refused(error)
+    return Reply(error, shared=error if crowded or (isinstance(call, Get) and gone) else None)

@@ -1,0 +1,51 @@
+"""Failures that pass: said once when they begin, once when they are over, and waited out with growing pauses."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_batches.api.errors import ApiError, BatchesError
+from airflow_batches.waiting.decision import LONGEST_HINT
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two attempts, unless the server asks for more."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """The failures of one connection since its last cycle without any. Times in seconds on the steady clock."""
+
+    name: str
+    rand: Callable[[], float] = random.random
+    began: float = 0.0
+    cycles: int = 0
+
+    def failed(self, error: BatchesError, now: float) -> None:
+        """A cycle that had a failure is over."""
+        self.cycles += 1
+        if self.cycles == 1:
+            self.began = now
+            logger.warning("Polling over connection %s fails and is tried again: %s", self.name, error)
+
+    def worked(self, now: float) -> None:
+        """A cycle without a failure is over."""
+        if self.cycles:
+            logger.info(
+                "Polling over connection %s works again after %.0f s (%d cycles failed)",
+                self.name,
+                now - self.began,
+                self.cycles,
+            )
+        self.cycles = 0
+
+    def pause(self, error: BatchesError) -> float:
+        """Seconds to leave the server alone: exponential with jitter, never less than it asks for."""
+        backoff = min(LONGEST_PAUSE, 2.0 ** min(self.cycles, 16)) * (0.5 + self.rand() / 2)
+        hint = error.retry_after if isinstance(error, ApiError) else None
+        return max(backoff, min(hint or 0.0, LONGEST_HINT))

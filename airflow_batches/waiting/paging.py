@@ -1,0 +1,120 @@
+"""Which calls show the batches that are wanted, with as few of them as can be. Pure: calls come out, answers go in.
+
+| wanted       | calls                                                                              |
+|--------------|------------------------------------------------------------------------------------|
+| `FEW` or less| a get for each                                                                     |
+| more         | pages of the list, newest first, then gets, `FEW` at most, for what no page showed |
+
+Rules of this file:
+- A page is a shortcut. That it does not show a batch, or that it fails, says nothing of any batch: only a get does.
+- Pages end where another is not worth its call: all is shown; the list ends; they are past where the batch would
+  stand, or past what can still run; or more of them were in vain than gets are saved.
+- Batches appear, end and vanish between two pages. The cursor is the last id of the page before, so nothing that
+  was there all along is skipped; a cursor that has vanished itself ends the pages and proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from airflow_batches.api.errors import BatchesError
+from airflow_batches.api.models import BatchPage, MessageBatch
+
+FEW: Final = 5
+"""Up to this many gets follow each other in one cycle; at a fifth of a second each that is a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Ask for one batch."""
+
+    batch_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Ask for a page of the list, from the newest, or of what is older than a batch."""
+
+    after_id: str | None = None
+
+
+Call = Get | Page
+Answer = MessageBatch | BatchPage | BatchesError
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A batch to be shown. `created_at` in seconds since the epoch, None when not known yet."""
+
+    batch_id: str
+    created_at: float | None = None
+    listed: bool = True
+    """Whether pages may be read for it; if not, it is only asked for by itself."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a cycle learned of the list itself."""
+
+    shown: set[str] = field(default_factory=set)
+    unlisted: set[str] = field(default_factory=set)
+    """Not worth pages for a while: the list did not show them where they should stand, or they stand too deep."""
+    failure: BatchesError | None = None
+    """Why a page could not be had."""
+
+
+def created(batch: MessageBatch) -> float | None:
+    """When a batch was created, in seconds since the epoch."""
+    return None if batch.created_at is None else batch.created_at.timestamp()
+
+
+def cycle(wanted: Sequence[Wanted], *, oldest_running: float) -> Generator[Call, Answer, Findings]:
+    """The calls of one cycle; `wanted` comes with the most urgent first.
+
+    What was created before `oldest_running` (seconds since the epoch) has ended long ago, so that no page is worth it.
+    """
+    findings = Findings()
+    missing = {each.batch_id: each.created_at for each in wanted if each.listed}
+    if len(missing) > FEW:
+        yield from _pages(missing, findings, oldest_running)
+    for each in [each for each in wanted if each.batch_id not in findings.shown][:FEW]:
+        yield Get(each.batch_id)
+    return findings
+
+
+def _pages(
+    missing: dict[str, float | None], findings: Findings, oldest_running: float
+) -> Generator[Call, Answer, None]:
+    cursor, in_vain = None, 0
+    while missing:
+        page = yield Page(cursor)
+        if not isinstance(page, BatchPage):
+            findings.failure = page if isinstance(page, BatchesError) else None
+            return
+        if cursor is not None and not page.data:
+            return
+        shown = {batch.id for batch in page.data} & missing.keys()
+        findings.shown |= shown
+        in_vain += not shown
+        reached = min((at for batch in page.data if (at := created(batch)) is not None), default=None)
+        older, cursor = cursor, page.next_after
+        if cursor is None or in_vain >= len(missing) - len(shown) or _before(reached, oldest_running):
+            passed = missing.keys() - shown
+        else:
+            passed = _passed(missing, reached) - shown
+        findings.unlisted |= passed
+        for batch_id in shown | passed:
+            del missing[batch_id]
+        if cursor == older:
+            return
+
+
+def _passed(missing: Mapping[str, float | None], reached: float | None) -> set[str]:
+    """What would stand above the oldest batch of a page."""
+    return {batch_id for batch_id, at in missing.items() if reached is not None and at is not None and at > reached}
+
+
+def _before(reached: float | None, horizon: float) -> bool:
+    return reached is not None and reached < horizon

@@ -1,0 +1,143 @@
+"""Who waits for which batch, and when each is to be asked for again. Pure: the clocks are passed in.
+
+Rules of this file:
+- Each wait keeps its own interval and deadline. Whoever is due brings along those who are due soon, so that waits
+  that began at different times come to share their polls; nobody is ever polled later than his interval.
+- Intervals and hints are measured on the steady clock, deadlines on the wall clock: a clock that is set back must
+  not stop the polls.
+- One batch may be waited for by many, each told for himself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from airflow_batches.api.errors import BatchesError
+from airflow_batches.api.models import MessageBatch
+from airflow_batches.waiting.decision import KeepWaiting, Watch, decide, pause
+from airflow_batches.waiting.outcome import Outcome
+from airflow_batches.waiting.paging import Wanted, created
+
+EARLY: Final = 0.2
+"""Share of its interval by which a batch may be asked for early, in the company of others."""
+FIRST_POLL: Final = 10.0
+"""Seconds after which a wait is polled first, at most: whoever waits has polled, or was restarted in a crowd."""
+RELIST: Final = 600.0
+"""Seconds for which pages are not read for a batch that they do not show."""
+
+
+class Now(NamedTuple):
+    """Both clocks at once, in seconds: `wall` since the epoch, `steady` since anything."""
+
+    wall: float
+    steady: float
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Seat:
+    """One wait. Either `on_end` is called, once, or `on_crash` with an error that nobody foresaw.
+
+    `on_batch` is called with every sight of the batch after which the wait goes on; it must not raise.
+    """
+
+    watch: Watch
+    poll_interval: float
+    on_end: Callable[[Outcome], None]
+    on_crash: Callable[[BaseException], None]
+    on_batch: Callable[[MessageBatch], None]
+    due: float = 0.0
+    created_at: float | None = None
+    unlisted_until: float = 0.0
+    last_error: BatchesError | None = None
+
+
+@dataclass(slots=True)
+class Roster:
+    """All who wait over one connection, by batch id."""
+
+    _seats: dict[str, list[Seat]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._seats.values()))
+
+    def __iter__(self) -> Iterator[Seat]:
+        return (seat for seats in self._seats.values() for seat in seats)
+
+    @property
+    def empty(self) -> bool:
+        """Nobody waits."""
+        return not self._seats
+
+    def batch_ids(self) -> tuple[str, ...]:
+        """Every batch that is waited for."""
+        return tuple(self._seats)
+
+    def join(self, seat: Seat, now: Now) -> None:
+        """Take a place; the first poll is due soon."""
+        deadline = seat.watch.deadline
+        left = FIRST_POLL if deadline is None else deadline - now.wall
+        seat.due = now.steady + max(0.0, min(seat.poll_interval, FIRST_POLL, left))
+        self._seats.setdefault(seat.watch.batch_id, []).append(seat)
+
+    def leave(self, seat: Seat) -> None:
+        """Give up a place; without one, nothing happens."""
+        seats = self._seats.get(seat.watch.batch_id, [])
+        if seat in seats:
+            seats.remove(seat)
+        if not seats:
+            self._seats.pop(seat.watch.batch_id, None)
+
+    def next_due(self) -> float:
+        """When the next poll is due, on the steady clock; infinite when nobody waits."""
+        return min((seat.due for seat in self), default=math.inf)
+
+    def wanted(self, now: Now) -> list[Wanted]:
+        """What to ask for in a cycle that begins now, most urgent first; nothing while nobody is due."""
+        if not any(seat.due <= now.steady for seat in self):
+            return []
+        soon = [seat for seat in self if seat.due - EARLY * seat.poll_interval <= now.steady]
+        soon.sort(key=lambda seat: seat.due)
+        unique = {seat.watch.batch_id: seat for seat in reversed(soon)}
+        return [
+            Wanted(batch_id, seat.created_at, listed=seat.unlisted_until <= now.steady)
+            for batch_id, seat in reversed(unique.items())
+        ]
+
+    def unlist(self, batch_id: str, now: Now) -> None:
+        """Read no pages for a batch for a while."""
+        for seat in self._seats.get(batch_id, ()):
+            seat.unlisted_until = now.steady + RELIST
+
+    def tell(
+        self,
+        batch_id: str,
+        answer: MessageBatch | BatchesError,
+        now: Now,
+        *,
+        hint: float | None = None,
+        haste: float = 1.0,
+    ) -> None:
+        """Tell those who wait for a batch what a poll gave; who has heard enough leaves, the others become due anew.
+
+        `hint`: seconds until the next poll, as the server would have it. `haste`: factor of every interval.
+        """
+        for seat in tuple(self._seats.get(batch_id, ())):
+            decision = decide(seat.watch, answer, now=now.wall, hint=hint)
+            if isinstance(decision, KeepWaiting):
+                wait = pause(seat.watch, decision, poll_interval=seat.poll_interval * haste, now=now.wall)
+                seat.due = now.steady + wait
+                self._note(seat, answer)
+            else:
+                self.leave(seat)
+                seat.on_end(decision)
+
+    def _note(self, seat: Seat, answer: MessageBatch | BatchesError) -> None:
+        if isinstance(answer, BatchesError):
+            seat.last_error = answer
+            return
+        seat.last_error = None
+        seat.created_at = created(answer)
+        seat.on_batch(answer)
