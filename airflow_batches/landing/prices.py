@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.metadata import version
 from typing import Any, Final
 
 from airflow_batches.landing.manifest import Cost
@@ -97,13 +98,12 @@ def _at_length(price: Any, length: int) -> Decimal | None:
 
 
 def _source() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
-        return f"genai-prices {version('genai-prices')} x {BATCH_FACTOR}"
-    except PackageNotFoundError:
+        import genai_prices  # noqa: F401  # asked for, to see whether it can be used
+    except ImportError:
         return MISSING
+    return f"genai-prices {version('genai-prices')} x {BATCH_FACTOR}"
 
 
 def _text(cost: Decimal | None) -> str | None:
-    return None if cost is None else f"{cost:f}"
+    return None if cost is None else f"{cost.normalize():f}"

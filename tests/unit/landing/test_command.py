@@ -1,0 +1,87 @@
+"""`airflow-batches land`, from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_batches.api import BatchesClient, InvalidRequest
+from airflow_batches.api.digest import ids_digest
+from airflow_batches.emulator import Emulator
+from airflow_batches.landing import LandingMismatch
+from airflow_batches.landing.command import add_arguments, run
+from tests.unit.landing.support import ended_batch, landed_lines, lines_of_the_api
+
+
+@pytest.fixture
+def environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", emulator.api_key)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", emulator.url)
+
+
+def call(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
+
+
+@pytest.mark.usefixtures("environment")
+def test_it_lands_in_a_plain_file_and_prints_the_manifest(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    batch_id = ended_batch(client)
+    assert call(batch_id, "with space.jsonl", "--failed-path", str(tmp_path / "failed.jsonl")) == 0
+    assert landed_lines(tmp_path / "with space.jsonl") == lines_of_the_api(client, batch_id)
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["batch_id"], manifest["lines"]) == (batch_id, 20)
+    assert manifest["failed"]["uri"] == f"file://{tmp_path}/failed.jsonl"
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_ids_can_be_proven(client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, 2)
+    right, wrong = ids_digest(["r-0", "r-1"]), ids_digest(["r-0"])
+    assert call(batch_id, str(tmp_path / "out.jsonl"), "--ids-digest", right) == 0
+    with pytest.raises(LandingMismatch):
+        call(batch_id, str(tmp_path / "out.jsonl"), "--ids-digest", wrong, "--overwrite")
+
+
+def test_without_a_key_it_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    with pytest.raises(InvalidRequest, match="set ANTHROPIC_API_KEY"):
+        call("msgbatch_01", str(tmp_path / "out.jsonl"))
+
+
+def test_a_terminal_sees_a_bar(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(answer_chars=200_000)
+    batch_id = ended_batch(client, 200)
+    script = (
+        "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.0\n"
+        "parser = argparse.ArgumentParser(); command.add_arguments(parser)\n"
+        f"command.run(parser.parse_args(['{batch_id}', '{tmp_path}/out.jsonl', '--base-url', '{emulator.url}']))"
+    )
+    terminal, theirs = pty.openpty()
+    environment = {**os.environ, "ANTHROPIC_API_KEY": emulator.api_key}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stderr=theirs, stdout=subprocess.DEVNULL, env=environment
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(terminal, 65_536):
+            seen += part
+    except OSError:  # how Linux ends a terminal whose other side is closed
+        pass
+    finally:
+        os.close(terminal)
+    assert process.wait() == 0
+    assert "━╌".encode() in seen
+    assert b"200 of 200 lines (100%)" in seen

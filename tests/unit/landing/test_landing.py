@@ -1,0 +1,293 @@
+"""What lands where, when nothing goes wrong on the way, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from airflow_batches.api import ApiError, BatchesClient, InvalidRequest
+from airflow_batches.api.digest import ids_digest
+from airflow_batches.emulator import Emulator
+from airflow_batches.landing import LandingError, LandingRefused, Location, Manifest, Progress, land
+from tests.samples import some_requests
+from tests.unit.landing.support import client_of, ended_batch, ids_in, landed_lines, lines_of_the_api, names_in
+
+
+def test_every_line_lands_as_it_came(client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, 50)
+    manifest = land(client, batch_id, f"file://{tmp_path}/deep/in/out.jsonl")
+    assert landed_lines(tmp_path / "deep/in/out.jsonl") == lines_of_the_api(client, batch_id)
+    assert manifest.uri == f"file://{tmp_path}/deep/in/out.jsonl"
+
+
+def test_the_manifest_tells_what_landed(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(errored_share=0.4, errored_type="overloaded_error", expired_share=0.2)
+    batch_id = ended_batch(client, 100)
+    counts = client.get(batch_id).request_counts
+    manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    data = (tmp_path / "out.jsonl").read_bytes()
+    assert manifest.results.sha256 == hashlib.sha256(data).hexdigest()
+    assert (manifest.results.bytes, manifest.results.lines, manifest.lines) == (len(data), 100, 100)
+    assert manifest.counts == {name: getattr(counts, name) for name in ("succeeded", "errored", "canceled", "expired")}
+    assert manifest.error_types == {"overloaded_error": counts.errored}
+    assert manifest.ids_digest == ids_digest(f"r-{number}" for number in range(100))
+    assert manifest.verified
+    assert manifest.mismatch is None
+
+
+def test_the_manifest_adds_up_the_usage_of_each_model(client: BatchesClient, tmp_path: Path) -> None:
+    requests = some_requests(3) + some_requests(2, prefix="s", model="claude-sonnet-4-6")
+    batch_id = client.create(requests).id
+    usages = {item.custom_id: item.result.message.usage for item in client.results(batch_id)}  # type: ignore[union-attr]
+    manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    (haiku, sonnet) = sorted(manifest.usage)
+    assert manifest.usage[haiku].answers == 3
+    assert manifest.usage[sonnet].answers == 2
+    assert manifest.usage[sonnet].output_tokens == sum(usages[f"s-{n}"].output_tokens or 0 for n in range(2))
+    assert manifest.usage[haiku].input_tokens == sum(usages[f"r-{n}"].input_tokens or 0 for n in range(3))
+
+
+def test_a_manifest_survives_json_and_unknown_fields(client: BatchesClient, tmp_path: Path) -> None:
+    manifest = land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
+    values = json.loads(json.dumps(manifest.to_dict()))
+    assert Manifest.from_dict({**values, "from_the_future": 1}) == manifest
+
+
+def test_the_lines_that_failed_land_in_an_object_of_their_own_too(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(errored_share=0.3, expired_share=0.2)
+    batch_id = ended_batch(client, 100)
+    manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/failed.jsonl.gz")
+    failed = landed_lines(tmp_path / "failed.jsonl.gz")
+    assert failed == [line for line in lines_of_the_api(client, batch_id) if b'"type":"succeeded"' not in line]
+    assert manifest.failed is not None
+    assert manifest.failed.lines == len(failed) == manifest.counts["errored"] + manifest.counts["expired"]
+    assert len(landed_lines(tmp_path / "out.jsonl")) == 100
+
+
+def test_where_nothing_failed_the_object_for_failures_is_empty_and_there(client: BatchesClient, tmp_path: Path) -> None:
+    land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/failed.jsonl")
+    assert (tmp_path / "failed.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "decompress"),
+    [(".gz", gzip.decompress), (".zst", lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data))],
+)
+def test_the_suffix_compresses_and_the_hash_is_of_what_is_stored(
+    client: BatchesClient, tmp_path: Path, suffix: str, decompress: Any
+) -> None:
+    batch_id = ended_batch(client, 50)
+    manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl{suffix}")
+    stored = (tmp_path / f"out.jsonl{suffix}").read_bytes()
+    assert sorted(decompress(stored).splitlines()) == lines_of_the_api(client, batch_id)
+    assert manifest.results.format == f"jsonl{suffix}"
+    assert (manifest.results.bytes, manifest.results.sha256) == (len(stored), hashlib.sha256(stored).hexdigest())
+
+
+def test_a_body_that_the_server_compressed_lands_decoded(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(gzip=True)
+    batch_id = ended_batch(client, 50)
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert landed_lines(tmp_path / "out.jsonl") == lines_of_the_api(client, batch_id)
+
+
+def test_landing_again_does_nothing_and_gives_the_same_manifest(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client)
+    first = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    emulator.archive(batch_id)
+    asked = dict(emulator.counters)
+    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl") == first
+    assert emulator.counters == asked
+
+
+def test_landing_again_with_overwrite_lands_again(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client)
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl", overwrite=True)
+    assert emulator.counters["results"] == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"failed_path": "failed.jsonl"}, {"format": "parquet"}], ids=["an object for failures", "a table"]
+)
+def test_what_was_landed_otherwise_is_landed_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, change: dict[str, str]
+) -> None:
+    batch_id = ended_batch(client)
+    land(client, batch_id, f"file://{tmp_path}/out")
+    options: Any = {name: f"file://{tmp_path}/{value}" if "path" in name else value for name, value in change.items()}
+    again = land(client, batch_id, f"file://{tmp_path}/out", **options)
+    assert emulator.counters["results"] == 2
+    assert land(client, batch_id, f"file://{tmp_path}/out", **options) == again
+    assert emulator.counters["results"] == 2
+
+
+def test_an_object_that_was_touched_since_is_landed_again(client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client)
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    (tmp_path / "out.jsonl").write_bytes(b"short")
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert landed_lines(tmp_path / "out.jsonl") == lines_of_the_api(client, batch_id)
+
+
+def test_another_batchs_results_are_refused_and_stay(client: BatchesClient, tmp_path: Path) -> None:
+    first, second = ended_batch(client), ended_batch(client, 3)
+    land(client, first, f"file://{tmp_path}/out.jsonl")
+    with pytest.raises(LandingRefused, match=f"holds the results of {first}.*overwrite=True"):
+        land(client, second, f"file://{tmp_path}/out.jsonl")
+    assert len(ids_in(tmp_path / "out.jsonl")) == 20
+    manifest = land(client, second, f"file://{tmp_path}/out.jsonl", overwrite=True)
+    assert (manifest.batch_id, len(ids_in(tmp_path / "out.jsonl"))) == (second, 3)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
+def test_a_strangers_object_is_refused_and_stays(client: BatchesClient, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"precious")
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
+    with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest says whose it is"):
+        land(client, ended_batch(client), **uris)
+    assert (tmp_path / name).read_bytes() == b"precious"
+    assert names_in(tmp_path) == {name}
+
+
+def test_a_strangers_manifest_is_refused(client: BatchesClient, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_bytes(b"precious")
+    (tmp_path / "out.jsonl.manifest.json").write_bytes(b'{"entries":[]}')
+    with pytest.raises(LandingRefused, match="is not a manifest of ours"):
+        land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
+
+
+def test_a_manifest_whose_object_was_moved_away_is_in_nobodys_way(client: BatchesClient, tmp_path: Path) -> None:
+    land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
+    (tmp_path / "out.jsonl").rename(tmp_path / "moved.jsonl")
+    second = ended_batch(client, 3)
+    assert land(client, second, f"file://{tmp_path}/out.jsonl").batch_id == second
+
+
+def test_an_object_whose_manifest_was_never_written_is_landed_again_where_the_note_says_whose_it_is(
+    client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id, other = ended_batch(client), ended_batch(client)
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    (tmp_path / "out.jsonl.manifest.json").unlink()
+    (tmp_path / "out.jsonl.pending.json").write_text(json.dumps({"batch_id": batch_id}))
+    with pytest.raises(LandingRefused, match="no manifest says whose it is"):
+        land(client, other, f"file://{tmp_path}/out.jsonl")
+    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl").verified
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+
+
+def test_progress_is_told_while_landing(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(answer_chars=100_000)
+    seen: list[Progress] = []
+    land(client, ended_batch(client, 50), f"file://{tmp_path}/out.jsonl", progress=seen.append, progress_every=0)
+    assert len(seen) > 2
+    assert [now.lines for now in seen] == sorted(now.lines for now in seen)
+    assert (seen[-1].share, seen[-1].remaining) == (1.0, 0.0)
+    assert str(seen[-1]).startswith("50 of 50 lines (100%), 5.")
+
+
+@pytest.mark.parametrize("status", ["in_progress", "canceling"])
+def test_a_batch_that_has_not_ended_says_its_state(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, status: str
+) -> None:
+    emulator.configure(processing_time=3600, cancel_time=3600)
+    batch_id = ended_batch(client)
+    if status == "canceling":
+        client.cancel(batch_id)
+    with pytest.raises(LandingError, match=f"has not ended: it is {status}") as caught:
+        land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert not isinstance(caught.value, LandingRefused)
+    assert not names_in(tmp_path)
+
+
+def test_archived_results_are_refused_with_the_reason(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client)
+    emulator.archive(batch_id)
+    with pytest.raises(LandingRefused, match=r"were archived at .* 29 days"):
+        land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert not names_in(tmp_path)
+
+
+def test_an_unknown_batch_is_a_404(client: BatchesClient, tmp_path: Path) -> None:
+    with pytest.raises(ApiError, match="404 not_found_error: Message Batch msgbatch_no not found"):
+        land(client, "msgbatch_no", f"file://{tmp_path}/out.jsonl")
+    assert not names_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("out.jsonl", "is not a URI; write file:///folder/out.jsonl"),
+        ("/data/out.jsonl", "is not a URI; write file:///folder/data/out.jsonl"),
+        ("s3://bucket/folder/", "names a folder"),
+        ("nosuch://bucket/out.jsonl", "Protocol not known: nosuch"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused(client: BatchesClient, path: str, words: str) -> None:
+    with pytest.raises(LandingRefused, match=words):
+        land(client, "msgbatch_01", path)
+
+
+def test_a_folder_at_the_path_is_refused(client: BatchesClient, tmp_path: Path) -> None:
+    with pytest.raises(LandingRefused, match="is a folder"):
+        land(client, ended_batch(client), f"file://{tmp_path}")
+
+
+def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl is not possible|writing .*out.jsonl"):
+        land(client, ended_batch(client), f"file://{tmp_path}/file/out.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"verify": "maybe"}, "verify must be 'error' or 'warn', not 'maybe'"),
+        ({"format": "csv"}, "format must be one of jsonl, parquet, not 'csv'"),
+        ({"receipt": {"batch_id": "msgbatch_02", "ids_digest": "0" * 32}}, "the receipt is of msgbatch_02, not of"),
+        ({"receipt": "many"}, "ids_digest is not 32 hex digits: 'many'"),
+        ({"receipt": {}}, "ids_digest is not 32 hex digits"),
+        ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
+    ],
+)
+def test_wrong_arguments_are_refused(client: BatchesClient, options: Any, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        land(client, "msgbatch_01", "memory://bucket/out.jsonl", **options)
+
+
+def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesClient) -> None:
+    batch_id = ended_batch(client)
+    location = Location.parse(f"memory://{batch_id}/out.jsonl")
+    manifest = land(client, batch_id, location)
+    stored = location.read()
+    assert stored is not None
+    assert sorted(stored.splitlines()) == lines_of_the_api(client, batch_id)
+    assert land(client, batch_id, location) == manifest
+    assert location.beside(".manifest.json").size() is not None
+
+
+def test_what_is_recorded_of_a_uri_holds_no_credentials() -> None:
+    assert Location.parse("memory://user:secret@bucket/out.jsonl?token=secret").uri == "memory://bucket/out.jsonl"
+
+
+def test_a_batch_of_another_workspace_is_not_found(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.configure(workspaces={"sk-ant-other": "wrkspc_other"})
+    with client_of(emulator) as client:
+        batch_id = ended_batch(client)
+    with BatchesClient("sk-ant-other", base_url=emulator.url) as other, pytest.raises(ApiError, match="404"):
+        land(other, batch_id, f"file://{tmp_path}/out.jsonl")

@@ -1,0 +1,98 @@
+"""A line decoded just far enough."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_batches.landing.lines import decode, decode_one
+
+SUCCEEDED = (
+    b'{"custom_id":"probe-beta","result":{"type":"succeeded","message":{"model":"claude-haiku-4-5-20251001",'
+    b'"id":"msg_011","type":"message","role":"assistant","content":[{"type":"text","text":"BETA"}],'
+    b'"stop_reason":"end_turn","stop_sequence":null,"stop_details":null,"usage":{"input_tokens":14,'
+    b'"cache_creation_input_tokens":7,"cache_read_input_tokens":3,"cache_creation":{"ephemeral_5m_input_tokens":5,'
+    b'"ephemeral_1h_input_tokens":2},"output_tokens":5,"service_tier":"batch","inference_geo":"not_available"}}}}'
+)
+ERRORED = (
+    b'{"custom_id":"probe-bad","result":{"type":"errored","error":{"type":"error","error":{"details":{"error_visibility"'
+    b':"user_facing"},"type":"invalid_request_error","message":"messages: at least one message is required"},'
+    b'"request_id":null}}}'
+)
+
+
+def test_an_answer_says_whose_it_is_and_what_it_cost() -> None:
+    line = decode_one(SUCCEEDED)
+    assert line is not None
+    assert (line.custom_id, line.result.type) == ("probe-beta", "succeeded")
+    assert line.result.message is not None
+    assert line.result.message.model == "claude-haiku-4-5-20251001"
+    usage = line.result.message.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.prompt_tokens) == (14, 5, 24)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, "overloaded_error"),
+        ({"type": "rate_limit_error", "message": "m"}, "rate_limit_error"),
+        ({}, "unknown_error"),
+        (None, "unknown_error"),
+    ],
+)
+def test_an_error_is_read_nested_and_flat(error: object, kind: str) -> None:
+    line = decode_one(json.dumps({"custom_id": "a", "result": {"type": "errored", "error": error}}).encode())
+    assert line is not None
+    assert line.result.error_type == kind
+
+
+def test_a_recorded_error_names_its_type() -> None:
+    line = decode_one(ERRORED)
+    assert line is not None
+    assert line.result.error_type == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"type": "from_the_future", "message": [1, 2]},
+        {"type": "succeeded", "message": {"model": 5}},
+        {"type": "succeeded", "message": {"usage": {"input_tokens": 1.5}}},
+        {"type": "errored", "error": "text"},
+    ],
+)
+def test_a_line_of_a_shape_unknown_here_counts_all_the_same(result: dict[str, object]) -> None:
+    line = decode_one(json.dumps({"custom_id": "a", "result": result}).encode())
+    assert line is not None
+    assert (line.custom_id, line.result.type) == ("a", result["type"])
+    assert line.result.message is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'{"custom_id":"a"}',
+        b'{"custom_id":1,"result":{"type":"succeeded"}}',
+        b'{"custom_id":"a","result":{}}',
+        b'{"custom_id":"\xff","result":{"type":"expired"}}',
+        b'{"custom_id":"a","result":{"type":"expired"}} {',
+        b"[" * 100_000,
+        b'{"custom_id":"a","result":{"type":"x","message":' + b'{"a":' * 100_000,
+    ],
+)
+def test_what_is_no_result_is_none(line: bytes) -> None:
+    assert decode_one(line) is None
+    assert [result is None for result in decode([SUCCEEDED, line, ERRORED])] == [False, True, False]
+
+
+@given(st.sampled_from([SUCCEEDED, ERRORED]), st.data())
+def test_no_beginning_of_a_line_is_taken_for_the_line(line: bytes, data: st.DataObject) -> None:
+    assert decode_one(line[: data.draw(st.integers(0, len(line) - 1))]) is None

@@ -1,0 +1,98 @@
+"""Results as a table."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.emulator import Emulator
+from airflow_batches.landing import Location, land
+from airflow_batches.landing.formats import Output
+from airflow_batches.landing.parquet import ROW_GROUP_BYTES, ParquetEncoder, row
+from tests.unit.landing.support import ended_batch, lines_of_the_api
+
+
+def rows_of(*lines: bytes) -> list[dict[str, Any]]:
+    encoder = ParquetEncoder()
+    data = encoder.encode(b"".join(line + b"\n" for line in lines)) + encoder.finish()
+    return list(pq.read_table(io.BytesIO(data)).to_pylist())
+
+
+def test_a_landed_table_holds_every_line(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(errored_share=0.3)
+    batch_id = ended_batch(client, 50)
+    manifest = land(client, batch_id, f"file://{tmp_path}/out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert sorted(line["json"].encode() for line in table) == lines_of_the_api(client, batch_id)
+    for line in table:
+        value = json.loads(line["json"])
+        assert (line["custom_id"], line["type"]) == (value["custom_id"], value["result"]["type"])
+        if line["type"] == "succeeded":
+            message = value["result"]["message"]
+            assert line["text"] == message["content"][0]["text"]
+            assert (line["model"], line["stop_reason"]) == (message["model"], message["stop_reason"])
+            assert line["output_tokens"] == message["usage"]["output_tokens"]
+            assert line["error_type"] is None
+        else:
+            assert (line["error_type"], line["text"]) == ("api_error", None)
+    assert (manifest.results.format, manifest.results.lines) == ("parquet", 50)
+
+
+def test_failures_may_be_a_table_beside_lines(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(errored_share=0.5)
+    manifest = land(
+        client, ended_batch(client, 40), f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/failed.parquet"
+    )
+    failed = pq.read_table(tmp_path / "failed.parquet")
+    assert failed.num_rows == manifest.counts["errored"] > 0
+
+
+def test_text_blocks_are_joined_and_other_blocks_left_out() -> None:
+    content = [{"type": "text", "text": "one "}, {"type": "tool_use", "text": "no"}, {"type": "text", "text": "two"}]
+    line = {"custom_id": "a", "result": {"type": "succeeded", "message": {"content": content}}}
+    (found,) = rows_of(json.dumps(line).encode())
+    assert found["text"] == "one two"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"custom_id":"a","result":{"type":"canceled"}}',
+        b'{"custom_id":"a","result":{"type":"from_the_future","message":[1],"error":"x"}}',
+        b'{"custom_id":"a","result":{"type":"succeeded","message":{"content":"x","model":5,"usage":{"input_tokens":"x"}}}}',
+        b'{"custom_id":"a","result":{"type":"succeeded","message":{"usage":{"input_tokens":99999999999999999999}}}}',
+    ],
+)
+def test_what_is_not_of_the_known_shape_is_null_and_stands_in_the_raw_column(line: bytes) -> None:
+    (found,) = rows_of(line)
+    assert found["json"] == line.decode()
+    known = {"custom_id", "type", "json"}
+    assert all(value is None for name, value in found.items() if name not in known)
+
+
+def test_text_that_is_no_utf8_is_replaced() -> None:
+    lone = rb'{"custom_id":"a","result":{"type":"succeeded","message":{"content":[{"type":"text","text":"\ud800!"}]}}}'
+    (found,) = rows_of(lone)
+    assert found["text"] == "?!"
+    assert row(b'{"custom_id":"a","result":{"type":"canceled"},"more":"\xff"}')["json"].count("�") == 1
+
+
+def test_a_large_table_is_written_in_row_groups(tmp_path: Path) -> None:
+    line = json.dumps({"custom_id": "a", "result": {"type": "canceled", "filler": "x" * 10_000}}).encode() + b"\n"
+    output = Output(Location.parse(f"file://{tmp_path}/out.parquet"), "parquet", ParquetEncoder())
+    for _ in range(3):
+        output.write(line * (ROW_GROUP_BYTES // len(line) + 1), ROW_GROUP_BYTES // len(line) + 1)
+    output.finish()
+    output.commit()
+    assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups == 3
+
+
+def test_an_empty_table_has_its_columns() -> None:
+    table = pq.read_table(io.BytesIO(ParquetEncoder().finish()))
+    assert (table.num_rows, table.column_names[:2]) == (0, ["custom_id", "type"])

@@ -1,0 +1,162 @@
+"""Any results, in any order, in any chunks, cut anywhere: the same object or none."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_batches.api import BatchesClient, RetryPolicy, StreamInterrupted, TransportError
+from airflow_batches.landing import LandingMismatch, land
+from airflow_batches.landing.stream import whole_lines
+from tests.unit.landing.support import ONCE, names_in
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+results = st.fixed_dictionaries(
+    {"type": st.sampled_from(["succeeded", "errored", "canceled", "expired", "from_the_future"])},
+    optional={"message": values, "error": values},
+)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[bytes]:
+    """Result lines with ids of their own, JSON however it may be written."""
+    found = []
+    for number, result in enumerate(draw(st.lists(results, min_size=1, max_size=12))):
+        line = json.dumps({"custom_id": f"r-{number}", "result": result}, ensure_ascii=draw(st.booleans()))
+        found.append(line.encode())
+    return found
+
+
+@st.composite
+def readings(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], bool]]:
+    """Bodies as they may come: shuffled, with blank lines, cut short, in chunks; and whether they end properly."""
+    found = []
+    for _ in range(draw(st.integers(0, 4))):
+        body = draw(bodies(lines))
+        cut = draw(st.integers(0, len(body)))
+        found.append((draw(chunks(body[:cut])), draw(st.booleans())))
+    return [*found, (draw(chunks(draw(bodies(lines)))), True)]
+
+
+@st.composite
+def bodies(draw: st.DrawFn, lines: list[bytes]) -> bytes:
+    ends = [draw(st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \n"])) for _ in lines]
+    shuffled = draw(st.permutations(lines))
+    body = b"".join(line + end for line, end in zip(shuffled, ends, strict=True))
+    return body if draw(st.booleans()) else body.rstrip(b"\r\n ")
+
+
+@st.composite
+def chunks(draw: st.DrawFn, body: bytes) -> list[bytes]:
+    cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=6)))
+    return [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True) if start < end]
+
+
+@contextmanager
+def serving(counts: dict[str, int], bodies: list[tuple[list[bytes], bool]]) -> Iterator[str]:
+    """A server of one batch; each GET of its results gives the next body, the last one for ever."""
+    left = [*bodies]
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if not self.path.endswith("/results"):
+                return self._send([json.dumps(batch(counts)).encode()], True)
+            return self._send(*(left.pop(0) if len(left) > 1 else left[0]))
+
+        def _send(self, parts: list[bytes], properly: bool) -> None:
+            self.send_response(200)
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for part in parts:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+            if properly:
+                self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = not properly
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class calls it so
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def batch(counts: dict[str, int]) -> dict[str, Any]:
+    return {"id": "msgbatch_01", "processing_status": "ended", "request_counts": counts, "results_url": "/"}
+
+
+def counted(lines: list[bytes]) -> dict[str, int]:
+    """What the API would count: a type from the future is one of the known ones to it."""
+    types = Counter(json.loads(line)["result"]["type"] for line in lines)
+    types["errored"] += types.pop("from_the_future", 0)
+    return {"processing": 0, **{name: types[name] for name in ("succeeded", "errored", "canceled", "expired")}}
+
+
+def clean(line: bytes) -> bytes:
+    return line.removesuffix(b"\r")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.DataObject) -> None:
+    lines = data.draw(batches())
+    with tempfile.TemporaryDirectory() as folder, serving(counted(lines), data.draw(readings(lines))) as url:
+        with BatchesClient("key", base_url=url, retry=ONCE) as client:
+            manifest = land(client, "msgbatch_01", f"file://{folder}/out", retry=RetryPolicy(attempts=6, base=0))
+        landed = (Path(folder) / "out").read_bytes()
+        assert sorted(map(clean, landed.splitlines(keepends=False))) == sorted(lines)
+        assert manifest.verified
+        assert names_in(Path(folder)) == {"out", "out.manifest.json"}
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_where_a_line_never_comes_whole_nothing_lands(data: st.DataObject) -> None:
+    lines = data.draw(batches())
+    body = b"\n".join(lines)
+    short = body[: data.draw(st.integers(0, len(body) - 1))]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(counted(lines), [(data.draw(chunks(short)), data.draw(st.booleans()))]) as url,
+        BatchesClient("key", base_url=url, retry=ONCE) as client,
+    ):
+        with pytest.raises((LandingMismatch, StreamInterrupted, TransportError)):
+            land(client, "msgbatch_01", f"file://{folder}/out", retry=RetryPolicy(attempts=2, base=0))
+        assert names_in(Path(folder)) == set()
+
+
+@given(st.lists(st.binary(max_size=12)), st.integers(1, 30), st.randoms(use_true_random=False))
+def test_lines_do_not_depend_on_how_bytes_arrive(lines: list[bytes], size: int, rng: random.Random) -> None:
+    body = b"\n".join(lines)
+    arrivals, at = [], 0
+    while at < len(body):
+        step = rng.randint(1, 9)
+        arrivals.append(body[at : at + step])
+        at += step
+    found = [*whole_lines(arrivals, size)]
+    whole = body if not body or body.endswith(b"\n") else body + b"\n"
+    assert b"".join(bytes(data) for data, _ in found) == whole
+    assert [line for _, split in found for line in split] == whole.split(b"\n")[:-1]

@@ -1,0 +1,121 @@
+"""Landing in S3, over the real protocol."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_batches.api import BatchesClient, StreamInterrupted
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.landing import LandingError, LandingRefused, Location, land
+from airflow_batches.landing.writer import UPLOAD_BYTES, create, put
+from tests.servers import S3Server, s3_server
+from tests.unit.landing.support import QUICK, ended_batch, landed_lines, lines_of_the_api
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(server: S3Server, request: pytest.FixtureRequest) -> Path:
+    """A bucket named after the test."""
+    return server.make_bucket(request.node.name.split("[")[0].replace("_", "-")[:60].rstrip("-"))
+
+
+def unfinished_uploads(server: S3Server, bucket: Path) -> list[Any]:
+    location = Location.parse(f"s3://{bucket.name}/any", server.storage_options)
+    return list(location.fs.list_multipart_uploads(bucket.name))  # type: ignore[attr-defined]
+
+
+def files_in(bucket: Path) -> list[str]:
+    return sorted(str(file.relative_to(bucket)) for file in bucket.rglob("*") if file.is_file())
+
+
+def test_results_failures_and_manifest_land(
+    emulator: Emulator, client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    emulator.configure(errored_share=0.3)
+    batch_id = ended_batch(client, 100)
+    uri = f"s3://{bucket.name}/deep/out.jsonl"
+    options: Any = {"failed_path": f"s3://{bucket.name}/failed.jsonl.gz", "storage_options": server.storage_options}
+    manifest = land(client, batch_id, uri, **options)
+    assert files_in(bucket) == ["deep/out.jsonl", "deep/out.jsonl.manifest.json", "failed.jsonl.gz"]
+    assert landed_lines(bucket / "deep/out.jsonl") == lines_of_the_api(client, batch_id)
+    failed = gzip.decompress((bucket / "failed.jsonl.gz").read_bytes()).splitlines()
+    assert len(failed) == manifest.counts["errored"]
+    assert manifest.uri == uri
+    assert land(client, batch_id, uri, **options) == manifest
+
+
+def test_an_object_of_many_parts_is_whole_after_cuts(
+    emulator: Emulator, client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    emulator.configure(answer_chars=50_000)
+    batch_id = ended_batch(client, 400)
+    emulator.fault(Fault(endpoint="results", action="cut", times=2, after_bytes=9_000_000))
+    land(client, batch_id, f"s3://{bucket.name}/out.jsonl", retry=QUICK, storage_options=server.storage_options)
+    assert (bucket / "out.jsonl").stat().st_size > 2 * UPLOAD_BYTES
+    emulator.faults.clear()
+    assert landed_lines(bucket / "out.jsonl") == lines_of_the_api(client, batch_id)
+
+
+def test_a_failed_landing_aborts_its_upload(
+    emulator: Emulator, client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    emulator.configure(answer_chars=100_000, order="submitted")
+    batch_id = ended_batch(client, 300)
+    emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=20_000_000))
+    with pytest.raises(StreamInterrupted):
+        land(client, batch_id, f"s3://{bucket.name}/out.jsonl", retry=QUICK, storage_options=server.storage_options)
+    assert files_in(bucket) == []
+    assert unfinished_uploads(server, bucket) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, UPLOAD_BYTES - 1, UPLOAD_BYTES, 2 * UPLOAD_BYTES + 1])
+def test_an_object_of_any_size_is_whole(server: S3Server, bucket: Path, size: int) -> None:
+    put(Location.parse(f"s3://{bucket.name}/{size}", server.storage_options), b"x" * size)
+    assert (bucket / str(size)).stat().st_size == size
+    assert unfinished_uploads(server, bucket) == []
+
+
+def test_nothing_is_at_the_key_before_the_commit(server: S3Server, bucket: Path) -> None:
+    location = Location.parse(f"s3://{bucket.name}/out", server.storage_options)
+    file = create(location)
+    file.write(b"x" * 2 * UPLOAD_BYTES)
+    assert location.size() is None
+    file.discard()
+    assert location.size() is None
+    assert unfinished_uploads(server, bucket) == []
+
+
+def test_wrong_credentials_are_refused(client: BatchesClient, server: S3Server, bucket: Path) -> None:
+    for wrong in ({"secret": "wrong"}, {"key": "nobody"}):
+        options = {**server.storage_options, **wrong}
+        with pytest.raises(LandingRefused, match=r"is not possible: PermissionError") as caught:
+            land(client, ended_batch(client), f"s3://{bucket.name}/out.jsonl", storage_options=options)
+        assert server.secret not in str(caught.value)
+    assert files_in(bucket) == []
+
+
+def test_no_such_bucket_is_refused(client: BatchesClient, server: S3Server) -> None:
+    with pytest.raises(LandingRefused, match=r"writing s3://no-such-bucket/.* is not possible"):
+        land(client, ended_batch(client), "s3://no-such-bucket/out.jsonl", storage_options=server.storage_options)
+
+
+def test_a_store_that_is_away_may_come_back(client: BatchesClient) -> None:
+    options = {
+        "key": "any",
+        "secret": "any",
+        "endpoint_url": "http://127.0.0.1:9",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    with pytest.raises(LandingError, match=r"looking at s3://bucket/out.jsonl failed") as caught:
+        land(client, ended_batch(client), "s3://bucket/out.jsonl", storage_options=options)
+    assert not isinstance(caught.value, LandingRefused)

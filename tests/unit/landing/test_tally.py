@@ -1,0 +1,75 @@
+"""What landed, added up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airflow_batches.landing.lines import ResultLine
+from airflow_batches.landing.tally import PriceRange, Tally
+
+
+def answer(model: str | None = "m", **usage: Any) -> ResultLine:
+    message = {"model": model, "usage": usage or None}
+    return msgspec.convert({"custom_id": "a", "result": {"type": "succeeded", "message": message}}, ResultLine)
+
+
+def other(kind: str, **error: Any) -> ResultLine:
+    return msgspec.convert({"custom_id": "a", "result": {"type": kind, "error": error or None}}, ResultLine)
+
+
+def test_lines_are_counted_by_type_and_errors_by_theirs() -> None:
+    tally = Tally()
+    tally.add([answer(), other("expired"), other("errored", type="api_error")])
+    tally.add([other("errored", type="error", error={"type": "overloaded_error"}), other("from_the_future")])
+    assert tally.types == {"succeeded": 1, "expired": 1, "errored": 2, "from_the_future": 1}
+    assert tally.error_types == {"api_error": 1, "overloaded_error": 1}
+
+
+def test_tokens_add_up_by_model_and_cache_writes_by_time_to_live() -> None:
+    tally = Tally()
+    cached = {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 4}
+    tally.add([answer("b", input_tokens=1, output_tokens=2, cache_read_input_tokens=8), answer("a", output_tokens=5)])
+    tally.add([answer("b", input_tokens=10, cache_creation_input_tokens=34, cache_creation=cached)])
+    models = tally.by_model()
+    assert [*models] == ["a", "b"]
+    assert (models["b"].answers, models["b"].input_tokens, models["b"].output_tokens) == (2, 11, 2)
+    assert (models["b"].cache_write_5m_tokens, models["b"].cache_write_1h_tokens) == (30, 4)
+    assert models["b"].cache_read_tokens == 8
+
+
+def test_cache_writes_of_old_answers_are_of_five_minutes() -> None:
+    tally = Tally()
+    tally.add([answer(cache_creation_input_tokens=7)])
+    assert (tally.by_model()["m"].cache_write_5m_tokens, tally.by_model()["m"].cache_write_1h_tokens) == (7, 0)
+
+
+def test_answers_without_model_or_usage_are_counted() -> None:
+    tally = Tally()
+    tally.add([answer(None), answer("m", input_tokens=None)])
+    assert tally.by_model()["unknown"].without_usage == 1
+    assert (tally.by_model()["m"].answers, tally.by_model()["m"].without_usage) == (1, 0)
+
+
+def test_only_answers_have_usage() -> None:
+    tally = Tally()
+    tally.add([other("errored"), other("canceled")])
+    assert tally.by_model() == {}
+
+
+def test_prompts_are_told_apart_where_a_price_has_steps() -> None:
+    tally = Tally(lambda model: [100, 200] if model == "stepped" else [])
+    prompts = [100, 101, 200, 201]
+    tally.add([answer("stepped", input_tokens=n - 50, cache_read_input_tokens=50) for n in prompts])
+    tally.add([answer("flat", input_tokens=n) for n in prompts])
+    answers = {(key.model, key.length): usage.answers for key, usage in tally.ranges.items()}
+    assert answers == {("stepped", 0): 1, ("stepped", 1): 2, ("stepped", 2): 1, ("flat", 0): 4}
+    assert tally.by_model()["stepped"].answers == 4
+
+
+def test_answers_with_a_surcharge_are_told_apart() -> None:
+    tally = Tally()
+    tally.add([answer(inference_geo="us"), answer(server_tool_use={"web_search_requests": 1}), answer(input_tokens=1)])
+    surcharged = {key: usage.answers for key, usage in tally.ranges.items()}
+    assert surcharged == {PriceRange("m", 0, True): 2, PriceRange("m"): 1}

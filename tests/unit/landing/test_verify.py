@@ -1,0 +1,63 @@
+"""Whether what came is what the batch holds."""
+
+from __future__ import annotations
+
+from airflow_batches.api.digest import IdsDigest, ids_digest
+from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare
+
+COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
+
+
+def compared(
+    ids: list[str], types: dict[str, int], *, doubled: list[str] | None = None, receipt: list[str] | None = None
+) -> Mismatch | None:
+    digest = IdsDigest()
+    digest.update(ids)
+    expected = Expectation(counts=COUNTS, total=4, ids_digest=None if receipt is None else ids_digest(receipt))
+    return compare(expected, types, ids, doubled or [], digest)
+
+
+def sentences(mismatch: Mismatch | None) -> list[str]:
+    assert mismatch is not None
+    return mismatch.sentences()
+
+
+def test_all_of_it_is_no_mismatch() -> None:
+    assert compared(["a", "b", "c", "d"], {"succeeded": 3, "errored": 1}) is None
+    assert compared(["a", "b", "c", "d"], {"succeeded": 3, "errored": 1}, receipt=["d", "c", "b", "a"]) is None
+
+
+def test_unknown_types_stand_in_for_known_ones() -> None:
+    assert compared(["a", "b", "c", "d"], {"succeeded": 2, "errored": 1, "future": 1}) is None
+
+
+def test_missing_ids_are_counted() -> None:
+    assert sentences(compared(["a", "b"], {"succeeded": 2})) == ["2 missing"]
+
+
+def test_types_that_come_too_often_are_told_with_both_numbers() -> None:
+    assert sentences(compared(["a", "b", "c", "d"], {"succeeded": 2, "errored": 2})) == ["2 errored instead of 1"]
+
+
+def test_one_foreign_id_is_named_with_a_receipt() -> None:
+    ids, types = ["a", "b", "c", "d", "x"], {"succeeded": 4, "errored": 1}
+    assert sentences(compared(ids, types, receipt=["a", "b", "c", "d"]))[0] == "1 foreign (x)"
+    assert sentences(compared(ids, types))[0] == "1 foreign"
+
+
+def test_several_foreign_ids_are_counted() -> None:
+    ids = ["a", "b", "c", "d", "x", "y"]
+    mismatch = compared(ids, {"succeeded": 3, "errored": 3}, receipt=["a", "b", "c", "d"])
+    assert sentences(mismatch) == ["2 foreign", "3 errored instead of 1"]
+
+
+def test_other_ids_of_the_right_number_are_told() -> None:
+    mismatch = compared(["a", "b", "c", "x"], {"succeeded": 3, "errored": 1}, receipt=["a", "b", "c", "d"])
+    assert sentences(mismatch) == ["the custom_ids are not those that were sent"]
+
+
+def test_doubled_ids_are_named_up_to_a_limit() -> None:
+    many = [f"id-{number:02}" for number in range(NAMED + 5)]
+    mismatch = compared(["a", "b", "c", "d"], {"succeeded": 3, "errored": 1}, doubled=many)
+    assert mismatch is not None
+    assert (mismatch.doubled, [*mismatch.doubled_ids]) == (NAMED + 5, many[:NAMED])
