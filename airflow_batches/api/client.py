@@ -38,6 +38,7 @@ from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem
 from airflow_batches.api.results import ResultStream
 from airflow_batches.api.retry import RetryPolicy
+from airflow_batches.api.session import Session
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
@@ -49,13 +50,6 @@ ERROR_BYTES: Final = 65_536
 """How much of an error body is read: a proxy's page may be of any length."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class _Session(requests.Session):
-    """Left to itself, requests reads and prepares a redirect even when told not to follow it."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
 
 
 class BatchesClient:
@@ -97,7 +91,7 @@ class BatchesClient:
             "anthropic-beta": ",".join(betas) or None,
             "anthropic-workspace-id": workspace_id or None,
         }
-        self._session = _Session()
+        self._session = Session()
         self._session.headers.update(checked_headers({**(headers or {}), **_present(named)}))
 
     def __enter__(self) -> Self:

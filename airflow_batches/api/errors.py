@@ -194,11 +194,12 @@ def error_from_exception(exc: Exception, *, body_was_sent: bool) -> BatchesError
     `body_was_sent`: the whole body had been handed to the socket. A request without a body counts as sent, unless
     no connection came about.
     """
-    if isinstance(exc, ValueError):
-        # Nothing of its text: what is said about a header quotes it.
-        return InvalidRequest(f"this cannot be sent ({type(exc).__name__}): check base URL, headers and proxies")
-    from requests.exceptions import Timeout
+    from requests.exceptions import InvalidHeader, Timeout
 
+    # The client has checked the headers that it sends: a wrong one is the answer's.
+    if isinstance(exc, ValueError) and not isinstance(exc, InvalidHeader):
+        # Nothing of its text: what is said about a header that an auth object made quotes it.
+        return InvalidRequest(f"this cannot be sent ({type(exc).__name__}): check base URL, auth and proxies")
     maybe_sent = body_was_sent and not _never_connected(exc)
     kind = "timed out" if isinstance(exc, Timeout) else "failed"
     return TransportError(f"the connection {kind}: {_innermost(exc)}", maybe_sent=maybe_sent)

@@ -13,9 +13,8 @@ Nothing is fetched again in here: a reader would lose or double lines unseen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import requests
 from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
 
@@ -31,6 +30,11 @@ from airflow_batches.api.models import ResultItem
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    import requests
+
+ARRIVAL: Final = 65_536
+"""Bytes asked of the socket at once; it gives what has arrived, so that no line waits for the next."""
 
 
 class ResultStream:
@@ -54,11 +58,12 @@ class ResultStream:
         self._items.close()
 
 
-def _blocks(response: requests.Response, size: int = 65_536) -> Iterator[bytes]:
+def _blocks(response: requests.Response) -> Iterator[bytes]:
     """The body as it arrives, decompressed where the server compressed it."""
     try:
-        yield from response.iter_content(size)
-    except (requests.RequestException, HTTPError) as exc:
+        while arrived := response.raw.read1(ARRIVAL, decode_content=True):
+            yield arrived
+    except (HTTPError, OSError) as exc:
         raise error_from_exception(exc, body_was_sent=True) from exc
 
 
