@@ -1,0 +1,310 @@
+"""The calls, by what they put on the wire and what they make of the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests_mock
+
+from airflow_batches.api import (
+    ApiError,
+    ApiKeyAuth,
+    BatchesClient,
+    BearerAuth,
+    Canceled,
+    DecodeError,
+    Errored,
+    InvalidRequest,
+    ProcessingStatus,
+    Succeeded,
+    WaitTimeout,
+)
+from airflow_batches.emulator import Emulator
+from tests.unit.api.conftest import KEY
+from tests.unit.api.wire import batch_json
+
+API = "https://api.anthropic.com/v1/messages/batches"
+ID = "msgbatch_01QqYr4Qk28BBxwJ9N9L4PxX"
+HI = {"custom_id": "r1", "params": {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}}
+
+THREE_RESULTS = (
+    '{"custom_id":"r1","result":{"type":"succeeded","message":{"id":"m1","type":"message","role":"assistant",'
+    '"content":[{"type":"text","text":"a"}],"model":"claude-sonnet-4-6","usage":{"input_tokens":1,"output_tokens":1}}}}\n'
+    '{"custom_id":"r2","result":{"type":"errored","error":{"type":"rate_limit_error","message":"slow"}}}\n'
+    '{"custom_id":"r3","result":{"type":"canceled"}}\n'
+)
+
+
+@pytest.fixture
+def api() -> Iterator[requests_mock.Mocker]:
+    with requests_mock.Mocker() as mocker:
+        yield mocker
+
+
+def last(api: requests_mock.Mocker) -> Any:
+    """The request sent last."""
+    assert api.last_request is not None
+    return api.last_request
+
+
+def body_of(request: Any) -> bytes:
+    """The body as it would go to the socket; its stated length is checked on the way."""
+    sent = b"".join(request.body)
+    assert request.headers["Content-Length"] == str(len(sent))
+    return sent
+
+
+def page(*ids: str, has_more: bool = False) -> dict[str, Any]:
+    data = [batch_json(id=batch_id) for batch_id in ids]
+    first, last = (ids[0], ids[-1]) if ids else (None, None)
+    return {"data": data, "has_more": has_more, "first_id": first, "last_id": last}
+
+
+def test_create_posts_the_requests_in_their_envelope(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.post(API, json=batch_json())
+    batch = client.create([HI])
+    sent = last(api)
+    assert (sent.method, sent.url) == ("POST", API)
+    assert json.loads(body_of(sent)) == {"requests": [HI]}
+    assert sent.headers["x-api-key"] == KEY
+    assert sent.headers["anthropic-version"] == "2026-10-21"
+    assert sent.headers["Content-Type"] == "application/json"
+    assert not {"Authorization", "anthropic-beta", "anthropic-workspace-id", "Transfer-Encoding"} & set(sent.headers)
+    assert (batch.id, batch.processing_status) == (ID, ProcessingStatus.IN_PROGRESS)
+
+
+def test_create_takes_any_iterable_and_sends_text_as_it_is(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.post(API, json=batch_json())
+    client.create({"custom_id": name, "params": {"system": "é\u2028"}} for name in ("a", "b"))
+    assert (
+        body_of(last(api))
+        == (
+            '{"requests":[{"custom_id":"a","params":{"system":"é\u2028"}},'
+            '{"custom_id":"b","params":{"system":"é\u2028"}}]}'
+        ).encode()
+    )
+
+
+@pytest.mark.parametrize("value", [object(), "\ud800", {("a", "b"): 1}])
+def test_requests_that_are_no_json_are_refused_before_anything_is_sent(
+    api: requests_mock.Mocker, client: BatchesClient, value: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be written as JSON"):
+        client.create([{"custom_id": "a", "params": {"system": value}}])
+    assert not api.called
+
+
+def test_get_asks_for_one_batch(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    counts = {"processing": 0, "succeeded": 2, "errored": 0, "canceled": 0, "expired": 0}
+    api.get(f"{API}/{ID}", json=batch_json("ended", request_counts=counts))
+    batch = client.get(ID)
+    assert (batch.processing_status, batch.request_counts.succeeded) == (ProcessingStatus.ENDED, 2)
+    sent = last(api)
+    assert (sent.method, sent.url, sent.body) == ("GET", f"{API}/{ID}", None)
+    assert sent.headers["x-api-key"] == KEY
+    assert "Content-Type" not in sent.headers
+
+
+def test_cancel_posts_an_empty_object(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.post(f"{API}/{ID}/cancel", json=batch_json("canceling", cancel_initiated_at="2026-04-30T00:30:00Z"))
+    batch = client.cancel(ID)
+    assert batch.processing_status is ProcessingStatus.CANCELING
+    assert batch.cancel_initiated_at is not None
+    assert (last(api).method, body_of(last(api))) == ("POST", b"{}")
+
+
+def test_delete_returns_the_confirmation(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.delete(f"{API}/{ID}", json={"id": ID, "type": "message_batch_deleted"})
+    deleted = client.delete(ID)
+    assert (deleted.id, deleted.type) == (ID, "message_batch_deleted")
+    assert (last(api).method, last(api).body) == ("DELETE", None)
+
+
+def test_list_returns_one_page(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(API, json=page("b", "a", has_more=True))
+    listed = client.list()
+    assert [batch.id for batch in listed.data] == ["b", "a"]
+    assert (listed.next_before, listed.next_after) == ("b", "a")
+    assert last(api).qs == {"limit": ["20"]}
+
+
+@pytest.mark.parametrize("cursor", ["after_id", "before_id"])
+def test_list_sends_its_limit_and_one_cursor(api: requests_mock.Mocker, client: BatchesClient, cursor: str) -> None:
+    api.get(API, json=page())
+    listed = client.list(limit=1000, **{cursor: "x&y"})
+    assert last(api).qs == {"limit": ["1000"], cursor: ["x&y"]}
+    assert (listed.data, listed.next_after, listed.next_before) == ([], None, None)
+
+
+@pytest.mark.parametrize("arguments", [{"limit": 0}, {"limit": 1001}, {"after_id": "a", "before_id": "b"}])
+def test_list_refuses_what_the_api_would(api: requests_mock.Mocker, client: BatchesClient, arguments: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        client.list(**arguments)
+    assert not api.called
+
+
+def test_list_all_fetches_a_page_when_it_is_needed(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    pages = [page("d", "c", has_more=True), page("b", has_more=True), page()]
+    api.get(API, [{"json": one} for one in pages])
+    batches = client.list_all(limit=2)
+    assert api.call_count == 0
+    assert [next(batches).id, next(batches).id] == ["d", "c"]
+    assert api.call_count == 1
+    assert [batch.id for batch in batches] == ["b"]
+    asked = [request.qs for request in api.request_history]
+    assert asked == [{"limit": ["2"]}, {"limit": ["2"], "after_id": ["c"]}, {"limit": ["2"], "after_id": ["b"]}]
+
+
+def test_list_all_ends_with_the_last_page(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(API, json=page("a"))
+    assert [batch.id for batch in client.list_all()] == ["a"]
+    assert api.call_count == 1
+
+
+def test_list_all_walks_every_batch_of_an_emulated_workspace_in_both_directions() -> None:
+    with Emulator() as emulator, BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        ids = [client.create([HI]).id for _ in range(5)]
+        assert [batch.id for batch in client.list_all(limit=2)] == ids[::-1]
+        older = client.list(limit=2, after_id=ids[-1])
+        newer = client.list(limit=2, before_id=older.next_before or older.first_id)
+        assert [batch.id for batch in older.data] == [ids[3], ids[2]]
+        assert [batch.id for batch in newer.data] == [ids[4]]
+        assert newer.next_before is None
+
+
+def test_check_lists_one_batch(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(API, json=page())
+    client.check()
+    assert last(api).qs == {"limit": ["1"]}
+
+
+def test_wait_for_polls_until_the_batch_has_ended(
+    api: requests_mock.Mocker, client: BatchesClient, naps: list[float]
+) -> None:
+    statuses = ["in_progress", "canceling", "ended"]
+    api.get(f"{API}/{ID}", [{"json": batch_json(status)} for status in statuses])
+    assert client.wait_for(ID).processing_status is ProcessingStatus.ENDED
+    assert naps == [30.0, 30.0]
+
+
+def test_wait_for_returns_a_status_that_it_does_not_know(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(f"{API}/{ID}", json=batch_json("paused"))
+    batch = client.wait_for(ID)
+    assert (batch.processing_status, batch.status_text) == (ProcessingStatus.OTHER, "paused")
+
+
+def test_wait_for_honors_its_timeout(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(f"{API}/{ID}", json=batch_json())
+    with pytest.raises(WaitTimeout, match=ID):
+        client.wait_for(ID, poll_interval=0.001, timeout=0.02)
+    assert api.call_count > 1
+
+
+def test_results_decodes_lines_into_typed_items(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(f"{API}/{ID}/results", text=THREE_RESULTS, headers={"content-type": "application/x-jsonl"})
+    first, second, third = client.results(ID)
+    assert [item.custom_id for item in (first, second, third)] == ["r1", "r2", "r3"]
+    assert isinstance(first.result, Succeeded)
+    assert first.result.message.text == "a"
+    assert isinstance(second.result, Errored)
+    assert second.result.error.type == "rate_limit_error"
+    assert isinstance(third.result, Canceled)
+    sent = last(api)
+    assert (sent.method, sent.url, sent.headers["x-api-key"]) == ("GET", f"{API}/{ID}/results", KEY)
+
+
+def test_results_are_fetched_from_the_own_base_whatever_results_url_says(api: requests_mock.Mocker) -> None:
+    elsewhere = api.get("https://elsewhere.example/results", text="")
+    api.get("https://gateway.example/claude/v1/messages/batches/b/results", text=THREE_RESULTS)
+    api.get(
+        "https://gateway.example/claude/v1/messages/batches/b",
+        json=batch_json("ended", results_url="https://elsewhere.example/results"),
+    )
+    with BatchesClient(KEY, base_url="https://gateway.example/claude/") as client:
+        client.wait_for("b")
+        assert len(client.results("b")) == 3
+    assert not elsewhere.called
+
+
+def test_every_option_reaches_its_header(api: requests_mock.Mocker) -> None:
+    api.get(API, json=page())
+    options: Any = {
+        "auth": BearerAuth("token"),
+        "anthropic_version": "2023-06-01",
+        "betas": ["one", "two"],
+        "workspace_id": "wrkspc_1",
+        "headers": {"X-Team": "data platform", "anthropic-version": "ignored"},
+    }
+    with BatchesClient(**options) as client:
+        client.check()
+    sent = last(api).headers
+    assert sent["Authorization"] == "Bearer token"
+    assert "x-api-key" not in sent
+    assert (sent["anthropic-version"], sent["anthropic-beta"]) == ("2023-06-01", "one,two")
+    assert (sent["anthropic-workspace-id"], sent["X-Team"]) == ("wrkspc_1", "data platform")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"api_key": KEY, "auth": ApiKeyAuth(KEY)}])
+def test_a_client_has_exactly_one_way_to_sign(arguments: Any) -> None:
+    with pytest.raises(InvalidRequest, match="either api_key or auth"):
+        BatchesClient(**arguments)
+
+
+def test_every_call_has_a_timeout(api: requests_mock.Mocker) -> None:
+    api.get(API, json=page())
+    for given in ((10.0, 600.0), (1.0, 2.0)):
+        with BatchesClient(KEY, timeout=given) as client:
+            client.check()
+        assert last(api).timeout == given
+    with BatchesClient(KEY) as client:
+        client.check()
+    assert last(api).timeout == (10.0, 600.0)
+
+
+@pytest.mark.parametrize("body", [b"<html>It works</html>", b"", b"[]", b"{}", b'{"id":"msgbatch_1"}', b"\xff\xfe"])
+def test_a_success_that_is_no_batch_is_a_decode_error(
+    api: requests_mock.Mocker, client: BatchesClient, body: bytes
+) -> None:
+    api.get(f"{API}/{ID}", content=body, headers={"request-id": "req_011C"})
+    with pytest.raises(DecodeError, match=r"MessageBatch.*req_011C"):
+        client.get(ID)
+    assert api.call_count == 1
+
+
+def test_a_created_batch_that_cannot_be_read_is_not_created_again(
+    api: requests_mock.Mocker, client: BatchesClient
+) -> None:
+    api.post(API, text="{", status_code=200)
+    with pytest.raises(DecodeError):
+        client.create([HI])
+    assert api.call_count == 1
+
+
+@pytest.mark.parametrize("status", [201, 202, 299])
+def test_any_2xx_is_a_success_because_a_batch_may_exist_behind_it(
+    api: requests_mock.Mocker, client: BatchesClient, status: int
+) -> None:
+    api.post(API, json=batch_json(), status_code=status)
+    assert client.create([HI]).id == ID
+
+
+def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    error = {"type": "not_found_error", "message": "Message Batch nope not found."}
+    api.get(f"{API}/nope", status_code=404, json={"type": "error", "error": error, "request_id": "req_1"})
+    with pytest.raises(ApiError) as caught:
+        client.get("nope")
+    assert (caught.value.status, caught.value.kind, caught.value.request_id) == (404, "not_found_error", "req_1")
+
+
+def test_an_empty_body_is_refused(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    with pytest.raises(InvalidRequest, match="empty"):
+        client.create_streamed(b"")
+    assert not api.called
+
+
+def test_a_client_shows_its_address_and_nothing_else() -> None:
+    with BatchesClient(KEY, base_url="http://localhost:1/x/") as client:
+        assert repr(client) == "BatchesClient(base_url='http://localhost:1/x')"

@@ -1,0 +1,274 @@
+"""What the API sends: shapes recorded live from 2024 to 2026, and shapes that nobody has seen yet."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from airflow_batches.api import (
+    BatchPage,
+    Canceled,
+    Errored,
+    Expired,
+    MessageBatch,
+    OtherResult,
+    ProcessingStatus,
+    RequestError,
+    ResultItem,
+    Succeeded,
+)
+from tests.unit.api.wire import batch_json
+
+USAGE_2026 = {
+    "input_tokens": 14,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 7},
+    "output_tokens": 5,
+    "service_tier": "batch",
+    "inference_geo": "not_available",
+}
+MESSAGE_2026_08: dict[str, Any] = {
+    "model": "claude-haiku-4-5-20251001",
+    "id": "msg_011CdvLq5yFz",
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "text", "text": "BETA"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "stop_details": None,
+    "usage": USAGE_2026,
+}
+MESSAGE_2026_09 = MESSAGE_2026_08 | {
+    "container": None,
+    "diagnostics": None,
+    "usage": USAGE_2026 | {"inference_geo": "global", "output_tokens_details": {"thinking_tokens": 3}},
+}
+MESSAGE_2024 = {
+    "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-3-haiku-20240307",
+    "content": [{"type": "text", "text": "Hello"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 9, "output_tokens": 12},
+}
+REFUSAL = MESSAGE_2026_09 | {
+    "content": [],
+    "stop_reason": "refusal",
+    "stop_details": {"type": "refusal", "category": "cyber", "explanation": None},
+}
+TOOL_USE = MESSAGE_2026_09 | {
+    "content": [
+        {"type": "text", "text": "Let me "},
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}, "caller": {"type": "direct"}},
+        {"type": "text", "text": "see."},
+    ],
+    "stop_reason": "tool_use",
+}
+
+
+def item(result: dict[str, Any], custom_id: str = "probe") -> ResultItem:
+    return ResultItem.model_validate_json(json.dumps({"custom_id": custom_id, "result": result}))
+
+
+def as_wire(model: BaseModel) -> dict[str, Any]:
+    written: dict[str, Any] = json.loads(model.model_dump_json(exclude_unset=True))
+    return written
+
+
+@pytest.mark.parametrize("message", [MESSAGE_2026_08, MESSAGE_2026_09, MESSAGE_2024, REFUSAL, TOOL_USE])
+def test_a_succeeded_line_of_any_year_is_read_and_written_back_whole(message: dict[str, Any]) -> None:
+    result = item({"type": "succeeded", "message": message}).result
+    assert isinstance(result, Succeeded)
+    assert as_wire(result) == {"type": "succeeded", "message": message}
+
+
+def test_what_an_answer_says_is_at_hand() -> None:
+    result = item({"type": "succeeded", "message": MESSAGE_2026_08}).result
+    assert isinstance(result, Succeeded)
+    message = result.message
+    assert (message.text, message.stop_reason, message.model) == ("BETA", "end_turn", "claude-haiku-4-5-20251001")
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (14, 5)
+    assert message.usage.cache_creation is not None
+    assert message.usage.cache_creation.ephemeral_1h_input_tokens == 7
+    assert (message.usage.service_tier, message.role) == ("batch", "assistant")
+
+
+def test_the_text_of_an_answer_joins_its_text_blocks() -> None:
+    texts = []
+    for message in (TOOL_USE, REFUSAL):
+        result = item({"type": "succeeded", "message": message}).result
+        assert isinstance(result, Succeeded)
+        texts.append(result.message.text)
+    assert texts == ["Let me see.", ""]
+
+
+def test_an_answer_of_2024_lacks_what_did_not_exist() -> None:
+    result = item({"type": "succeeded", "message": MESSAGE_2024}).result
+    assert isinstance(result, Succeeded)
+    assert (result.message.usage.input_tokens, result.message.usage.cache_read_input_tokens) == (9, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message", "details", "request_id"),
+    [
+        (
+            {
+                "type": "error",
+                "error": {
+                    "details": {"error_visibility": "user_facing"},
+                    "type": "invalid_request_error",
+                    "message": "messages: at least one message is required",
+                },
+                "request_id": None,
+            },
+            "invalid_request_error",
+            "messages: at least one message is required",
+            {"error_visibility": "user_facing"},
+            None,
+        ),
+        (
+            {
+                "type": "error",
+                "error": {"details": None, "type": "invalid_request_error", "message": "Could not process image"},
+                "request_id": "workerreq_01DZ",
+            },
+            "invalid_request_error",
+            "Could not process image",
+            None,
+            "workerreq_01DZ",
+        ),
+        (
+            {"type": "error", "error": {"type": "api_error", "message": "Internal server error"}},
+            "api_error",
+            "Internal server error",
+            None,
+            None,
+        ),
+        ({"type": "rate_limit_error", "message": "slow"}, "rate_limit_error", "slow", None, None),
+        ({"type": "error", "error": {}}, "unknown_error", "", None, None),
+    ],
+    ids=["failed validation", "failed while running", "2024", "flat", "empty"],
+)
+def test_an_errored_line_is_read_nested_and_flat(
+    error: dict[str, Any], kind: str, message: str, details: dict[str, Any] | None, request_id: str | None
+) -> None:
+    result = item({"type": "errored", "error": error}).result
+    assert isinstance(result, Errored)
+    got = result.error
+    assert (got.type, got.message, got.details, got.request_id) == (kind, message, details, request_id)
+
+
+def test_an_error_keeps_what_stands_around_and_in_it() -> None:
+    nested = {"type": "error", "error": {"type": "t", "message": "m", "hint": 1}, "request_id": "r", "seen": [2]}
+    error = RequestError.model_validate(nested)
+    assert error.model_extra == {"hint": 1, "seen": [2]}
+    assert RequestError.model_validate_json(error.model_dump_json()) == error
+
+
+def test_canceled_and_expired_lines_are_their_own_types() -> None:
+    assert isinstance(item({"type": "canceled"}).result, Canceled)
+    assert isinstance(item({"type": "expired"}).result, Expired)
+
+
+@given(
+    st.text().filter(lambda kind: kind not in {"succeeded", "errored", "canceled", "expired"}),
+    st.dictionaries(st.text(min_size=1).filter(lambda name: name != "type"), st.integers() | st.text() | st.none()),
+)
+def test_an_unknown_result_type_survives_with_its_fields(kind: str, fields: dict[str, Any]) -> None:
+    wire = {"type": kind, **fields}
+    result = ResultItem.model_validate({"custom_id": "a", "result": wire}).result
+    assert isinstance(result, OtherResult)
+    assert json.loads(result.model_dump_json()) == wire
+
+
+@pytest.mark.parametrize(
+    ("model", "wire"),
+    [
+        (MessageBatch, batch_json(new_field={"a": [1]}, request_counts={"processing": 1, "deferred": 2})),
+        (BatchPage, {"data": [batch_json(x=1)], "has_more": False, "first_id": "a", "last_id": "b", "total": 9}),
+        (ResultItem, {"custom_id": "a", "result": {"type": "canceled", "by": "you"}, "took_ms": 5}),
+        (
+            ResultItem,
+            {"custom_id": "a", "result": {"type": "succeeded", "message": MESSAGE_2026_09 | {"mood": {"x": 1}}}},
+        ),
+    ],
+)
+def test_unknown_fields_survive_a_round_trip(model: type[BaseModel], wire: dict[str, Any]) -> None:
+    read = model.model_validate(wire)
+    again = model.model_validate_json(read.model_dump_json())
+    assert again == read
+    assert extras_of(wire) <= extras_of(json.loads(read.model_dump_json()))
+
+
+def extras_of(value: Any, path: str = "") -> set[str]:
+    """Every place in a JSON value."""
+    if isinstance(value, dict):
+        return {path} | {place for name, inner in value.items() for place in extras_of(inner, f"{path}/{name}")}
+    if isinstance(value, list):
+        return {path} | {place for number, inner in enumerate(value) for place in extras_of(inner, f"{path}/{number}")}
+    return {path}
+
+
+@pytest.mark.parametrize("written", ["2026-05-01T20:29:05.358585+00:00", "2026-05-01T20:29:05.358585Z"])
+def test_times_are_aware_in_both_forms(written: str) -> None:
+    batch = MessageBatch.model_validate(batch_json(created_at=written))
+    assert batch.created_at == datetime(2026, 5, 1, 20, 29, 5, 358585, tzinfo=UTC)
+    assert batch.created_at.utcoffset() == timedelta(0)
+
+
+def test_a_batch_of_2024_has_no_archived_at() -> None:
+    wire = batch_json()
+    del wire["archived_at"]
+    assert MessageBatch.model_validate(wire).archived_at is None
+
+
+def test_a_batch_that_has_ended_names_its_times_and_counts() -> None:
+    counts = {"processing": 0, "succeeded": 95, "errored": 2, "canceled": 1, "expired": 2}
+    wire = batch_json("ended", ended_at="2026-05-01T20:40:00+00:00", results_url="https://x/y", request_counts=counts)
+    batch = MessageBatch.model_validate(wire)
+    assert batch.processing_status is ProcessingStatus.ENDED
+    assert batch.request_counts.total == 100
+    assert batch.ended_at is not None
+    assert batch.expires_at is not None
+    assert batch.created_at is not None
+    assert batch.expires_at - batch.created_at == timedelta(hours=24)
+
+
+@pytest.mark.parametrize("status", ["paused", "", "ENDED", "other"])
+def test_an_unknown_status_keeps_its_text(status: str) -> None:
+    batch = MessageBatch.model_validate(batch_json(status))
+    assert (batch.processing_status, batch.status_text) == (ProcessingStatus.OTHER, status)
+    assert as_wire(batch)["processing_status"] == status
+
+
+@pytest.mark.parametrize(("status", "known"), [(str(known), known) for known in list(ProcessingStatus)[:3]])
+def test_the_known_statuses_are_known(status: str, known: ProcessingStatus) -> None:
+    assert MessageBatch.model_validate(batch_json(status)).processing_status is known
+
+
+@pytest.mark.parametrize(("has_more", "after", "before"), [(True, "older", "newer"), (False, None, None)])
+def test_a_page_says_where_the_next_ones_are(has_more: bool, after: str | None, before: str | None) -> None:
+    page = BatchPage(data=[], has_more=has_more, first_id="newer", last_id="older")
+    assert (page.next_after, page.next_before) == (after, before)
+
+
+def test_a_batch_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        MessageBatch.model_validate(batch_json()).id = "other"
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '{"custom_id":"a"}', '{"custom_id":"a","result":{}}', '{"custom_id":1,"result":{"type":"x"}}', "[]"]
+)
+def test_what_lacks_its_id_or_its_type_is_no_result(line: str) -> None:
+    with pytest.raises(ValidationError):
+        ResultItem.model_validate_json(line)

@@ -1,0 +1,108 @@
+"""The value between trigger and operator: the same on both sides, whatever version wrote it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_batches.waiting.outcome import LONGEST_MESSAGE, Counts, Ending, Outcome
+
+COUNTS = st.builds(Counts, **{name: st.integers(0, 100_000) for name in Counts.__dataclass_fields__})
+OUTCOMES = st.builds(
+    Outcome,
+    ending=st.sampled_from(Ending),
+    batch_id=st.text(),
+    status=st.text(),
+    counts=COUNTS,
+    message=st.text(max_size=LONGEST_MESSAGE),
+)
+EVENT = {
+    "ending": "ended",
+    "batch_id": "msgbatch_1",
+    "status": "ended",
+    "counts": {"processing": 0, "succeeded": 2, "errored": 1, "canceled": 0, "expired": 0},
+    "message": "",
+}
+
+
+@given(OUTCOMES)
+def test_an_outcome_crosses_as_json(outcome: Outcome) -> None:
+    assert Outcome.from_event(json.loads(json.dumps(outcome.to_event()))) == outcome
+
+
+def test_the_event_is_what_airflow_stores() -> None:
+    outcome = Outcome(ending=Ending.ENDED, batch_id="msgbatch_1", status="ended", counts=Counts(succeeded=2, errored=1))
+    assert outcome.to_event() == EVENT
+    assert all(type(value) in {str, dict} for value in outcome.to_event().values())
+
+
+def test_a_message_of_any_length_is_cut_in_the_event() -> None:
+    event = Outcome(ending=Ending.GAVE_UP, batch_id="b", message="x" * 1_000_000).to_event()
+    assert len(json.dumps(event)) < LONGEST_MESSAGE + 500
+
+
+def test_an_event_of_an_older_version_lacks_some_fields() -> None:
+    assert Outcome.from_event({"ending": "timed_out", "batch_id": "b"}) == Outcome(
+        ending=Ending.TIMED_OUT, batch_id="b"
+    )
+    fewer = Outcome.from_event(EVENT | {"counts": {"succeeded": 7}})
+    assert fewer.counts == Counts(succeeded=7)
+
+
+def test_an_event_of_a_newer_version_has_fields_that_nobody_knows_here() -> None:
+    newer = EVENT | {"cost": {"usd": 1.5}, "counts": {**EVENT["counts"], "deferred": 3}}  # type: ignore[dict-item]
+    assert Outcome.from_event(newer) == Outcome.from_event(EVENT)
+
+
+def test_an_ending_of_a_newer_version_is_unreadable_and_keeps_its_batch() -> None:
+    outcome = Outcome.from_event(EVENT | {"ending": "suspended"})
+    assert (outcome.ending, outcome.batch_id) == (Ending.UNREADABLE, "msgbatch_1")
+    assert "suspended" in outcome.message
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*EVENT, *Counts.__dataclass_fields__, "other"]), inner, max_size=6)
+    ),
+    max_leaves=12,
+)
+CLOSE = st.dictionaries(st.sampled_from([*EVENT]), JSON).map(lambda changes: EVENT | changes)
+
+
+@given(JSON | CLOSE)
+def test_no_event_is_too_odd_to_read(event: Any) -> None:
+    outcome = Outcome.from_event(event)
+    assert isinstance(outcome.batch_id, str)
+    if outcome.ending is Ending.UNREADABLE and event != outcome.to_event():
+        assert "not an outcome" in outcome.message or event.get("ending") == "unreadable"
+    assert all(isinstance(count, int) for count in vars(outcome.counts).values())
+    assert len(outcome.to_event()["message"]) <= LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "event",
+    [None, "ended", 5, [], {}, {"ending": None}, {"ending": ["ended"]}, {"status": "success"}, {"ending": "ended"}]
+    + [EVENT | {"counts": counts} for counts in (None, "many", [1], {"succeeded": "2"}, {"succeeded": 1e300})]
+    + [{1: 2}, {"ending": "ended", "batch_id": {"a": 1}}, object()],
+)
+def test_what_is_no_outcome_is_unreadable_and_says_what_it_was(event: Any) -> None:
+    outcome = Outcome.from_event(event)
+    assert outcome.ending is Ending.UNREADABLE
+    assert str(event)[:50] in outcome.message
+
+
+@given(COUNTS)
+def test_counts_add_up(counts: Counts) -> None:
+    assert counts.total == counts.processing + counts.finished
+    assert counts.finished == counts.succeeded + counts.errored + counts.canceled + counts.expired
+
+
+def test_counts_name_what_there_is() -> None:
+    assert str(Counts(succeeded=95_000, errored=2, expired=1)) == "95,000 succeeded, 2 errored, 1 expired"
+    assert str(Counts()) == "no requests"

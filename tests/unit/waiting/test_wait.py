@@ -1,0 +1,215 @@
+"""Waiting in the foreground: the decision with a clock and a sleep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests_mock
+
+from airflow_batches.api import (
+    ApiError,
+    BatchesClient,
+    MessageBatch,
+    ProcessingStatus,
+    RetryPolicy,
+    TransportError,
+    WaitTimeout,
+)
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.waiting.decision import KeepWaiting, Watch
+from airflow_batches.waiting.outcome import Ending, Outcome
+from airflow_batches.waiting.wait import Answer, ask, poll, wait, wait_for
+from tests.unit.api.wire import batch_json
+
+URL = "https://api.anthropic.com/v1/messages/batches/b"
+START = 1_000_000.0
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.naps: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.naps.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.time", clock.time)
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+def api() -> Iterator[requests_mock.Mocker]:
+    with requests_mock.Mocker() as mocker:
+        yield mocker
+
+
+@pytest.fixture
+def client() -> Iterator[BatchesClient]:
+    with BatchesClient("sk-ant-test", retry=RetryPolicy(attempts=3, base=1.0)) as running:
+        yield running
+
+
+def test_it_polls_at_the_interval_until_the_batch_has_ended(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, [{"json": batch_json(status)} for status in ("in_progress", "in_progress", "canceling", "ended")])
+    batch = wait_for(client, "b", poll_interval=30, timeout=None)
+    assert batch.processing_status is ProcessingStatus.ENDED
+    assert clock.naps == [30, 30, 30]
+
+
+def test_a_batch_that_has_ended_is_not_slept_for(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, json=batch_json("ended"))
+    wait_for(client, "b", poll_interval=30, timeout=0)
+    assert clock.naps == []
+
+
+@pytest.mark.parametrize(("timeout", "naps"), [(0, []), (10, [10]), (30, [30]), (75, [30, 30, 15])])
+def test_the_last_poll_is_at_the_deadline(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock, timeout: float, naps: list[float]
+) -> None:
+    api.get(URL, json=batch_json())
+    with pytest.raises(WaitTimeout, match=r"^b: .*has not ended"):
+        wait_for(client, "b", poll_interval=30, timeout=timeout)
+    assert clock.naps == naps
+    assert api.call_count == len(naps) + 1
+
+
+def test_a_batch_that_ends_at_the_last_poll_has_ended(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, [{"json": batch_json()}, {"json": batch_json("ended")}])
+    assert wait_for(client, "b", poll_interval=30, timeout=10).processing_status is ProcessingStatus.ENDED
+    assert clock.naps == [10]
+
+
+def test_passing_failures_are_waited_out_at_the_interval_or_the_servers_hint(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[dict[str, Any]] = [
+        {"status_code": 529},
+        {"status_code": 429, "headers": {"retry-after": "90"}},
+        {"status_code": 503, "headers": {"retry-after": "86400"}},
+        {"text": "<html>"},
+        {"status_code": 404},
+    ]
+    api.get(URL, [*failures[-1:], *failures[:-1], {"json": batch_json("ended")}])
+    wait_for(client, "b", poll_interval=30, timeout=None)
+    assert clock.naps == [30, 30, 90, 600, 30]
+    assert caplog.text.count("Poll of b failed, trying again") == 5
+
+
+def test_failing_polls_do_not_wait_beyond_the_deadline(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, status_code=529, headers={"retry-after": "200"})
+    with pytest.raises(WaitTimeout, match="the last poll failed: 529"):
+        wait_for(client, "b", poll_interval=30, timeout=60)
+    assert clock.now == START + 60
+    assert api.call_count == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_permanent_failure_is_raised_as_it_is(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock, status: int
+) -> None:
+    api.get(URL, status_code=status)
+    with pytest.raises(ApiError) as caught:
+        wait_for(client, "b", poll_interval=30, timeout=3600)
+    assert caught.value.status == status
+    assert clock.naps == []
+
+
+def test_an_unknown_batch_is_raised_after_a_minute(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, status_code=404)
+    with pytest.raises(ApiError, match="404"):
+        wait_for(client, "b", poll_interval=20, timeout=3600)
+    assert clock.now == START + 60
+
+
+def test_a_wait_tells_every_answer_after_which_it_goes_on(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, [{"json": batch_json()}, {"status_code": 500}, {"json": batch_json("ended")}])
+    told: list[Answer] = []
+    watch = Watch(batch_id="b", since=START)
+    outcome, answer = wait(client, watch, poll_interval=1, on_answer=told.append)
+    assert isinstance(answer, MessageBatch)
+    assert (outcome.ending, outcome.status) == (Ending.ENDED, "ended")
+    assert [type(each) for each in told] == [MessageBatch, ApiError]
+
+
+def test_asking_gives_the_batch_or_the_error(api: requests_mock.Mocker, client: BatchesClient, clock: Clock) -> None:
+    api.get(URL, [{"json": batch_json()}, {"status_code": 403}])
+    first, second = ask(client, "b"), ask(client, "b")
+    assert isinstance(first, MessageBatch)
+    assert isinstance(second, ApiError)
+
+
+def test_a_single_poll_uses_the_clients_own_patience(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, [{"status_code": 500}, {"status_code": 500}, {"json": batch_json("ended")}])
+    decision = poll(client, Watch(batch_id="b", since=START))
+    assert isinstance(decision, Outcome)
+    assert decision.ending is Ending.ENDED
+    assert api.call_count == 3
+
+
+def test_a_single_poll_of_a_batch_that_goes_on_keeps_waiting(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, json=batch_json())
+    assert poll(client, Watch(batch_id="b", since=START, deadline=START + 1)) == KeepWaiting()
+
+
+def test_an_error_that_is_not_ours_is_not_an_answer(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    api.get(URL, exc=ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        ask(client, "b")
+
+
+def test_a_real_wait_gets_over_whatever_the_emulator_does_to_it() -> None:
+    request = {
+        "custom_id": "a",
+        "params": {"model": "claude-haiku-4-5", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]},
+    }
+    with Emulator(processing_time=0.2) as emulator, BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        batch_id = client.create([request]).id
+        faults = (
+            Fault(endpoint="get", action=action, status=status)
+            for action, status in (("status", 529), ("reset", 500), ("broken_json", 200), ("status", 404))
+        )
+        plans = [emulator.fault(fault) for fault in faults]
+        batch = client.wait_for(batch_id, poll_interval=0.05, timeout=60)
+        assert batch.request_counts.succeeded == 1
+        assert [plan.struck for plan in plans] == [1, 1, 1, 1]
+
+
+def test_a_server_that_is_gone_times_out_like_a_batch_that_goes_on() -> None:
+    with Emulator() as emulator:
+        url = emulator.url
+    with BatchesClient("key", base_url=url) as client:
+        assert isinstance(ask(client, "b", retry=RetryPolicy(attempts=1)), TransportError)
+        with pytest.raises(WaitTimeout, match="the last poll failed: the connection failed"):
+            client.wait_for("b", poll_interval=0.01, timeout=0.05)
