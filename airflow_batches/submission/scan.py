@@ -83,6 +83,7 @@ class Inspector:
     def __init__(self, source: Source, *, model: str | None, preflight: Preflight, version: str) -> None:
         self.findings = Findings()
         self.plain = True
+        self._bytes = 0
         self._source = source
         self._model = model
         self._preflight = preflight
@@ -92,7 +93,7 @@ class Inspector:
     def requests(self) -> Iterator[tuple[int, RequestLine]]:
         """Each request that can be read, with the offset of its line's end; then the duplicates are known too."""
         start = 0
-        for number, end, raw in numbered_lines(self._source.blocks()):
+        for number, end, raw in numbered_lines(self._counted_blocks()):
             try:
                 request = request_line(raw, self._model)
             except Unreadable as exc:
@@ -105,8 +106,15 @@ class Inspector:
             if self._preflight != "off":
                 self._inspect(number, raw, request)
             yield end, request
+        if self._bytes > start:
+            self.plain = False
         if self._preflight != "off":
             self.findings.add(self._duplicates())
+
+    def _counted_blocks(self) -> Iterator[bytes]:
+        for block in self._source.blocks():
+            self._bytes += len(block)
+            yield block
 
     def _inspect(self, number: int, raw: bytes, request: RequestLine) -> None:
         self._suspects.add(request.custom_id)
