@@ -77,7 +77,8 @@ def client_for(
     `longest_read`: seconds at most for each wait for bytes, where the connection says more.
     """
     from airflow_batches.api import BatchesClient
-    from airflow_batches.api.client import BASE_URL, VERSION
+    from airflow_batches.api.address import BASE_URL
+    from airflow_batches.api.client import VERSION
 
     extras = _extras(connection)
     betas = extras.get("anthropic_beta") or ()

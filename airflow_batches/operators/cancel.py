@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
@@ -11,7 +11,7 @@ from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 
 class MessageBatchCancelOperator(BaseOperator):
@@ -27,9 +27,9 @@ class MessageBatchCancelOperator(BaseOperator):
     template_fields: Sequence[str] = ("batch_id", "conn_id")
     operator_extra_links = (MessageBatchLink(),)
 
-    def __init__(self, *, batch_id: str, conn_id: str = "anthropic_default", **kwargs: Any) -> None:
+    def __init__(self, *, batch_id: str | XComArg, conn_id: str = "anthropic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.batch_id = batch_id
+        self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:

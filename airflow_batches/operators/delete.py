@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 
 class MessageBatchDeleteOperator(BaseOperator):
@@ -25,9 +25,9 @@ class MessageBatchDeleteOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
 
-    def __init__(self, *, batch_id: str, conn_id: str = "anthropic_default", **kwargs: Any) -> None:
+    def __init__(self, *, batch_id: str | XComArg, conn_id: str = "anthropic_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.batch_id = batch_id
+        self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:

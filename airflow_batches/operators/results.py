@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from airflow_batches.landing import Location, Manifest, Progress
 
@@ -52,7 +52,7 @@ class MessageBatchResultsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        batch_id: str,
+        batch_id: str | XComArg,
         path: str,
         failed_path: str | None = None,
         format: str | None = None,  # noqa: A002  # as in `land`
@@ -66,7 +66,7 @@ class MessageBatchResultsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.batch_id = batch_id
+        self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
         self.path = path
         self.failed_path = failed_path
         self.format = format

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
@@ -14,7 +14,7 @@ from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.waiting import WaitsForBatch
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from airflow_batches.waiting.outcome import Outcome
     from airflow_batches.waiting.policy import Verdict
@@ -39,7 +39,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
     def __init__(
         self,
         *,
-        batch_id: str,
+        batch_id: str | XComArg,
         conn_id: str = "anthropic_default",
         deferrable: bool = True,
         poke_interval: timedelta | float = 60.0,
@@ -48,7 +48,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        self.batch_id = batch_id
+        self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
         self.conn_id = conn_id
         self.deferrable = deferrable
         self.poll_interval = self.poke_interval

@@ -48,7 +48,8 @@ def run(dags: Path, source: str, **params: Any) -> DagRun:
     bag = DagBag(dags, bundle_path=dags)
     assert not bag.import_errors
     (dag,) = bag.dags.values()
-    return dag.test(run_conf=params)
+    finished: DagRun = dag.test(run_conf=params)
+    return finished
 
 
 def states(finished: DagRun) -> dict[str, str]:

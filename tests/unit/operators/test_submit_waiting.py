@@ -207,8 +207,8 @@ def test_prompts_are_never_rendered_but_a_uri_is() -> None:
         prompts = operator(requests=some_requests(1, system="{{ not a template }} {% nor this %}"))
         uri = operator(requests="file:///data/{{ run_id }}.jsonl", task_id="uri")
         upstream = operator(requests=XComArg(uri), task_id="upstream")
-    prompts.render_template_fields({"run_id": "today"})  # type: ignore[typeddict-item]  # what the template needs
-    uri.render_template_fields({"run_id": "today"})  # type: ignore[typeddict-item]  # what the template needs
+    prompts.render_template_fields({"run_id": "today"})
+    uri.render_template_fields({"run_id": "today"})
     assert isinstance(prompts.requests, Verbatim)
     assert isinstance(prompts.requests.given, list)
     assert prompts.requests.given[0]["params"]["system"] == "{{ not a template }} {% nor this %}"
