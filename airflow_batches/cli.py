@@ -18,6 +18,7 @@ from airflow_batches.api.errors import BatchesError
 COMMANDS: Final = {
     "demo": ("airflow_batches.demo.command", "the whole job on this machine, on a private Airflow and an emulated API"),
     "emulator": ("airflow_batches.emulator.command", "the Message Batches API on localhost, for development and tests"),
+    "land": ("airflow_batches.landing.command", "the results of a batch to a file or an object store, without Airflow"),
 }
 """Name, module and one line of help of each command."""
 
