@@ -56,6 +56,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         `error` (submit nothing), `warn`, or `off`.
     :param on_uncertain: what to do when nobody knows whether an earlier submission arrived: `reconcile` (look for it
         among the workspace's batches), `resubmit`, or `fail`.
+    :param settle_for: seconds (or a timedelta) for which it is looked for before the requests are sent again.
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id")
@@ -76,6 +77,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         max_failure_rate: float | None = None,
         preflight: Literal["error", "warn", "off"] = "error",
         on_uncertain: Literal["reconcile", "resubmit", "fail"] = "reconcile",
+        settle_for: timedelta | float = 120.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -91,6 +93,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self.max_failure_rate = max_failure_rate
         self.preflight = preflight
         self.on_uncertain = on_uncertain
+        self.settle_for = seconds(settle_for)
         self._batch_id: str | None = None
         self._killed = False
 
@@ -149,6 +152,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
                 model=self.model or self.hook().default_model(),
                 preflight=self.preflight,
                 on_uncertain=self.on_uncertain,
+                settle_for=timedelta(seconds=self.settle_for),
                 anthropic_version=client.anthropic_version,
                 killed=lambda: self._killed and self.cancel_on_kill,
                 **tries,

@@ -71,9 +71,9 @@ def _receipts(context: Context) -> list[Receipt]:
     """What the submitting tasks of this run have published."""
     from airflow_batches.submission.receipt import Receipt
 
-    ti = context["ti"]
-    found = ti.xcom_pull(task_ids=_submitting_tasks(context), key=RECEIPT)
-    return [Receipt.from_dict(value) for value in found or () if value]
+    tasks = _submitting_tasks(context)
+    found = context["ti"].xcom_pull(task_ids=tasks, key=RECEIPT) if tasks else []
+    return [Receipt.from_dict(value) for value in found if value]
 
 
 def _submitting_tasks(context: Context) -> list[str]:

@@ -217,7 +217,7 @@ class _Search:
                 case decision.Fail(reason, batch_ids):
                     raise UncertainSubmit(reason, batch_ids)
                 case decision.LookAgain():
-                    time.sleep(min(LOOK_EVERY, self._settle_for.total_seconds()))
+                    time.sleep(min(LOOK_EVERY, self._settle_for.total_seconds() / 10))
 
     def _known(self) -> set[str]:
         return {receipt.batch_id for receipt in self._others() if receipt.fingerprint != self._scan.fingerprint}
