@@ -83,7 +83,8 @@ class Line:
             return Reply(error, shared=error)
         self._missing_since = None
         try:
-            return await asyncio.wait_for(self._thread.run(lambda: _make(client, call)), LONGEST_CALL)
+            async with asyncio.timeout(LONGEST_CALL):  # not wait_for, which in Python 3.11 may swallow a cancellation
+                return await self._thread.run(lambda: _make(client, call))
         except TimeoutError:
             self.hang_up()
             return _failed(call, TransportError(f"no answer within {LONGEST_CALL:.0f} s", maybe_sent=True))

@@ -15,7 +15,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import math
+from collections.abc import Generator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -93,28 +94,24 @@ def _pages(
         if not isinstance(page, BatchPage):
             findings.failure = page if isinstance(page, BatchesError) else None
             return
-        if cursor is not None and not page.data:
+        if cursor is not None and (not page.data or page.next_after == cursor):
             return
-        shown = {batch.id for batch in page.data} & missing.keys()
+        shown = missing.keys() & {batch.id for batch in page.data}
         findings.shown |= shown
+        _strike(missing, shown)
         in_vain += not shown
-        reached = min((at for batch in page.data if (at := created(batch)) is not None), default=None)
-        older, cursor = cursor, page.next_after
-        if cursor is None or in_vain >= len(missing) - len(shown) or _before(reached, oldest_running):
-            passed = missing.keys() - shown
-        else:
-            passed = _passed(missing, reached) - shown
+        cursor, reached = page.next_after, _oldest(page)
+        pointless = cursor is None or reached < oldest_running or in_vain >= len(missing)
+        passed = set(missing) if pointless else {batch_id for batch_id, at in missing.items() if at and at > reached}
         findings.unlisted |= passed
-        for batch_id in shown | passed:
-            del missing[batch_id]
-        if cursor == older:
-            return
+        _strike(missing, passed)
 
 
-def _passed(missing: Mapping[str, float | None], reached: float | None) -> set[str]:
-    """What would stand above the oldest batch of a page."""
-    return {batch_id for batch_id, at in missing.items() if reached is not None and at is not None and at > reached}
+def _strike(missing: dict[str, float | None], batch_ids: Set[str]) -> None:
+    for batch_id in batch_ids:
+        del missing[batch_id]
 
 
-def _before(reached: float | None, horizon: float) -> bool:
-    return reached is not None and reached < horizon
+def _oldest(page: BatchPage) -> float:
+    """When the oldest batch of a page was created; what would stand above it is not in the list."""
+    return min((at for batch in page.data if (at := created(batch)) is not None), default=math.inf)
