@@ -16,7 +16,7 @@ from typing import Any, Final
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator
 
-CHUNK: Final = 262_144
+CHUNK: Final = 65_536
 ID_PREFIX: Final = "row"
 
 

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 DEPTH: Final = 8
 """Calls that may wait; with blocks of 1 MiB this is also what they hold of memory."""
+
+_Result = TypeVar("_Result")
 
 
 class Background:
@@ -28,11 +30,13 @@ class Background:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def do(self, call: Callable[..., Any], *args: Any) -> None:
+    def do(self, call: Callable[..., _Result], *args: Any) -> Future[_Result]:
         """Queues a call; blocks while `DEPTH` of them wait."""
         while self._waiting and (len(self._waiting) >= DEPTH or self._waiting[0].done()):
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(call, *args))
+        queued = self._pool.submit(call, *args)
+        self._waiting.append(queued)
+        return queued
 
     def drain(self) -> None:
         """Waits until everything is done."""

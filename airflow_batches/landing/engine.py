@@ -1,6 +1,6 @@
 """Landing: a batch's results into an object, complete and checked, or not at all.
 
-    batch -> readings -> [decode, count] -> [encode, hash, write] -> compare -> publish -> manifest
+    batch -> readings -> [decode, count] -> [encode, hash, write] -> [compare] -> publish -> manifest
 
 Rules: nothing is published before everything has been compared; the object for failed lines appears first, then
 the results, the manifest last. Reading and decoding are this thread's, encoding and writing another's.
@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any, Final, Literal
 
 from airflow_batches.api.client import BatchesClient
+from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.errors import BatchesError, InvalidRequest, StreamInterrupted
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import RetryPolicy
@@ -89,9 +91,12 @@ def land(
         retry=retry or RetryPolicy(), deadline=deadline, stall_timeout=stall_timeout,
     )  # fmt: skip
     with _output(results, format_name) as out, _failed_output(failed) as failed_out:
-        landing.run(stream, out, failed_out, _paced(progress, progress_every))
-        objects = out.finish(), failed_out.finish() if failed_out else None
-        manifest = landing.manifest(stream, *objects)
+        with Background() as background:
+            landing.fill(stream, out, failed_out, background, _paced(progress, progress_every))
+            finishing = [background.do(output.finish) for output in (out, failed_out) if output]
+            landing.compare(stream)
+            background.drain()
+        manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
         claim.announce()
         if failed_out:
             failed_out.commit()
@@ -113,32 +118,53 @@ class _Landing:
         self._verify = verify
         self._prices = PriceList(batch.created_at)
         self._tally = Tally(self._prices.steps)
+        self._digest = IdsDigest()
+        self._mismatch: Mismatch | None = None
         self._lines = 0
         self._size = 0
         self._began = datetime.now(UTC)
         self._clock = time.monotonic()
 
-    def run(
-        self, stream: Results, out: Output, failed_out: Output | None, progress: Callable[[Progress], None]
+    def fill(
+        self,
+        stream: Results,
+        out: Output,
+        failed_out: Output | None,
+        background: Background,
+        progress: Callable[[Progress], None],
     ) -> None:
         """Everything that comes, into the outputs."""
-        with Background() as background, closing(iter(stream)) as blocks:
-            try:
+        try:
+            with closing(iter(stream)) as blocks:
                 for block in blocks:
-                    self._count(block)
-                    background.do(out.write, block.data, len(block.lines))
+                    self._tally.add(block.results)
+                    self._lines += len(block.results)
+                    self._size += len(block.data)
+                    background.do(out.write, block.data, len(block.results))
                     if failed_out is not None and (failures := _failures(block)):
                         background.do(failed_out.write, joined(failures), len(failures))
                     progress(self._progress())
-            except StreamInterrupted as error:
-                if self._verify == "error":
-                    raise
-                logger.warning("Landing what came: %s", error)
-            background.drain()
+        except StreamInterrupted as error:
+            if self._verify == "error":
+                raise
+            logger.warning("Landing what came: %s", error)
 
-    def manifest(self, stream: Results, results: LandedObject, failed: LandedObject | None) -> Manifest:
-        """The manifest; raises `LandingMismatch` where it must not be published."""
-        mismatch = self._compared(stream)
+    def compare(self, stream: Results) -> None:
+        """What came with what the batch holds; raises `LandingMismatch` where it must not be published."""
+        ledger = stream.ledger
+        self._digest.update(ledger.taken)
+        self._mismatch = compare(
+            self.expected, self._tally.types, ledger.taken, ledger.doubled, self._digest, unreadable=stream.unreadable
+        )
+        if self._mismatch is None:
+            return
+        error = LandingMismatch(self._batch.id, self._mismatch)
+        if self._verify == "error":
+            raise error
+        logger.warning("Landing what came: %s", error)
+
+    def manifest(self, stream: Results, results: LandedObject, failed: LandedObject | None = None) -> Manifest:
+        """What has landed, once it has been compared."""
         seconds = time.monotonic() - self._clock
         return Manifest(
             batch_id=self._batch.id,
@@ -147,9 +173,9 @@ class _Landing:
             lines=self._lines,
             counts={**dict.fromkeys(COUNTED, 0), **self._tally.types},
             error_types=dict(self._tally.error_types),
-            ids_digest=stream.ledger.digest.hexdigest(),
-            verified=mismatch is None,
-            mismatch=mismatch,
+            ids_digest=self._digest.hexdigest(),
+            verified=self._mismatch is None,
+            mismatch=self._mismatch,
             usage=self._tally.by_model(),
             cost_usd=self._prices.cost(self._tally.ranges),
             batch_created_at=_iso(self._batch.created_at),
@@ -160,29 +186,6 @@ class _Landing:
             lines_per_second=round(self._lines / seconds, 1) if seconds else 0.0,
             readings=stream.readings,
         )
-
-    def _count(self, block: Block) -> None:
-        self._lines += len(block.lines)
-        self._size += len(block.data)
-        self._tally.add(block.results)
-
-    def _compared(self, stream: Results) -> Mismatch | None:
-        ledger = stream.ledger
-        mismatch = compare(
-            self.expected,
-            self._tally.types,
-            ledger.taken,
-            ledger.doubled,
-            ledger.digest,
-            unreadable=stream.unreadable,
-        )
-        if mismatch is None:
-            return None
-        error = LandingMismatch(self._batch.id, mismatch)
-        if self._verify == "error":
-            raise error
-        logger.warning("Landing what came: %s", error)
-        return mismatch
 
     def _progress(self) -> Progress:
         seconds = time.monotonic() - self._clock
@@ -219,8 +222,8 @@ def _ended(batch: MessageBatch) -> MessageBatch:
 
 
 def _failures(block: Block) -> list[bytes]:
-    pairs = zip(block.lines, block.results, strict=True)
-    return [line for line, result in pairs if result.result.type != SUCCEEDED]
+    failed = [line.result.type != SUCCEEDED for line in block.results]
+    return [*compress(block.lines(), failed)] if any(failed) else []
 
 
 @contextmanager

@@ -22,14 +22,14 @@ FORMATS: Final = ("jsonl", "parquet")
 class Encoder(Protocol):
     """Whole lines in, bytes of the object out, when they are ready."""
 
-    def encode(self, lines: bytes | memoryview) -> bytes | memoryview: ...
+    def encode(self, lines: bytes) -> bytes: ...
     def finish(self) -> bytes: ...
 
 
 class Verbatim:
     """Lines as they came."""
 
-    def encode(self, lines: bytes | memoryview) -> bytes | memoryview:
+    def encode(self, lines: bytes) -> bytes:
         """The lines."""
         return lines
 
@@ -41,7 +41,7 @@ class Verbatim:
 class Compressed:
     """A compressor's `compress` and `flush`."""
 
-    def __init__(self, compress: Callable[[bytes | memoryview], bytes], flush: Callable[[], bytes]) -> None:
+    def __init__(self, compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> None:
         self.encode = compress
         self.finish = flush
 
@@ -58,14 +58,15 @@ class Output:
         self._bytes = 0
         self._file = create(location)
 
-    def write(self, lines: bytes | memoryview, count: int) -> None:
+    def write(self, lines: bytes, count: int) -> None:
         """Appends `count` lines."""
         self._lines += count
         self._put(self._encoder.encode(lines))
 
     def finish(self) -> LandedObject:
-        """Writes what the encoder held back; the object is whole then, and not yet visible."""
+        """Writes what the encoder held back; the object is whole and stored then, and not yet visible."""
         self._put(self._encoder.finish())
+        self._file.finish()
         return LandedObject(
             uri=self._location.uri,
             format=self._format,
@@ -82,7 +83,7 @@ class Output:
         """Leaves nothing."""
         self._file.discard()
 
-    def _put(self, data: bytes | memoryview) -> None:
+    def _put(self, data: bytes) -> None:
         if data:
             self._hash.update(data)
             self._bytes += len(data)

@@ -47,9 +47,9 @@ class ParquetEncoder:
         self._rows: list[dict[str, Any]] = []
         self._held = 0
 
-    def encode(self, lines: bytes | memoryview) -> bytes:
+    def encode(self, lines: bytes) -> bytes:
         """Takes lines; gives the table's bytes once a row group is full."""
-        self._rows += [row(line) for line in bytes(lines).split(b"\n") if line]
+        self._rows += [row(line) for line in lines.split(b"\n") if line]
         self._held += len(lines)
         if self._held >= ROW_GROUP_BYTES:
             self._write_group()

@@ -15,14 +15,12 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Final
 
 import requests
 from urllib3.exceptions import HTTPError
 
 from airflow_batches.api.client import BatchesClient
-from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.errors import (
     ApiError,
     BatchesError,
@@ -32,7 +30,7 @@ from airflow_batches.api.errors import (
 )
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.landing.errors import LandingTimeout
-from airflow_batches.landing.lines import ResultLine, decode
+from airflow_batches.landing.lines import ResultLine, decode, decode_block
 from airflow_batches.landing.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -44,17 +42,16 @@ BLOCK: Final = 1_048_576
 """Bytes that are decoded and written at once, at least: more calls cost more than they give."""
 
 
-WholeLines = tuple[memoryview, list[bytes]]
-"""Bytes that end in a newline, and the same bytes split."""
-
-
 @dataclass(frozen=True, slots=True)
 class Block:
-    """New lines: their bytes as they came, the same bytes line by line, and what each line says."""
+    """New lines as they came, and what each of them says."""
 
-    data: bytes | memoryview
-    lines: Sequence[bytes]
+    data: bytes
     results: Sequence[ResultLine]
+
+    def lines(self) -> list[bytes]:
+        """The lines, one for each result, without newlines."""
+        return split(self.data)
 
 
 class Ledger:
@@ -63,33 +60,31 @@ class Ledger:
     def __init__(self) -> None:
         self.taken: set[str] = set()
         self.doubled: set[str] = set()
-        self.digest = IdsDigest()
         self._seen = self.taken
 
     def begin_reading(self) -> None:
         """From here on, an id taken before is a repetition to skip; one seen from here on is doubled."""
         self._seen = set() if self.taken else self.taken
 
-    def admit(self, ids: Sequence[str]) -> Sequence[bool] | None:
-        """Takes the ids; tells which of them are new, None when all are."""
-        distinct = set(ids)
-        if len(distinct) < len(ids) or not self.taken.isdisjoint(distinct):
-            return [self._admit_one(custom_id) for custom_id in ids]
-        self._seen |= distinct
+    def admit_all(self, custom_ids: Sequence[str]) -> bool:
+        """Takes these ids if all of them are new, and else none."""
+        distinct = set(custom_ids)
+        if len(distinct) < len(custom_ids) or not self.taken.isdisjoint(distinct):
+            return False
         self.taken |= distinct
-        self.digest.update(ids)
-        return None
+        if self._seen is not self.taken:
+            self._seen |= distinct
+        return True
 
-    def _admit_one(self, custom_id: str) -> bool:
+    def admit(self, custom_id: str) -> bool:
+        """Takes this id if it is new."""
         if custom_id in self._seen:
             self.doubled.add(custom_id)
             return False
+        new = custom_id not in self.taken
         self._seen.add(custom_id)
-        if self._seen is not self.taken and custom_id in self.taken:
-            return False
         self.taken.add(custom_id)
-        self.digest.update((custom_id,))
-        return True
+        return new
 
 
 class Results:
@@ -169,28 +164,35 @@ class Results:
             raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
         return arrived
 
-    def _new(self, batches: Iterable[WholeLines]) -> Iterator[Block]:
-        for data, lines in batches:
-            block = self._block(data, lines)
-            if block.lines:
+    def _new(self, blocks: Iterable[bytes]) -> Iterator[Block]:
+        for data in blocks:
+            block = self._block(data)
+            if block.results:
                 yield block
             self._check_time()
 
-    def _block(self, data: memoryview, lines: list[bytes]) -> Block:
-        decoded = decode(lines)
-        whole = all(decoded)
-        if not whole:
-            self.unreadable += sum(
-                1 for line, result in zip(lines, decoded, strict=True) if not result and line.strip()
-            )
-            lines = [*compress(lines, decoded)]
-        results = [result for result in decoded if result is not None]
-        new = self.ledger.admit([result.custom_id for result in results])
-        if whole and new is None:
-            return Block(data, lines, results)
-        if new is not None:
-            lines, results = [*compress(lines, new)], [*compress(results, new)]
-        return Block(joined(lines), lines, results)
+    def _block(self, data: bytes) -> Block:
+        results = decode_block(data)
+        if (
+            results is None
+            or data.count(b"\n") != len(results)  # a blank line, or two results on one
+            or not self.ledger.admit_all([result.custom_id for result in results])
+        ):
+            return self._picked(split(data))
+        return Block(data, results)
+
+    def _picked(self, lines: Iterable[bytes]) -> Block:
+        """Line by line: what is a result, and new."""
+        kept: list[bytes] = []
+        results: list[ResultLine] = []
+        for line in lines:
+            result = decode(line)
+            if result is None:
+                self.unreadable += bool(line.strip())
+            elif self.ledger.admit(result.custom_id):
+                kept.append(line)
+                results.append(result)
+        return Block(joined(kept), results)
 
     def _pause(self, trouble: BatchesError, fruitless: int) -> None:
         delay = self._retry.delay(trouble, max(1, fruitless))
@@ -234,33 +236,36 @@ def joined(lines: Iterable[bytes]) -> bytes:
     return b"".join([line + b"\n" for line in lines])
 
 
-def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[WholeLines]:
-    """Whole lines, in batches of at least `size` bytes but for the last: the bytes, and the lines they are.
+def split(data: bytes) -> list[bytes]:
+    """The lines of bytes that end in a newline."""
+    return data.split(b"\n")[:-1]
+
+
+def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
+    """Blocks of lines, each ended by a newline, at least `size` bytes long but for the last.
 
     What follows the last newline is given as a line too, also where the arrivals break off: whether it is whole
     shows when it is decoded.
     """
     pending: list[bytes] = []
-    held, ends_inside = 0, False
+    held = 0
     try:
         for arrived in arrivals:
-            pending.append(arrived)
-            held += len(arrived)
-            ends_inside = ends_inside or b"\n" in arrived
-            if held >= size and ends_inside:
-                data = b"".join(pending)
-                *lines, rest = data.split(b"\n")
-                pending, held, ends_inside = [rest], len(rest), False
-                yield memoryview(data)[: len(data) - len(rest)], lines
+            end = arrived.rfind(b"\n") + 1
+            if end and held + end >= size:
+                block = b"".join([*pending, arrived[:end]])
+                pending, held = [arrived[end:]], len(arrived) - end
+                yield block
+            else:
+                pending.append(arrived)
+                held += len(arrived)
     except BatchesError:
         yield from _tail(pending)
         raise
     yield from _tail(pending)
 
 
-def _tail(pending: Iterable[bytes]) -> Iterator[WholeLines]:
-    lines = b"".join(pending).split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    if lines:
-        yield memoryview(joined(lines)), lines
+def _tail(pending: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b"".join(pending)
+    if rest:
+        yield rest if rest.endswith(b"\n") else rest + b"\n"

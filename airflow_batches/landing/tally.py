@@ -84,6 +84,8 @@ class Tally:
         self, model: str, usages: list[LineUsage | None]
     ) -> Iterable[tuple[PriceRange, list[LineUsage | None]]]:
         steps = self._price_steps(model)
+        if not steps and not any(map(_surcharged, usages)):
+            return [(PriceRange(model), usages)]
         ranged: dict[tuple[int, bool], list[LineUsage | None]] = {}
         for usage in usages:
             length = bisect_left(steps, usage.prompt_tokens) if steps and usage else 0

@@ -1,6 +1,7 @@
 """All of an object, or none of it.
 
-Rules: nothing is at the object's name before `commit`, and after `discard` nothing is left. What a killed process
+Rules: `write`, `finish` (all of it is stored), `commit`. Nothing is at the object's name before `commit`, and after
+`discard` nothing is left. What a killed process
 leaves is nothing anybody can take for the object: a hidden file, which the next writer there removes, or parts of
 an unfinished upload, which the store's life-cycle rule for incomplete multipart uploads removes.
 
@@ -35,7 +36,8 @@ COMMITS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 class ObjectFile(Protocol):
     """An object in the making."""
 
-    def write(self, data: bytes | memoryview) -> None: ...
+    def write(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
     def commit(self) -> None: ...
     def discard(self) -> None: ...
 
@@ -54,6 +56,7 @@ def put(location: Location, data: bytes) -> None:
     file = create(location)
     try:
         file.write(data)
+        file.finish()
         file.commit()
     except BaseException:
         file.discard()
@@ -70,17 +73,21 @@ class LocalFile:
         _remove_torsos(self._final)
         self._part, self._fd = _open_locked(self._final)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         """Appends."""
         with store_errors("writing", self._location):
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
 
-    def commit(self) -> None:
-        """Publishes, once the bytes are on the disk."""
+    def finish(self) -> None:
+        """The bytes are on the disk after it."""
         with store_errors("writing", self._location):
             os.fsync(self._fd)
+
+    def commit(self) -> None:
+        """Publishes."""
+        with store_errors("writing", self._location):
             self._part.replace(self._final)
             self._close()
             _sync_folder(self._final.parent)
@@ -104,15 +111,19 @@ class Upload:
         self._file = location.fs.open(location.path, "wb", autocommit=False, block_size=UPLOAD_BYTES)
         _forget(location.fs, self._file)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         """Appends; blocks while a part is uploaded."""
         with store_errors("writing", self._location):
             self._file.write(data)
 
-    def commit(self) -> None:
-        """Uploads the last part and publishes."""
+    def finish(self) -> None:
+        """Uploads the last part."""
         with store_errors("writing", self._location):
             self._file.close()
+
+    def commit(self) -> None:
+        """Has the store join the parts."""
+        with store_errors("writing", self._location):
             self._file.commit()
 
     def discard(self) -> None:
@@ -131,15 +142,19 @@ class MovedObject:
         location.fs.makedirs(location.path.rpartition("/")[0], exist_ok=True)
         self._file = location.fs.open(self._part, "wb")
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         """Appends."""
         with store_errors("writing", self._location):
             self._file.write(data)
 
+    def finish(self) -> None:
+        """Writes what is held back."""
+        with store_errors("writing", self._location):
+            self._file.close()
+
     def commit(self) -> None:
         """Moves to the final name."""
         with store_errors("writing", self._location):
-            self._file.close()
             self._location.fs.mv(self._part, self._location.path)
 
     def discard(self) -> None:

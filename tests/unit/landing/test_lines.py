@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.landing.lines import decode, decode_one
+from airflow_batches.landing.lines import decode, decode_block
 
 SUCCEEDED = (
     b'{"custom_id":"probe-beta","result":{"type":"succeeded","message":{"model":"claude-haiku-4-5-20251001",'
@@ -25,7 +25,7 @@ ERRORED = (
 
 
 def test_an_answer_says_whose_it_is_and_what_it_cost() -> None:
-    line = decode_one(SUCCEEDED)
+    line = decode(SUCCEEDED)
     assert line is not None
     assert (line.custom_id, line.result.type) == ("probe-beta", "succeeded")
     assert line.result.message is not None
@@ -45,13 +45,13 @@ def test_an_answer_says_whose_it_is_and_what_it_cost() -> None:
     ],
 )
 def test_an_error_is_read_nested_and_flat(error: object, kind: str) -> None:
-    line = decode_one(json.dumps({"custom_id": "a", "result": {"type": "errored", "error": error}}).encode())
+    line = decode(json.dumps({"custom_id": "a", "result": {"type": "errored", "error": error}}).encode())
     assert line is not None
     assert line.result.error_type == kind
 
 
 def test_a_recorded_error_names_its_type() -> None:
-    line = decode_one(ERRORED)
+    line = decode(ERRORED)
     assert line is not None
     assert line.result.error_type == "invalid_request_error"
 
@@ -66,7 +66,7 @@ def test_a_recorded_error_names_its_type() -> None:
     ],
 )
 def test_a_line_of_a_shape_unknown_here_counts_all_the_same(result: dict[str, object]) -> None:
-    line = decode_one(json.dumps({"custom_id": "a", "result": result}).encode())
+    line = decode(json.dumps({"custom_id": "a", "result": result}).encode())
     assert line is not None
     assert (line.custom_id, line.result.type) == ("a", result["type"])
     assert line.result.message is None
@@ -89,10 +89,17 @@ def test_a_line_of_a_shape_unknown_here_counts_all_the_same(result: dict[str, ob
     ],
 )
 def test_what_is_no_result_is_none(line: bytes) -> None:
-    assert decode_one(line) is None
-    assert [result is None for result in decode([SUCCEEDED, line, ERRORED])] == [False, True, False]
+    assert decode(line) is None
+
+
+def test_a_block_is_decoded_at_once_or_needs_a_closer_look() -> None:
+    whole = SUCCEEDED + b"\n" + ERRORED + b"\n"
+    results = decode_block(whole)
+    assert results is not None
+    assert [line.custom_id for line in results] == ["probe-beta", "probe-bad"]
+    assert decode_block(whole + SUCCEEDED[:-1] + b"\n") is None
 
 
 @given(st.sampled_from([SUCCEEDED, ERRORED]), st.data())
 def test_no_beginning_of_a_line_is_taken_for_the_line(line: bytes, data: st.DataObject) -> None:
-    assert decode_one(line[: data.draw(st.integers(0, len(line) - 1))]) is None
+    assert decode(line[: data.draw(st.integers(0, len(line) - 1))]) is None

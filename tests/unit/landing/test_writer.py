@@ -28,6 +28,7 @@ def test_nothing_is_at_the_name_before_the_commit_and_everything_after_it(tmp_pa
     file = create(at(tmp_path / "out"))
     file.write(b"one ")
     file.write(b"two")
+    file.finish()
     assert not (tmp_path / "out").exists()
     file.commit()
     assert (tmp_path / "out").read_bytes() == b"one two"
@@ -47,7 +48,9 @@ def test_two_writers_of_one_object_do_not_mix(tmp_path: Path) -> None:
     first, second = create(at(tmp_path / "out")), create(at(tmp_path / "out"))
     first.write(b"first")
     second.write(b"second")
+    second.finish()
     second.commit()
+    first.finish()
     first.commit()
     assert (tmp_path / "out").read_bytes() == b"first"
     assert names_in(tmp_path) == {"out"}
