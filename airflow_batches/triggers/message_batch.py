@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -24,6 +25,8 @@ from airflow_batches._compat import TRIGGERS_HEAR_KILLS
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch
     from airflow_batches.waiting.outcome import Outcome
+
+logger = logging.getLogger(__name__)
 
 QUIET: Final = 10.0
 """Seconds."""
@@ -92,7 +95,7 @@ class MessageBatchTrigger(BaseTrigger):
 
         def tell(batch: MessageBatch) -> None:
             if line := progress.line(batch, now=time.time()):
-                self.log.info(line)
+                logger.info(line)
 
         return await wait_async(
             self.conn_id,
@@ -125,11 +128,11 @@ class MessageBatchTrigger(BaseTrigger):
             state = await task_state(self.task_instance)
             if state in OVER:
                 await self._cancel()
-                self.log.info("The task is %s: canceled batch %s", state, self.batch_id)
+                logger.info("The task is %s: canceled batch %s", state, self.batch_id)
             else:
-                self.log.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
+                logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
         except Exception:  # nobody may be left to hear it: the trigger itself is gone by now
-            self.log.exception("The task was killed; batch %s could not be canceled, or need not be", self.batch_id)
+            logger.exception("The task was killed; batch %s could not be canceled, or need not be", self.batch_id)
 
     async def _cancel(self) -> None:
         from airflow_batches.triggers.connect import connect

@@ -1,0 +1,170 @@
+"""The trigger of a deferred wait: what it stores, when it fires, what it says meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.serialization.decoders import smart_decode_trigger_kwargs
+from airflow.serialization.encoders import encode_trigger
+from airflow.triggers.base import TriggerEvent
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.emulator import Emulator
+from airflow_batches.triggers import MessageBatchTrigger, message_batch
+from airflow_batches.waiting import progress
+from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.samples import some_requests
+
+pytestmark = pytest.mark.usefixtures("connection")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(processing_time=3600.0, retry_after=0) as running:
+        yield running
+
+
+def submit(emulator: Emulator, count: int = 2) -> str:
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        return client.create(some_requests(count)).id
+
+
+def waiting_for(batch_id: str, **kwargs: Any) -> MessageBatchTrigger:
+    given: dict[str, Any] = {"conn_id": "anthropic_default", "batch_id": batch_id, "poll_interval": 0.05, **kwargs}
+    return MessageBatchTrigger(**given)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # it holds in another thread
+        await asyncio.sleep(0.005)
+
+
+async def events(trigger: MessageBatchTrigger) -> list[TriggerEvent]:
+    return [event async for event in trigger.run()]
+
+
+def outcome(trigger: MessageBatchTrigger) -> Outcome:
+    """What it fires, once."""
+    (event,) = asyncio.run(events(trigger))
+    return Outcome.from_event(json.loads(json.dumps(event.payload)))
+
+
+def test_nothing_fires_in_the_first_ten_seconds(emulator: Emulator) -> None:
+    """Not a timing: the batch has ended before, and the trigger sleeps for that long whatever happens."""
+    batch_id = submit(emulator)
+    emulator.end_all()
+    began = time.monotonic()
+    assert outcome(waiting_for(batch_id)).ending is Ending.ENDED
+    assert time.monotonic() - began >= 10.0
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_batch, "QUIET", 0.1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_it_fires_once_with_how_the_batch_ended(emulator: Emulator) -> None:
+    batch_id = submit(emulator)
+    emulator.end_all()
+    end = outcome(waiting_for(batch_id))
+    assert (end.batch_id, end.ending, end.status, end.counts.succeeded) == (batch_id, Ending.ENDED, "ended", 2)
+
+
+@pytest.mark.usefixtures("soon")
+def test_it_fires_at_the_deadline_and_leaves_the_batch_alone(emulator: Emulator) -> None:
+    end = outcome(waiting_for(submit(emulator), since=time.time(), deadline=time.time() + 0.2))
+    assert (end.ending, end.counts.processing) == (Ending.TIMED_OUT, 2)
+    assert emulator.counters["cancel"] == 0
+
+
+@pytest.mark.usefixtures("soon")
+def test_it_gives_up_on_a_batch_that_is_not_there(emulator: Emulator) -> None:
+    end = outcome(waiting_for("msgbatch_01unknown", since=time.time() - 3600))
+    assert end.ending is Ending.GAVE_UP
+    assert "404" in end.message
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_connection_that_is_gone_is_told_and_names_no_secret(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_batches.waiting import line
+
+    monkeypatch.setattr(line, "CONNECTION_GRACE", 0.0)
+    end = outcome(waiting_for("msgbatch_1", conn_id="nowhere"))
+    assert end.ending is Ending.GAVE_UP
+    assert "nowhere" in end.message
+
+
+def test_its_kwargs_are_plain_json_without_a_secret(emulator: Emulator) -> None:
+    _, kwargs = waiting_for("msgbatch_1", since=1.5, deadline=2.5).serialize()
+    assert kwargs == {
+        "conn_id": "anthropic_default",
+        "batch_id": "msgbatch_1",
+        "poll_interval": 0.05,
+        "since": 1.5,
+        "deadline": 2.5,
+        "cancel_on_kill": True,
+    }
+    assert emulator.api_key not in json.dumps(kwargs)
+
+
+def test_it_survives_the_way_through_airflows_database() -> None:
+    trigger = waiting_for("msgbatch_1", since=1.5, deadline=2.5, cancel_on_kill=False)
+    path, kwargs = trigger.serialize()
+    stored = json.loads(json.dumps(encode_trigger({"classpath": path, "kwargs": kwargs})))
+    read = {name: smart_decode_trigger_kwargs(value) for name, value in stored["kwargs"].items()}
+    assert path == "airflow_batches.triggers.message_batch.MessageBatchTrigger"
+    assert MessageBatchTrigger(**read).serialize() == (path, kwargs)
+
+
+def test_it_takes_the_kwargs_of_an_older_and_of_a_newer_version() -> None:
+    older = MessageBatchTrigger(conn_id="c", batch_id="b")
+    newer = MessageBatchTrigger(conn_id="c", batch_id="b", shard=3)
+    assert older.serialize() == newer.serialize()
+
+
+@pytest.mark.usefixtures("soon")
+def test_it_says_how_the_batch_is_getting_on_when_that_changes(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LEAST_GAP", 0.0)
+    caplog.set_level(logging.INFO)
+    batch_id = submit(emulator)
+
+    async def main() -> None:
+        firing = asyncio.create_task(events(waiting_for(batch_id)))
+        for status in ("in_progress", "canceling"):
+            await until(lambda status=status: f"{batch_id} is {status}" in caplog.text)  # type: ignore[misc]
+            polls = emulator.counters["get"]
+            await until(lambda polls=polls: emulator.counters["get"] >= polls + 3)  # type: ignore[misc]
+            with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+                await asyncio.to_thread(client.cancel, batch_id)
+        emulator.end_all()
+        await firing
+
+    emulator.configure(cancel_time=3600.0)
+    asyncio.run(main())
+    lines = [record.getMessage() for record in caplog.records if f"Batch {batch_id} is" in record.getMessage()]
+    assert [line.split(";")[0] for line in lines] == [
+        f"Batch {batch_id} is in_progress: 2 processing",
+        f"Batch {batch_id} is canceling: 2 processing",
+    ]
+    assert "0 min old, expires in 24 h 00 min" in lines[0]
+
+
+@pytest.mark.usefixtures("soon")
+def test_the_key_is_nowhere_but_in_the_request(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    emulator.configure(denied=("get",))
+    trigger = waiting_for(submit(emulator))
+    assert outcome(trigger).ending is Ending.GAVE_UP
+    for text in (caplog.text, repr(trigger), repr(vars(trigger))):
+        assert emulator.api_key not in text
