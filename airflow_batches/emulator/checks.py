@@ -1,14 +1,14 @@
-"""What the API refuses in a line's `params` but its messages: a table of checks, in order; the first that objects
-decides. Texts are recorded live (2026) unless a check says otherwise.
+"""What the API refuses in a line's `params` but its messages: two tables of checks, in order, the second once the
+model is known; the first that objects decides. Texts are recorded live (2026) unless a check says otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model
+from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model, find_model
 
 Params = Mapping[str, Any]
 CLOSED_TO_SAMPLING: Final = "2026-10-21"
@@ -66,22 +66,14 @@ class Terms:
         return known - set(_SAMPLING) if self.version == CLOSED_TO_SAMPLING else known
 
 
-class Line(NamedTuple):
-    """What the checks look at: the members decoded, the model they name (None: there is none such)."""
-
-    params: Params
-    members: Collection[str]
-    terms: Terms
-    model: Model | None
-
-
-def check(line: Line) -> Model:
-    """The model that answers the line. Raises Refused."""
+def check(params: Params, terms: Terms) -> Model:
+    """The model that answers the line; `params` decoded, the messages aside. Raises Refused."""
     for objects in _CHECKS:
-        objects(line)
-    if line.model is None:
-        raise _unknown(line.params["model"])
-    return line.model
+        objects(params, terms)
+    model = _known_model(params["model"], terms)
+    for objects_to in _CHECKS_OF_MODEL:
+        objects_to(params, terms, model)
+    return model
 
 
 def forced_tool(params: Params) -> dict[str, Any] | None:
@@ -100,58 +92,54 @@ def output_schema(params: Params) -> Any:
     return form.get("schema") if isinstance(form, dict) and form.get("type") == "json_schema" else None
 
 
-def _unknown_member(line: Line) -> None:
-    for name in line.params:
-        if name not in line.members:
+def _unknown_member(params: Params, terms: Terms) -> None:
+    members = terms.members()
+    for name in params:
+        if name not in members:
             raise Refused(f"{name}: Extra inputs are not permitted")
 
 
-def _missing_member(line: Line) -> None:
+def _missing_member(params: Params, terms: Terms) -> None:
     for name in ("model", "messages", "max_tokens"):
-        if name not in line.params:
+        if name not in params:
             raise Refused(f"{name}: Field required")
 
 
-def _streamed(line: Line) -> None:
-    stream = line.params.get("stream", False)
+def _streamed(params: Params, terms: Terms) -> None:
+    stream = params.get("stream", False)
     if stream is True:
         raise Refused("`stream=True` is not supported in the Message Batches API")
     if stream is not False:
         raise Refused("stream: Input should be a valid boolean")
 
 
-def _model(line: Line) -> None:
-    name = line.params["model"]
+def _known_model(name: Any, terms: Terms) -> Model:
     if not isinstance(name, str):
         raise Refused("model: Input should be a valid string")
-    if line.model is None:
-        raise _unknown(name)
+    model = find_model(name, terms.models)
+    if model is None:
+        raise Refused(f"model: {name}", "not_found_error")
+    return model
 
 
-def _unknown(name: str) -> Refused:
-    return Refused(f"model: {name}", "not_found_error")
-
-
-def _max_tokens(line: Line) -> None:
-    asked = line.params["max_tokens"]
+def _max_tokens(params: Params, terms: Terms, model: Model) -> None:
+    asked = params["max_tokens"]
     if isinstance(asked, bool) or not isinstance(asked, int):
         raise Refused("max_tokens: Input should be a valid integer")
     if asked < 1:
         raise Refused("max_tokens: must be greater than or equal to 1")
-    if line.model is None:
-        return
-    limit = line.model.max_tokens_long if LONG_OUTPUT_BETA in line.terms.betas else line.model.max_tokens
+    limit = model.max_tokens_long if LONG_OUTPUT_BETA in terms.betas else model.max_tokens
     if asked > limit:
         raise Refused(
-            f"max_tokens: {asked} > {limit}, which is the maximum allowed number of output tokens for {line.model.id}"
+            f"max_tokens: {asked} > {limit}, which is the maximum allowed number of output tokens for {model.id}"
         )
 
 
-def _sampling(line: Line) -> None:
+def _sampling(params: Params, terms: Terms, model: Model) -> None:
     for name in _SAMPLING:
-        if name in line.params and line.model is not None and line.model.adaptive:
+        if name in params and model.adaptive:
             raise Refused(f"`{name}` is deprecated for this model.")
-    temperature = line.params.get("temperature", 1)
+    temperature = params.get("temperature", 1)
     if not isinstance(temperature, int | float):
         raise Refused("temperature: Input should be a valid number")
     if not 0 <= temperature <= 1:
@@ -159,46 +147,41 @@ def _sampling(line: Line) -> None:
         raise Refused(f"temperature: Input should be {bound}")
 
 
-def _thinking(line: Line) -> None:
-    thinking = line.params.get("thinking")
-    fixed = isinstance(thinking, dict) and thinking.get("type") == "enabled"
-    if fixed and line.model is not None and line.model.adaptive:
+def _thinking(params: Params, terms: Terms, model: Model) -> None:
+    thinking = params.get("thinking")
+    if model.adaptive and isinstance(thinking, dict) and thinking.get("type") == "enabled":
         raise Refused(
             '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and'
             ' "output_config.effort" to control thinking behavior.'
         )
 
 
-def _missing_tool(line: Line) -> None:
-    choice = line.params.get("tool_choice")
-    named = isinstance(choice, dict) and choice.get("type") == "tool"
-    if isinstance(choice, dict) and named and forced_tool(line.params) is None:
+def _missing_tool(params: Params, terms: Terms) -> None:
+    choice = params.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "tool" and forced_tool(params) is None:
         raise Refused(f"Tool '{choice.get('name')}' not found in provided tools")
 
 
-def _not_in_batches(line: Line) -> None:
+def _not_in_batches(params: Params, terms: Terms) -> None:
     """Refused according to the docs; the texts are not published."""
-    if line.params.get("speed") not in (None, "standard"):
+    if params.get("speed") not in (None, "standard"):
         raise Refused("`speed` is not supported in the Message Batches API")
-    policy = line.params.get("billing_policy")
+    policy = params.get("billing_policy")
     if isinstance(policy, dict) and policy.get("bill_to") == "user_profile":
         raise Refused("billing_policy: `bill_to` user_profile is not supported in the Message Batches API")
-    own, given = line.params.get("user_profile_id"), line.terms.user_profile_id
+    own, given = params.get("user_profile_id"), terms.user_profile_id
     if own is not None and given is not None and own != given:
         raise Refused("user_profile_id: does not match the anthropic-user-profile-id header")
 
 
-_CHECKS: Final[tuple[Callable[[Line], None], ...]] = (
+_CHECKS: Final[tuple[Callable[[Params, Terms], None], ...]] = (
     _unknown_member,
     _missing_member,
     _streamed,
-    _model,
-    _max_tokens,
-    _sampling,
-    _thinking,
     _missing_tool,
     _not_in_batches,
 )
+_CHECKS_OF_MODEL: Final[tuple[Callable[[Params, Terms, Model], None], ...]] = (_max_tokens, _sampling, _thinking)
 
 
 def _tools(params: Params) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Clock:
     """Real time (UTC) plus `offset` microseconds; `keep` is told every new offset."""
 
-    def __init__(self, offset: int = 0, keep: Callable[[int], None] | None = None) -> None:
+    def __init__(self, offset: int, keep: Callable[[int], None]) -> None:
         self.offset = offset
         self._keep = keep
 
@@ -44,8 +44,7 @@ class Clock:
 
     def _set(self, offset: int) -> None:
         self.offset = offset
-        if self._keep is not None:
-            self._keep(offset)
+        self._keep(offset)
 
 
 def micros(seconds: float) -> int:

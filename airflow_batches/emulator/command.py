@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if isinstance(default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
         else:
-            shown = _ABSENT if default is None else default
+            shown = _ABSENT if default in (None, (), {}) else default
             parser.add_argument(
                 flag,
                 type=_reader(types[field.name]),

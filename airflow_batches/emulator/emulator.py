@@ -39,11 +39,15 @@ class Emulator:
     ) -> None:
         settings = Settings(**values)
         self._initial = settings.as_dict()
-        shelf: Shelf = MemoryShelf() if folder is None else FolderShelf(Path(folder))
-        self.clock = Clock(shelf.offset(), shelf.save_offset)
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
-        self._world = World(settings, self.clock, Store(shelf), Plans(), prefix)
-        self._server = Server(port, self._answer)
+        shelf: Shelf = MemoryShelf() if folder is None else FolderShelf(Path(folder))
+        try:
+            self.clock = Clock(shelf.offset(), shelf.save_offset)
+            self._world = World(settings, self.clock, Store(shelf), Plans(), prefix)
+            self._server = Server(port, self._answer)
+        except BaseException:
+            shelf.close()
+            raise
         self.port = self._server.port
 
     def __enter__(self) -> Self:

@@ -48,9 +48,11 @@ def last_question(turns: Sequence[Turn]) -> str:
 def _objection(value: Any) -> Refused:
     if not isinstance(value, list):
         return Refused("messages: Input should be a valid list")
-    for number, turn in enumerate(value):
-        if not isinstance(turn, dict):
-            return Refused(f"messages.{number}: Input should be a valid dictionary")
-        if not isinstance(turn.get("role", ""), str):
-            return Refused(f"messages.{number}.role: Input should be a valid string")
-    return Refused("messages: Input should be a valid list")
+    number = next(n for n, turn in enumerate(value) if not _has_role(turn))
+    if isinstance(value[number], dict):
+        return Refused(f"messages.{number}.role: Input should be a valid string")
+    return Refused(f"messages.{number}: Input should be a valid dictionary")
+
+
+def _has_role(turn: Any) -> bool:
+    return isinstance(turn, dict) and isinstance(turn.get("role", ""), str)

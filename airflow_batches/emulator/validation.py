@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -40,8 +39,8 @@ def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
     """The requests of a create body. Raises ApiError (400) with the API's text."""
     try:
         lines = _STRICT.decode(body)
-    except msgspec.ValidationError as error:
-        raise ApiError(400, next(_objections(body), str(error))) from None
+    except msgspec.ValidationError:
+        raise ApiError(400, _objection(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(body, error) from None
     _check(lines.requests, max_requests)
@@ -83,50 +82,46 @@ def _too_many(limit: int, count: int) -> str:
     return f"requests: List should have at most {limit} items after validation, not {count}"
 
 
-def _objections(body: bytes | mmap.mmap) -> Iterator[str]:
-    """What is wrong with the envelope, in the order it is met."""
+def _objection(body: bytes | mmap.mmap) -> str:
+    """What is wrong with an envelope that is JSON: the first thing met."""
     try:
         envelope = _LOOSE.decode(body)
     except msgspec.ValidationError:
-        yield _NO_OBJECT
-        return
+        return _NO_OBJECT
     if "requests" not in envelope:
-        yield "requests: Field required"
-        return
+        return "requests: Field required"
     try:
         items = _ITEMS.decode(envelope["requests"])
     except msgspec.ValidationError:
-        yield "requests: Input should be a valid list"
-        return
+        return "requests: Input should be a valid list"
     if not items:
-        yield "requests: List should have at least 1 item after validation, not 0"
+        return "requests: List should have at least 1 item after validation, not 0"
     for number, item in enumerate(items):
-        for objection in _objections_to_request(item):
-            yield f"requests.{number}{objection}"
-    yield from (f"{name}: Extra inputs are not permitted" for name in envelope if name != "requests")
+        if found := _objection_to_request(item):
+            return f"requests.{number}{found}"
+    return f"{next(name for name in envelope if name != 'requests')}: Extra inputs are not permitted"
 
 
-def _objections_to_request(item: msgspec.Raw) -> Iterator[str]:
+def _objection_to_request(item: msgspec.Raw) -> str | None:
     try:
         members = _LOOSE.decode(item)
     except msgspec.ValidationError:
-        yield f": {_NO_OBJECT}"
-        return
-    if "custom_id" in members:
-        yield from _objections_to_id(msgspec.json.decode(members["custom_id"]))
-    else:
-        yield ".custom_id: Field required"
-    if "params" not in members:
-        yield ".params: Field required"
-    yield from (f".{name}: Extra inputs are not permitted" for name in members if name not in ("custom_id", "params"))
+        return f": {_NO_OBJECT}"
+    for name in ("custom_id", "params"):
+        if name not in members:
+            return f".{name}: Field required"
+    found = _objection_to_id(msgspec.json.decode(members["custom_id"]))
+    if found is not None:
+        return f".custom_id: {found}"
+    unknown = [name for name in members if name not in ("custom_id", "params")]
+    return f".{unknown[0]}: Extra inputs are not permitted" if unknown else None
 
 
-def _objections_to_id(value: Any) -> Iterator[str]:
+def _objection_to_id(value: Any) -> str | None:
     if not isinstance(value, str):
-        yield ".custom_id: Input should be a valid string"
-    elif len(value) > 64:
-        yield ".custom_id: String should have at most 64 characters"
-    elif not value:
-        yield ".custom_id: String should have at least 1 character"
-    elif not _ID.fullmatch(value):
-        yield f".custom_id: String should match pattern '{_ID_PATTERN}'"
+        return "Input should be a valid string"
+    if len(value) > 64:
+        return "String should have at most 64 characters"
+    if not value:
+        return "String should have at least 1 character"
+    return None if _ID.fullmatch(value) else f"String should match pattern '{_ID_PATTERN}'"

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches.emulator.checks import Line, Refused, Terms, check, forced_tool, output_schema
+from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
 from airflow_batches.emulator.examples import example
 from airflow_batches.emulator.lines import Fate, Shape, Verdict
-from airflow_batches.emulator.models import find_model
 from airflow_batches.emulator.turns import Turn, last_question, read_turns
 
 _ECHOED: Final = 80
@@ -40,7 +39,6 @@ class Judge:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._members = terms.members()
         self._frames: dict[tuple[tuple[str, bytes], ...], _Frame] = {}
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
@@ -69,17 +67,15 @@ class Judge:
         values: dict[str, Any] = {
             name: None if name == "messages" else msgspec.json.decode(raw) for name, raw in params.items()
         }
-        name = values.get("model")
-        model = find_model(name, self._terms.models) if isinstance(name, str) else None
         try:
-            found = check(Line(values, self._members, self._terms, model))
+            model = check(values, self._terms)
         except Refused as refused:
             return _Frame(refused=True, shape=_shape_of(refused))
         tool = forced_tool(values)
         shape = Shape(
-            model=found.id,
-            geo="us" if values.get("inference_geo") == "us" else found.inference_geo,
-            thinking=found.adaptive,
+            model=model.id,
+            geo="us" if values.get("inference_geo") == "us" else model.inference_geo,
+            thinking=model.adaptive,
             tool=None if tool is None else str(tool.get("name")),
             stop_reason="end_turn" if tool is None else "tool_use",
             max_tokens=values["max_tokens"],

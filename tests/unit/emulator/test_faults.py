@@ -159,6 +159,14 @@ def test_the_connection_can_be_reset_within_the_request_body(start: Start) -> No
     assert (plan.struck, emulator.batches()) == (1, [])
 
 
+def test_a_body_shorter_than_that_is_read_whole_before_the_reset(start: Start) -> None:
+    emulator, client = start()
+    emulator.fault(Fault(endpoint="create", action="drop_in_body", after_bytes=10_000_000))
+    with pytest.raises(GONE):
+        client.send(b"x" * 1_000_000)
+    assert emulator.batches() == []
+
+
 def test_a_batch_can_be_created_and_the_answer_dropped(start_kept: Start) -> None:
     emulator, client = start_kept()
     plan = emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
@@ -318,11 +326,19 @@ def test_a_line_far_into_the_results_can_go_missing(number: int, start: Start) -
     assert set(client.read(batch)) == {f"row-{n}" for n in range(600)} - {f"row-{number}"}
 
 
-def test_a_line_that_does_not_exist_cannot_go_wrong(start: Start) -> None:
+@pytest.mark.parametrize("action", ["missing_line", "torn_line"])
+def test_a_line_that_does_not_exist_cannot_go_wrong(action: str, start: Start) -> None:
     emulator, client = start()
-    batch = client.made(lines(3))
-    emulator.fault(Fault(endpoint="results", action="missing_line", line=3))
-    assert len(client.read(batch)) == 3
+    batch = client.made(lines(300))
+    emulator.fault(Fault(endpoint="results", action=action, line=300))
+    assert len(client.read(batch)) == 300
+
+
+def test_a_plan_shows_what_it_is_and_how_often_it_struck(start: Start) -> None:
+    emulator, client = start()
+    plan = emulator.fault(Fault(endpoint="list", action="status"))
+    client.list()
+    assert repr(plan) == "<Plan fault_1: status at list, struck 1>"
 
 
 def test_the_last_line_can_go_missing_and_no_newline_is_left(start: Start) -> None:
@@ -330,6 +346,13 @@ def test_the_last_line_can_go_missing_and_no_newline_is_left(start: Start) -> No
     batch = client.made(lines(3))
     emulator.fault(Fault(endpoint="results", action="missing_line", line=2))
     assert [item["custom_id"] for item in whole(client.results(batch).content)] == ["row-0", "row-1"]
+
+
+def test_without_their_only_line_results_are_empty(start: Start) -> None:
+    emulator, client = start()
+    batch = client.made(lines(1))
+    emulator.fault(Fault(endpoint="results", action="missing_line"))
+    assert client.results(batch).content == b""
 
 
 def test_a_line_fault_and_a_cut_can_meet_in_one_answer(start: Start) -> None:

@@ -77,3 +77,10 @@ def test_a_folder_belongs_to_one_emulator_at_a_time(tmp_path: Path, start: Start
     start(folder=tmp_path)
     with pytest.raises(BlockingIOError):
         Emulator(folder=tmp_path)
+
+
+def test_an_emulator_that_cannot_start_lets_the_folder_go(tmp_path: Path, start: Start) -> None:
+    with Emulator() as other, pytest.raises(OSError, match="in use"):
+        Emulator(other.port, folder=tmp_path)
+    emulator, _ = start(folder=tmp_path)
+    assert emulator.batches() == []

@@ -203,3 +203,12 @@ def test_lines_refused_anyway_are_not_counted_into_the_shares(start: Start) -> N
 def test_the_alias_of_a_model_is_answered_by_its_dated_name(start: Start) -> None:
     _, client = start()
     assert client.outcome([line("a", model=MODEL)])["a"]["message"]["model"] == "claude-haiku-4-5-20251001"
+
+
+def test_lines_that_share_nothing_are_judged_each_by_itself(start: Start) -> None:
+    _, client = start()
+    asked = [line(f"row-{n}", max_tokens=n, system="x" * 70_000 if n % 50 == 0 else "y") for n in range(250)]
+    outcome = client.outcome(asked)
+    assert outcome.pop("row-0")["type"] == "errored"
+    tokens = {int(custom_id[4:]): result["message"]["usage"]["output_tokens"] for custom_id, result in outcome.items()}
+    assert tokens == {n: min(n, 2) for n in range(1, 250)}

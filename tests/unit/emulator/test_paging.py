@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_batches.emulator.models import model_info
 from tests.unit.emulator.client import Client, lines
 from tests.unit.emulator.conftest import Start
 
@@ -154,3 +155,18 @@ def test_models_are_listed_and_paged_like_batches(start: Start) -> None:
     assert client.list(after_id="claude-none").status_code == 400
     assert client.list(before_id=names[0]).json()["data"] == []
     assert emulator.counters["models"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("claude-opus-5", "Claude Opus 5"), ("claude-fable-5-2", "Claude Fable 5.2")]
+)
+def test_a_model_of_unknown_date_was_made_at_the_epoch(name: str, shown: str, start: Start) -> None:
+    emulator, client = start()
+    client.url = emulator.url + "/v1/models"
+    (entry,) = [model for model in client.list().json()["data"] if model["id"] == name]
+    assert (entry["display_name"], entry["created_at"]) == (shown, "1970-01-01T00:00:00Z")
+
+
+def test_an_unknown_model_has_no_entry() -> None:
+    with pytest.raises(ValueError, match="not a model"):
+        model_info("claude-none")

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from time import sleep
 
 import pytest
 import requests
 
-from airflow_batches.emulator.command import add_arguments
+from airflow_batches.emulator import Emulator
+from airflow_batches.emulator.command import add_arguments, run
 from airflow_batches.emulator.settings import Settings
 from tests.unit.emulator.client import Client, lines
-from tests.unit.emulator.processes import MODULE, Program
+from tests.unit.emulator.processes import Program
 
 SCRIPT = """
 import argparse, sys
+from airflow_batches.emulator import Emulator
 from airflow_batches.emulator.command import add_arguments, run
 parser = argparse.ArgumentParser()
 add_arguments(parser)
@@ -106,21 +111,37 @@ def test_a_flag_that_is_none_ends_with_usage(flags: list[str], capsys: pytest.Ca
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
-    with Program("--folder", str(tmp_path)) as program:
-        for flags in (
-            ["--port", program.url.rpartition(":")[2]],
-            ["--folder", str(tmp_path)],
-            ["--errored-share", "2"],
-        ):
-            run = subprocess.run([*MODULE, *flags], capture_output=True, text=True, check=False, timeout=60)
-            assert (run.returncode, run.stdout) == (1, "")
-            assert run.stderr.startswith("the emulator cannot start: ")
+def test_a_start_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Emulator(folder=tmp_path) as running:
+        for flags in (["--port", str(running.port)], ["--folder", str(tmp_path)], ["--errored-share", "2"]):
+            assert run(parsed(*flags)) == 1
+            out, err = capsys.readouterr()
+            assert out == ""
+            assert err.startswith("the emulator cannot start: ")
 
 
-def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("brief", [True, False])
+def test_the_signal_handlers_are_put_back(brief: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        while signal.getsignal(signal.SIGTERM) is before[1]:
+            sleep(0.01)
+        signal.pthread_kill(main, signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert run(parsed(), brief=brief) == 0
+    thread.join()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert len(capsys.readouterr().out.splitlines()) == (1 if brief else 3)
+
+
+def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["emulator", "--help"])
     with pytest.raises(SystemExit):
-        parsed("--help")
+        runpy.run_module("airflow_batches.emulator", run_name="__main__")
     shown = capsys.readouterr().out
     assert all("--" + name.replace("_", "-") in shown for name in Settings().as_dict())
 
@@ -130,8 +151,9 @@ def test_importing_the_package_loads_nothing() -> None:
         "import sys, airflow_batches; before = set(sys.modules); import airflow_batches.emulator\n"
         "print(sorted(set(sys.modules) - before))"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    loaded = run.stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     assert "airflow_batches.emulator'" in loaded
     assert not {"msgspec", "airflow_batches.emulator.emulator", "socket", "requests"} & set(
         re.findall(r"'([^']+)'", loaded)
