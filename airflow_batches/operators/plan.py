@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 
 class MessageBatchPlanOperator(BaseOperator):
@@ -37,7 +37,7 @@ class MessageBatchPlanOperator(BaseOperator):
     def __init__(
         self,
         *,
-        requests: str,
+        requests: str | XComArg,
         model: str | None = None,
         conn_id: str = "anthropic_default",
         max_requests: int = 100_000,
@@ -46,7 +46,7 @@ class MessageBatchPlanOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requests = requests
+        self.requests = cast("str", requests)  # rendered by Airflow before it is used
         self.model = model
         self.conn_id = conn_id
         self.max_requests = max_requests

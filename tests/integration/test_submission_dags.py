@@ -1,0 +1,65 @@
+"""Shards, TaskFlow and resumed tries, whole DAGs through `dag.test()` against the emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_batches.emulator import Emulator, Fault
+from tests.integration.test_example_dags import EXAMPLES, results, run, states
+from tests.integration.test_example_dags import dags as dags
+from tests.integration.test_example_dags import database as database
+
+pytestmark = pytest.mark.usefixtures("database", "connection")
+
+
+def test_250_000_requests_run_in_three_shards(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    finished = run(dags, (EXAMPLES / "submit_shards.py").read_text(), path=f"file://{tmp_path}/out")
+    assert set(states(finished).values()) == {"success"}
+    assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [50_000, 100_000, 100_000]
+    landed = sorted((tmp_path / "out").rglob("results-?.jsonl"))
+    assert [path.read_bytes().count(b"\n") for path in landed] == [100_000, 100_000, 50_000]
+
+
+def test_a_function_that_yields_requests_is_a_batch(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    finished = run(dags, (EXAMPLES / "taskflow.py").read_text(), path=f"file://{tmp_path}/out")
+    assert set(states(finished).values()) == {"success"}
+    assert results(tmp_path / "out") == dict.fromkeys(["review-0", "review-1", "review-2"], "succeeded")
+    assert emulator.counters["create"] == 1
+
+
+SUBMIT = """
+from airflow.sdk import DAG
+from airflow_batches.operators import MessageBatchSubmitOperator
+
+ONE = [{"custom_id": "a", "params": {"max_tokens": 5, "messages": [{"role": "user", "content": "{{ braces }}"}]}}]
+
+with DAG("under_test", schedule=None):
+    MessageBatchSubmitOperator.partial(task_id="submit", model="claude-haiku-4-5", poll_interval=0.5).expand(
+        requests=[ONE, [ONE[0] | {"custom_id": "b"}]]
+    )
+"""
+
+
+def test_prompts_of_mapped_tasks_are_not_rendered(dags: Path, emulator: Emulator) -> None:
+    finished = run(dags, SUBMIT)
+    assert states(finished) == {"submit": "success"}
+    assert emulator.counters["create"] == 2
+
+
+def test_a_lost_answer_is_waited_for_without_a_worker_slot_and_adopted(
+    dags: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.triggers.message_batch.QUIET", 0.1)
+    emulator.configure(processing_time=2.0)
+    emulator.fault(Fault(endpoint="create", action="error_after_accept"))
+    source = SUBMIT.replace('.expand(\n        requests=[ONE, [ONE[0] | {"custom_id": "b"}]]\n    )', "").replace(
+        "MessageBatchSubmitOperator.partial(", "MessageBatchSubmitOperator(requests=ONE, "
+    )
+    finished = run(dags, source)
+    assert states(finished) == {"submit": "success"}
+    (batch,) = emulator.batches()
+    (ti,) = finished.get_task_instances()
+    assert ti.xcom_pull(task_ids="submit", key="receipt")["batch_id"] == batch["id"]
+    assert emulator.counters["create"] == 1
