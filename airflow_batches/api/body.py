@@ -36,7 +36,7 @@ class BodyFailed(Exception):
 
 
 class Sending:
-    """One attempt to send a body. `handed_over`: the socket has been given all of it."""
+    """One attempt to send a body. `handed_over`: the socket has taken all of it."""
 
     def __init__(self, body: bytes | RequestBody) -> None:
         self._body = body
@@ -51,8 +51,8 @@ class Sending:
             if held:
                 yield held
             held = piece
-        self.handed_over = True
         yield held
+        self.handed_over = True  # asked for more, the socket has taken the last
 
     def _pieces(self) -> Iterator[bytes]:
         left = len(self)

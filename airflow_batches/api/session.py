@@ -52,6 +52,5 @@ class _Adapter(HTTPAdapter):
     def close(self) -> None:
         pools = self.poolmanager.pools
         for key in pools.keys():  # noqa: SIM118  # a container that refuses to be iterated
-            if pool := pools.get(key):
-                pool.close()
+            pools[key].close()
         super().close()

@@ -44,7 +44,7 @@ def wait(
     """
     while True:
         answer = ask(client, watch.batch_id, retry=ONCE)  # the next poll is the retry, and it heeds the deadline
-        decision = decide(watch, answer, now=time.time())
+        decision = decide(watch, answer, now=time.time(), hint=client.retry_after)
         if not isinstance(decision, KeepWaiting):
             return decision, answer
         if isinstance(answer, BatchesError):

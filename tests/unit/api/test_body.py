@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -194,6 +195,32 @@ def test_a_small_body_dropped_before_it_was_read_may_have_been_sent_for_all_we_k
             client.create_streamed(SMALL_BODY)
         assert server.connections == 1
     assert caught.value.maybe_sent is True
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_last_piece_that_the_socket_did_not_take_was_not_sent(pieces: int) -> None:
+    gone = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        read_head(connection)
+        reset(connection)
+        gone.set()
+
+    class Late:
+        def __len__(self) -> int:
+            return pieces
+
+        def __iter__(self) -> Iterator[bytes]:
+            if pieces == 2:
+                yield b" "
+            assert gone.wait(30)
+            yield b" "
+
+    with serving(script) as server, BatchesClient(KEY, base_url=server.url, retry=ONE_TRY) as client:
+        with pytest.raises(TransportError) as caught:
+            client.create_streamed(Late())
+        assert server.connections == 1
+    assert caught.value.maybe_sent is False
 
 
 @pytest.mark.parametrize("action", ["drop_before_body", "drop_in_body"])

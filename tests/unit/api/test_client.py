@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 import requests_mock
+import urllib3.exceptions
 
 from airflow_batches.api import (
     ApiError,
@@ -20,6 +22,7 @@ from airflow_batches.api import (
     InvalidRequest,
     ProcessingStatus,
     Succeeded,
+    TransportError,
     WaitTimeout,
 )
 from airflow_batches.emulator import Emulator
@@ -164,6 +167,12 @@ def test_list_all_ends_with_the_last_page(api: requests_mock.Mocker, client: Bat
     assert api.call_count == 1
 
 
+def test_list_all_ends_with_an_empty_page_whatever_it_says(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    empty = {"data": [], "has_more": True, "first_id": "a", "last_id": "a"}
+    api.get(API, [{"json": page("b", "a", has_more=True)}, {"json": empty}, {"status_code": 400}])
+    assert [batch.id for batch in client.list_all()] == ["b", "a"]
+
+
 def test_list_all_walks_every_batch_of_an_emulated_workspace_in_both_directions() -> None:
     with Emulator() as emulator, BatchesClient(emulator.api_key, base_url=emulator.url) as client:
         ids = [client.create([HI]).id for _ in range(5)]
@@ -289,6 +298,39 @@ def test_any_2xx_is_a_success_because_a_batch_may_exist_behind_it(
 ) -> None:
     api.post(API, json=batch_json(), status_code=status)
     assert client.create([HI]).id == ID
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        requests.ConnectionError("gone"),
+        requests.exceptions.ChunkedEncodingError("cut"),
+        requests.exceptions.ContentDecodingError("no gzip"),
+        requests.exceptions.ProxyError("no way out"),
+        requests.exceptions.RetryError("given up"),
+        urllib3.exceptions.HTTPError("anything else"),
+    ],
+    ids=lambda raised: type(raised).__name__,
+)
+def test_whatever_is_raised_below_leaves_as_ours(
+    api: requests_mock.Mocker, client: BatchesClient, raised: Exception
+) -> None:
+    api.get(f"{API}/{ID}", exc=raised)
+    with pytest.raises(TransportError, match=f"the connection failed: {type(raised).__name__}") as caught:
+        client.get(ID)
+    assert caught.value.maybe_sent is True
+    assert api.call_count == 3
+
+
+def test_what_a_success_says_about_the_next_call_is_kept_until_the_next(
+    api: requests_mock.Mocker, client: BatchesClient
+) -> None:
+    api.get(f"{API}/{ID}", [{"json": batch_json(), "headers": {"retry-after": "10"}}, {"json": batch_json()}])
+    hints = [client.retry_after]
+    for _ in range(2):
+        client.get(ID)
+        hints.append(client.retry_after)
+    assert hints == [None, 10.0, None]
 
 
 def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client: BatchesClient) -> None:

@@ -152,6 +152,7 @@ def test_a_refusal_that_has_a_cure_names_it(status: int, cure: str) -> None:
         ({"retry-after": "Fri, 01 May 2026 14:01:30 +0200"}, 90.0),
         ({"retry-after": "Fri, 01 May 2026 11:00:00 GMT"}, 0.0),
         ({"retry-after": "Fri, 01 May 2026 12:01:30 -0000"}, None),
+        ({"retry-after": "Fri, 01 May 2026 12:01:30 +99999999999999999999"}, None),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),

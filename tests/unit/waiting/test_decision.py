@@ -109,6 +109,7 @@ def test_a_batch_not_found_while_it_may_be_fresh_still_times_out() -> None:
 )
 def test_the_servers_hint_is_passed_on_within_reason(asked: float | None, heeded: float | None) -> None:
     assert decide(WATCH, answered(429, retry_after=asked), now=BEFORE) == KeepWaiting(heeded)
+    assert decide(WATCH, batch("in_progress"), now=BEFORE, hint=asked) == KeepWaiting(heeded)
 
 
 ANSWERS = st.sampled_from(

@@ -115,6 +115,16 @@ def test_passing_failures_are_waited_out_at_the_interval_or_the_servers_hint(
     assert caplog.text.count("Poll of b failed, trying again") == 5
 
 
+def test_the_servers_hint_about_a_batch_in_progress_is_heeded(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock
+) -> None:
+    hints = [{"retry-after": "45"}, {}, {"retry-after": "10"}]
+    answers: list[dict[str, Any]] = [{"json": batch_json(), "headers": headers} for headers in hints]
+    api.get(URL, [*answers, {"json": batch_json("ended")}])
+    wait_for(client, "b", poll_interval=30, timeout=None)
+    assert clock.naps == [45, 30, 30]
+
+
 def test_failing_polls_do_not_wait_beyond_the_deadline(
     api: requests_mock.Mocker, client: BatchesClient, clock: Clock
 ) -> None:
