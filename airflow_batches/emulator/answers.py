@@ -18,7 +18,7 @@ from airflow_batches.emulator.errors import error_object
 from airflow_batches.emulator.lifecycle import Record
 from airflow_batches.emulator.lines import Fate, Lines, Shape
 
-_BLOCK: Final = 256  # lines made at a time
+_BLOCK_BYTES: Final = 262_144
 _VARIANTS: Final = 16
 _PROSE: Final = (
     "The request was read in full and answered in order. Amounts are given in euro, dates in ISO form;"
@@ -43,21 +43,31 @@ def arrange(count: int, order: str, seed: str) -> Sequence[int]:
 
 
 def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
-    """Blocks of whole lines, each line ending in a newline."""
+    """Blocks of whole lines, each line ending in a newline, each block of about a quarter of a megabyte."""
+    block: list[bytes] = []
+    size = 0
+    for line in _lines(record, lines, places):
+        block.append(line)
+        size += len(line)
+        if size >= _BLOCK_BYTES:
+            yield b"".join(block)
+            block, size = [], 0
+    if block:
+        yield b"".join(block)
+
+
+def _lines(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
     custom_ids = lines.ids.split(b"\n")
     fates, done, rest = lines.fates, record.done, record.rest.encode()
     numbers = lines.shape_numbers()
     formats = _Formats(record, lines)
-    for start in range(0, len(places), _BLOCK):
-        block = []
-        for place in places[start : start + _BLOCK]:
-            if place >= done:
-                block.append(_UNRUN % (custom_ids[place], rest))
-            elif fates[place] == Fate.EXPIRED:
-                block.append(_UNRUN % (custom_ids[place], b"expired"))
-            else:
-                block.append(formats[numbers[place]](custom_ids[place], place))
-        yield b"".join(block)
+    for place in places:
+        if place >= done:
+            yield _UNRUN % (custom_ids[place], rest)
+        elif fates[place] == Fate.EXPIRED:
+            yield _UNRUN % (custom_ids[place], b"expired")
+        else:
+            yield formats[numbers[place]](custom_ids[place], place)
 
 
 def without_last_newline(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -83,13 +83,16 @@ def _stop_signals() -> Iterator[threading.Event]:
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
+    def value(text: str) -> Any:
         if text == _ABSENT:
             return None
         if get_origin(kind) is tuple:
             return tuple(filter(None, text.split(",")))
-        if get_origin(kind) is Mapping:
-            return msgspec.json.decode(text)
-        return msgspec.convert(text, kind, strict=False)
+        try:
+            if get_origin(kind) is Mapping:
+                return msgspec.json.decode(text, type=kind)
+            return msgspec.convert(text, kind, strict=False)
+        except msgspec.DecodeError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-    return read
+    return value

@@ -74,7 +74,7 @@ class Server:
         sock.setblocking(True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(sock, self._closing)
-        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        thread = threading.Thread(target=self._serve, args=(connection,), name="emulator-connection", daemon=True)
         with self._lock:
             self.accepted += 1
             self._open[thread] = connection

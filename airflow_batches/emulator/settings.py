@@ -20,8 +20,8 @@ Rule = tuple[str, Callable[[Any], bool]]
 """What a value must be, in words and as a test; None passes every rule."""
 
 _SHARE: Final[Rule] = ("between 0 and 1", lambda share: 0 <= share <= 1)
-_SECONDS: Final[Rule] = ("0 or more", lambda seconds: seconds >= 0)
-_COUNT: Final[Rule] = ("1 or more", lambda count: count >= 1)
+_NOT_NEGATIVE: Final[Rule] = ("0 or more", lambda seconds: seconds >= 0)
+_POSITIVE: Final[Rule] = ("1 or more", lambda count: count >= 1)
 _ENDPOINTS: Final[Rule] = (f"among {', '.join(ENDPOINTS)}", lambda names: set(names) <= set(ENDPOINTS))
 
 
@@ -42,8 +42,8 @@ class Settings:
         {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id selects'
     )
     denied: tuple[str, ...] = _option((), "endpoints answered with 403 for lack of permission", _ENDPOINTS)
-    processing_time: float = _option(0.0, "seconds on the emulator's clock from create to ended", _SECONDS)
-    cancel_time: float = _option(1.0, "seconds from cancel to ended", _SECONDS)
+    processing_time: float = _option(0.0, "seconds on the emulator's clock from create to ended", _NOT_NEGATIVE)
+    cancel_time: float = _option(1.0, "seconds from cancel to ended", _NOT_NEGATIVE)
     cancel_after_ended: Literal[200, 400] = _option(200, "status of a cancel after the end (undocumented)")
     incremental_counts: bool = _option(
         False, "request_counts move while the batch runs; documented is that all stay in processing"
@@ -52,7 +52,7 @@ class Settings:
     errored_type: str = _option("api_error", "error type of those lines")
     errored_message: str | None = _option(None, "message of those lines; none: the usual one of the type")
     expired_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end expired", _SHARE)
-    answer_chars: int | None = _option(None, "characters of a text answer; none: a short echo", _SECONDS)
+    answer_chars: int | None = _option(None, "characters of a text answer; none: a short echo", _NOT_NEGATIVE)
     models: tuple[str, ...] = _option((), "model names known besides the API's own")
     order: Literal["shuffled", "submitted", "reversed"] = _option(
         "shuffled", "order of the result lines; shuffled: another one at every read"
@@ -60,16 +60,18 @@ class Settings:
     seed: int = _option(0, "seed of shares and orders")
     trailing_newline: bool = _option(False, "results end with a newline")
     gzip: bool = _option(False, "results are compressed for clients that accept gzip")
-    chunk_bytes: int = _option(262_144, "bytes of a chunk of the results body; chunks ignore line boundaries", _COUNT)
+    chunk_bytes: int = _option(
+        262_144, "bytes of a chunk of the results body; chunks ignore line boundaries", _POSITIVE
+    )
     results_base: str | None = _option(None, "base of results_url; none: where the request was sent to")
-    fresh_404: float = _option(0.0, "seconds after create in which retrieve and results answer 404", _SECONDS)
-    retry_after: int = _option(10, "retry-after (seconds) on a retrieve of a batch in progress", _SECONDS)
+    fresh_404: float = _option(0.0, "seconds after create in which retrieve and results answer 404", _NOT_NEGATIVE)
+    retry_after: int = _option(10, "retry-after (seconds) on a retrieve of a batch in progress", _NOT_NEGATIVE)
     require_version: bool = _option(False, "refuse calls without anthropic-version")
-    requests_per_minute: int = _option(4_000, "rate limit told in the headers", _COUNT)
+    requests_per_minute: int = _option(4_000, "rate limit told in the headers", _POSITIVE)
     enforce_rate_limit: bool = _option(False, "answer 429 beyond the rate limit")
-    queue_limit: int | None = _option(None, "lines in processing at once, 429 beyond; none: any", _COUNT)
-    max_requests: int = _option(100_000, "requests a batch may have", _COUNT)
-    max_body_bytes: int = _option(256_000_000, "bytes a create body may have, 413 beyond", _COUNT)
+    queue_limit: int | None = _option(None, "lines in processing at once, 429 beyond; none: any", _POSITIVE)
+    max_requests: int = _option(100_000, "requests a batch may have", _POSITIVE)
+    max_body_bytes: int = _option(256_000_000, "bytes a create body may have, 413 beyond", _POSITIVE)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _TYPES:
