@@ -20,6 +20,7 @@ from airflow_batches.landing import LandingMismatch, Manifest
 from airflow_batches.operators import MessageBatchResultsOperator
 from tests.contexts import context
 from tests.samples import some_requests
+from tests.servers import s3_server
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -84,6 +85,30 @@ def test_progress_is_logged(batch_id: str, tmp_path: Path, caplog: pytest.LogCap
     caplog.set_level(logging.INFO)
     results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
     assert f"{batch_id} landed at file://{tmp_path}/out.jsonl: 30 lines" in caplog.text
+
+
+def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
+    batch_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as server:
+        bucket = server.make_bucket("bucket")
+        monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(server.airflow_connection))
+        failed = {"failed_path": "s3://bucket/failed.jsonl", "storage_conn_id": "store"}
+        manifest = results(batch_id, "s3://store@bucket/deep/out.jsonl", **failed).execute(context())
+        assert manifest["results"]["uri"] == "s3://bucket/deep/out.jsonl"
+        assert manifest["failed"]["uri"] == "s3://bucket/failed.jsonl"
+        assert json.loads((bucket / "deep/out.jsonl.manifest.json").read_bytes()) == manifest
+        assert "store" not in json.dumps(manifest)
+
+
+def test_a_store_that_refuses_the_connection_fails_the_task_at_once(
+    batch_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as server:
+        server.make_bucket("bucket")
+        monkeypatch.setenv("AIRFLOW_CONN_REFUSED", json.dumps({**server.airflow_connection, "password": "wrong"}))
+        with pytest.raises(AirflowFailException, match=r"looking at s3://bucket/out\.jsonl is not possible"):
+            results(batch_id, "s3://refused@bucket/out.jsonl").execute(context())
 
 
 @pytest.mark.parametrize(
