@@ -1,0 +1,125 @@
+"""What a submit task knows of its earlier tries, and what it does when they left something unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_batches._compat import AirflowFailException
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.operators import MessageBatchSubmitOperator
+from airflow_batches.operators.tries import earlier_tries
+from airflow_batches.submission import Receipt
+from airflow_batches.triggers import MessageBatchTrigger
+from tests.contexts import StateStore, TaskDeferred, TaskInstance, context
+from tests.samples import some_requests
+
+pytestmark = pytest.mark.usefixtures("connection")
+STARTED, RUN_AFTER = datetime(2026, 11, 24, 12, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@dataclass
+class Run:
+    clear_number: int = 0
+    start_date: datetime | None = STARTED
+    run_after: datetime = RUN_AFTER
+
+
+@pytest.mark.parametrize(
+    ("try_number", "map_index", "clear_number", "stored", "since"),
+    [
+        (1, -1, 0, True, None),
+        (1, 3, 0, True, None),
+        (1, 3, 1, True, RUN_AFTER),
+        (2, -1, 0, True, STARTED),
+        (2, -1, 1, True, RUN_AFTER),
+        (1, -1, 0, False, None),
+        (2, -1, 0, False, STARTED),
+        (2, -1, 1, False, None),
+        (1, 3, 1, False, None),
+    ],
+)
+def test_the_time_from_which_something_may_have_been_forgotten(
+    try_number: int, map_index: int, clear_number: int, stored: bool, since: datetime | None
+) -> None:
+    ti = TaskInstance(try_number=try_number, map_index=map_index)
+    ctx = context(dag_run=Run(clear_number), task_state_store=StateStore() if stored else None)
+    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in
+    tries = earlier_tries(ctx)
+    assert (tries["since"], tries["mapped"]) == (since, map_index >= 0)
+
+
+class PublishedReceipts(TaskInstance):
+    """A task instance whose DAG has other submitting tasks."""
+
+    def xcom_pull(self, task_ids: Any, key: str, map_indexes: Any = None) -> Any:
+        return [self.xcoms[f"{task_id}.{key}"] for task_id in task_ids]
+
+
+def test_the_receipts_of_the_runs_submitting_tasks_are_known() -> None:
+    with DAG("d") as dag:
+        MessageBatchSubmitOperator(task_id="one", requests=[])
+        MessageBatchSubmitOperator.partial(task_id="mapped").expand(requests=[[], []])
+    receipts = [
+        Receipt(batch_id=batch_id, requests=1, bytes=1, sha256="", ids_digest="", fingerprint="")
+        for batch_id in ("a", "b")
+    ]
+    published = dict(zip(["one.receipt", "mapped.receipt"], [receipt.to_dict() for receipt in receipts], strict=True))
+    ctx = context(dag=dag)
+    ctx["ti"] = PublishedReceipts(xcoms=published)  # type: ignore[typeddict-item]  # the tests' stand-in
+    assert [*earlier_tries(ctx)["others"]()] == receipts
+
+
+def lost(emulator: Emulator, **options: Any) -> tuple[MessageBatchSubmitOperator, Any, TaskDeferred]:
+    """A task whose POST was accepted and never answered, deferred on what may be its batch."""
+    emulator.configure(processing_time=3600.0)
+    emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
+    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), **options)
+    with DAG("d") as dag:
+        pass
+    ctx = context(task_state_store=StateStore(), dag=dag)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(ctx)
+    return task, ctx, deferred.value
+
+
+def test_a_batch_that_may_be_ours_is_waited_for_and_never_canceled(emulator: Emulator) -> None:
+    task, ctx, deferred = lost(emulator)
+    (batch,) = emulator.batches()
+    assert isinstance(deferred.trigger, MessageBatchTrigger)
+    assert deferred.trigger.serialize()[1]["batch_id"] == batch["id"]
+    assert deferred.trigger.serialize()[1]["cancel_on_kill"] is False
+    assert "batch_id" not in ctx["ti"].xcoms
+    task.on_kill()
+    assert emulator.batches()[0]["cancel_initiated_at"] is None
+
+
+def test_once_it_has_ended_its_ids_tell_that_it_is_ours(emulator: Emulator) -> None:
+    task, ctx, deferred = lost(emulator)
+    emulator.end_all()
+    (batch,) = emulator.batches()
+    assert getattr(task, deferred.method_name)(ctx, event={}) == batch["id"]
+    assert ctx["ti"].xcoms["receipt"]["batch_id"] == batch["id"]
+    assert len(emulator.batches()) == 1
+
+
+def test_without_deferral_the_worker_waits(emulator: Emulator) -> None:
+    emulator.configure(processing_time=0.5)
+    emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
+    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), deferrable=False, poll_interval=0.1)
+    with DAG("d") as dag:
+        pass
+    ctx = context(task_state_store=StateStore(), dag=dag)
+    assert task.execute(ctx) == emulator.batches()[0]["id"]
+    assert len(emulator.batches()) == 1
+
+
+def test_what_only_a_person_can_decide_is_not_retried(emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
+    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), on_uncertain="fail")
+    with pytest.raises(AirflowFailException, match="nobody knows what came of a create"):
+        task.execute(context(task_state_store=StateStore()))
