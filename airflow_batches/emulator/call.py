@@ -72,4 +72,7 @@ class Call:
     @property
     def base(self) -> str:
         """Where results_url points: the host the client used, unless a setting says otherwise."""
-        return self.settings.results_base or f"http://{self.head.headers.get('host', '')}{self.world.prefix}"
+        if self.settings.results_base is not None:
+            return self.settings.results_base
+        address, port = self.connection.sock.getsockname()[:2]
+        return f"http://{self.head.headers.get('host') or f'{address}:{port}'}{self.world.prefix}"

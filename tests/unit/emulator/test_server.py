@@ -69,6 +69,14 @@ def test_http_1_0_is_answered_once(emulator: Emulator) -> None:
         assert everything(sock).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_a_client_that_names_no_host_is_pointed_to_the_address_it_dialled(start: Start) -> None:
+    emulator, client = start()
+    client.made(lines(1))
+    with dial(emulator) as sock:
+        sock.sendall(b"GET /v1/messages/batches HTTP/1.0\r\nx-api-key: sk-ant-emulator\r\n\r\n")
+        assert f'"results_url":"{emulator.url}/v1/messages/batches/'.encode() in everything(sock)
+
+
 def test_a_head_request_gets_no_body_and_the_connection_goes_on(emulator: Emulator) -> None:
     with dial(emulator) as sock:
         sock.sendall(head("HEAD", BATCHES) + head("GET", BATCHES))
