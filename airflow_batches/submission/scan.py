@@ -93,14 +93,15 @@ class Inspector:
     def requests(self) -> Iterator[tuple[int, RequestLine]]:
         """Each request that can be read, with the offset of its line's end; then the duplicates are known too."""
         start = 0
-        for number, end, raw in numbered_lines(self._counted_blocks()):
+        lines = enumerate(numbered_lines(self._counted_blocks()), start=1)
+        for count, (number, end, raw) in lines:
             try:
                 request = request_line(raw, self._model)
             except Unreadable as exc:
                 self.findings.broken = True
                 self.findings.add([Problem(number, None, str(exc))])
                 continue
-            if request.data is not raw or end - start > len(raw) + 1:
+            if request.data is not raw or number != count or end - start > len(raw) + 1:
                 self.plain = False
             start = end
             if self._preflight != "off":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_batches.api.digest import ids_digest
@@ -49,6 +49,7 @@ def with_model(request: dict[str, Any]) -> dict[str, Any]:
     return request | {"params": {"model": MODEL, **request["params"]}}
 
 
+@example(([some_requests(1)[0]], b"\n" + json.dumps(some_requests(1)[0]).encode()), one_by_one)
 @given(jsonl(), st.sampled_from([one_by_one, lambda data: [data], lambda data: [data[:7], b"", data[7:]]]))
 def test_any_jsonl_becomes_the_body_of_its_requests(case: tuple[list[dict[str, Any]], bytes], cut: Any) -> None:
     requests, data = case
