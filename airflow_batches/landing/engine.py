@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import compress
 from typing import Any, Final, Literal
 
 from airflow_batches.api.client import BatchesClient
@@ -25,6 +24,7 @@ from airflow_batches.landing.background import Background
 from airflow_batches.landing.claim import Claim
 from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
 from airflow_batches.landing.formats import Output, encoder_for, format_of
+from airflow_batches.landing.lines import decode
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedObject, Manifest
 from airflow_batches.landing.prices import PriceList
@@ -222,8 +222,11 @@ def _ended(batch: MessageBatch) -> MessageBatch:
 
 
 def _failures(block: Block) -> list[bytes]:
-    failed = [line.result.type != SUCCEEDED for line in block.results]
-    return [*compress(block.lines(), failed)] if any(failed) else []
+    """The lines that did not succeed; each is decoded again, which only blocks with such lines pay for."""
+    if all(line.result.type == SUCCEEDED for line in block.results):
+        return []
+    lines = ((line, decode(line)) for line in block.data.split(b"\n"))
+    return [line for line, result in lines if result is not None and result.result.type != SUCCEEDED]
 
 
 @contextmanager

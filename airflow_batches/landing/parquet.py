@@ -21,6 +21,8 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from airflow_batches.api.errors import DecodeError
+
 ROW_GROUP_BYTES: Final = 8 * 2**20
 
 USAGE: Final = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -49,7 +51,7 @@ class ParquetEncoder:
 
     def encode(self, lines: bytes) -> bytes:
         """Takes lines; gives the table's bytes once a row group is full."""
-        self._rows += [row(line) for line in lines.split(b"\n") if line]
+        self._rows += [row(line) for line in lines.split(b"\n") if line.strip()]
         self._held += len(lines)
         if self._held >= ROW_GROUP_BYTES:
             self._write_group()
@@ -98,8 +100,11 @@ class _Collected:
 
 
 def row(line: bytes) -> dict[str, Any]:
-    """A line's columns."""
-    value = json.loads(line.decode(errors="replace"))
+    """A line's columns. Raises `DecodeError`."""
+    try:
+        value = json.loads(line.decode(errors="replace"))
+    except ValueError as exc:
+        raise DecodeError(f"a result line holds more than one JSON object: {exc}") from exc
     result = value["result"]
     message, error = _object(result.get("message")), _object(result.get("error"))
     error = _object(error.get("error")) or error

@@ -5,7 +5,8 @@ Rules:
   has no ranges). What has been taken is skipped by its id, in whatever order the lines come.
 - Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
   before one deadline. `get` said that the batch has ended, so a 404 is a replica that lags behind, and passes.
-- Lines travel as they came, each ended by one newline; blank ones are left out.
+- Lines travel as they came. What is looked at line by line (a block with a line that is torn, or taken before)
+  loses what is no result, blank lines too.
 - Memory: one block (1 MiB or one line), and the ids taken (about 12 MB for 100,000).
 """
 
@@ -36,7 +37,7 @@ from airflow_batches.landing.watchdog import Watchdog
 logger = logging.getLogger(__name__)
 
 ARRIVAL: Final = 262_144
-"""Bytes asked of the socket at once; it gives what has arrived."""
+"""Bytes asked for at once; a chunk of the body is given when it is whole."""
 
 BLOCK: Final = 1_048_576
 """Bytes that are decoded and written at once, at least: more calls cost more than they give."""
@@ -48,10 +49,6 @@ class Block:
 
     data: bytes
     results: Sequence[ResultLine]
-
-    def lines(self) -> list[bytes]:
-        """The lines, one for each result, without newlines."""
-        return split(self.data)
 
 
 class Ledger:
@@ -68,12 +65,15 @@ class Ledger:
 
     def admit_all(self, custom_ids: Sequence[str]) -> bool:
         """Takes these ids if all of them are new, and else none."""
-        distinct = set(custom_ids)
-        if len(distinct) < len(custom_ids) or not self.taken.isdisjoint(distinct):
+        if not self.taken.isdisjoint(custom_ids):
             return False
-        self.taken |= distinct
+        before = len(self.taken)
+        self.taken.update(custom_ids)
+        if len(self.taken) - before < len(custom_ids):
+            self.taken.difference_update(custom_ids)
+            return False
         if self._seen is not self.taken:
-            self._seen |= distinct
+            self._seen.update(custom_ids)
         return True
 
     def admit(self, custom_id: str) -> bool:
@@ -148,21 +148,21 @@ class Results:
         return None
 
     def _arrivals(self, response: requests.Response) -> Iterator[bytes]:
+        arrivals = response.raw.stream(ARRIVAL, decode_content=True)
         with Watchdog(response.raw.shutdown, self._stall_timeout, self._deadline) as watchdog:
-            while arrived := self._arrival(response, watchdog):
+            while arrived := self._arrival(arrivals, watchdog):
                 yield arrived
             self._check_time()
             if watchdog.barked:
                 raise self._stalled()
 
-    def _arrival(self, response: requests.Response, watchdog: Watchdog) -> bytes:
+    def _arrival(self, arrivals: Iterator[bytes], watchdog: Watchdog) -> bytes:
         try:
             with watchdog.watching():
-                arrived: bytes = response.raw.read1(ARRIVAL, decode_content=True)
+                return next(arrivals, b"")
         except (HTTPError, OSError) as exc:
             self._check_time()
             raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
-        return arrived
 
     def _new(self, blocks: Iterable[bytes]) -> Iterator[Block]:
         for data in blocks:
@@ -173,12 +173,8 @@ class Results:
 
     def _block(self, data: bytes) -> Block:
         results = decode_block(data)
-        if (
-            results is None
-            or data.count(b"\n") != len(results)  # a blank line, or two results on one
-            or not self.ledger.admit_all([result.custom_id for result in results])
-        ):
-            return self._picked(split(data))
+        if results is None or not self.ledger.admit_all([result.custom_id for result in results]):
+            return self._picked(data.split(b"\n"))
         return Block(data, results)
 
     def _picked(self, lines: Iterable[bytes]) -> Block:
@@ -234,11 +230,6 @@ def _broken_off(exc: Exception) -> TransportError:
 def joined(lines: Iterable[bytes]) -> bytes:
     """Lines as they are written: each ended by one newline."""
     return b"".join([line + b"\n" for line in lines])
-
-
-def split(data: bytes) -> list[bytes]:
-    """The lines of bytes that end in a newline."""
-    return data.split(b"\n")[:-1]
 
 
 def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from airflow_batches.api import BatchesClient
+from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator
 from airflow_batches.landing import Location, land
 from airflow_batches.landing.formats import Output
@@ -81,6 +81,11 @@ def test_text_that_is_no_utf8_is_replaced() -> None:
     (found,) = rows_of(lone)
     assert found["text"] == "?!"
     assert row(b'{"custom_id":"a","result":{"type":"canceled"},"more":"\xff"}')["json"].count("�") == 1
+
+
+def test_two_results_on_one_line_are_told_not_halved() -> None:
+    with pytest.raises(DecodeError, match="more than one JSON object"):
+        rows_of(b'{"custom_id":"a","result":{"type":"expired"}}{"custom_id":"b","result":{"type":"expired"}}')
 
 
 def test_a_large_table_is_written_in_row_groups(tmp_path: Path) -> None:
