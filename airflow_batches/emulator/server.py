@@ -52,6 +52,8 @@ class Server:
             self._closing.set()
         self._wake.send(b"x")
         self._acceptor.join()
+        for sock in (self._listener, self._wake, self._woken):
+            sock.close()
         with self._lock:
             left = dict(self._open)
         for connection in left.values():
@@ -61,7 +63,7 @@ class Server:
             thread.join(_PATIENCE)
 
     def _accept(self) -> None:
-        with self._listener, self._wake, self._woken, selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._closing.is_set():

@@ -265,6 +265,12 @@ def test_a_port_that_is_taken_is_an_error_and_a_freed_one_can_be_used_again() ->
         assert second.url == first.url
 
 
+def test_an_emulator_may_be_closed_as_soon_as_it_is_there() -> None:
+    for _ in range(300):
+        Emulator().close()
+    assert emulator_threads() == []
+
+
 def test_two_emulators_share_nothing() -> None:
     with Emulator() as one, Emulator() as other:
         client = Client(one)
