@@ -86,6 +86,9 @@ class MessageBatchTrigger(BaseTrigger):
         yield TriggerEvent(outcome.to_event())
 
     async def _wait(self) -> Outcome:
+        from airflow_batches.triggers.engine import load
+
+        await load()
         from airflow_batches._compat import triggerer_stats
         from airflow_batches.waiting.decision import Watch
         from airflow_batches.waiting.hub import wait_async

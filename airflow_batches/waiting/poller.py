@@ -13,10 +13,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -37,8 +36,13 @@ MOST_HASTE: Final = 0.9
 """Intervals are shortened by a random factor down to this, so that processes started together drift apart."""
 LIST_PAUSE: Final = 15.0
 """Seconds without pages after one has failed."""
+BREATH: Final = 100
+"""Batches of a page that are told of before other tasks of the loop have their turn."""
 RUNS_AT_MOST: Final = LIFETIME + timedelta(hours=1)
 """The hour is for clocks that differ."""
+
+Sight = tuple[str, MessageBatch | BatchesError]
+"""A batch's id, and how it was seen."""
 
 
 class Poller:
@@ -111,8 +115,7 @@ class Poller:
         began = self._now()
         self._rests_until = began.steady + TICK
         self._metrics.gauge(WAITING, len(self._roster), tags=self._tags)
-        pages = began.steady >= self._no_pages_until
-        wanted = [replace(each, listed=each.listed and pages) for each in self._roster.wanted(began)]
+        wanted = self._roster.wanted(began, pages=began.steady >= self._no_pages_until)
         flow = cycle(wanted, oldest_running=began.wall - RUNS_AT_MOST.total_seconds())
         haste = random.uniform(MOST_HASTE, 1.0)
         failure: BatchesError | None = None
@@ -123,9 +126,7 @@ class Poller:
             if reply.shared is not None:
                 self._tell_all_concerned(reply.shared, wanted)
                 break
-            now = self._now()
-            for batch_id, sight in _sights(step, reply.answer):
-                self._roster.tell(batch_id, sight, now, hint=reply.hint, haste=haste)
+            await self._tell(_sights(step, reply.answer), reply.hint, haste)
             step = _advance(flow, reply.answer)
         else:
             self._learn(step)
@@ -137,6 +138,13 @@ class Poller:
         if isinstance(reply.answer, BatchesError):
             self._metrics.incr(POLL_ERRORS, tags=self._tags)
         return reply
+
+    async def _tell(self, sights: Sequence[Sight], hint: float | None, haste: float) -> None:
+        now = self._now()
+        for start in range(0, len(sights), BREATH):
+            for batch_id, sight in sights[start : start + BREATH]:
+                self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
+            await asyncio.sleep(0)
 
     def _tell_all_concerned(self, error: BatchesError, wanted: list[Wanted]) -> None:
         """What is final to everybody; what passes to those who were due, the others have lost nothing yet."""
@@ -173,7 +181,7 @@ def _advance(flow: Generator[Call, Answer, Findings], answer: Answer | None) -> 
         return findings
 
 
-def _sights(call: Call, answer: Answer) -> Iterable[tuple[str, MessageBatch | BatchesError]]:
+def _sights(call: Call, answer: Answer) -> Sequence[Sight]:
     """What an answer says of single batches."""
     if isinstance(answer, BatchPage):
         return [(batch.id, batch) for batch in answer.data]

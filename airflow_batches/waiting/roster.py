@@ -94,15 +94,18 @@ class Roster:
         """When the next poll is due, on the steady clock; infinite when nobody waits."""
         return min((seat.due for seat in self), default=math.inf)
 
-    def wanted(self, now: Now) -> list[Wanted]:
-        """What to ask for in a cycle that begins now, most urgent first; nothing while nobody is due."""
+    def wanted(self, now: Now, *, pages: bool = True) -> list[Wanted]:
+        """What to ask for in a cycle that begins now, most urgent first; nothing while nobody is due.
+
+        `pages`: whether pages may be read at all.
+        """
         if not any(seat.due <= now.steady for seat in self):
             return []
         soon = [seat for seat in self if seat.due - EARLY * seat.poll_interval <= now.steady]
         soon.sort(key=lambda seat: seat.due)
         unique = {seat.watch.batch_id: seat for seat in reversed(soon)}
         return [
-            Wanted(batch_id, seat.created_at, listed=seat.unlisted_until <= now.steady)
+            Wanted(batch_id, seat.created_at, listed=pages and seat.unlisted_until <= now.steady)
             for batch_id, seat in reversed(unique.items())
         ]
 
