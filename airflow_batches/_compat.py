@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
+    from airflow.sdk.bases.decorator import determine_kwargs as determine_kwargs
     from airflow.sdk.exceptions import AirflowException as AirflowException
     from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
     from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from airflow_batches.waiting.metrics import Metrics
 else:
+    try:
+        from airflow.sdk.bases.decorator import determine_kwargs
+    except ImportError:  # before 3.2
+        from airflow.utils.operator_helpers import determine_kwargs
     try:
         from airflow.sdk.exceptions import (
             AirflowException,
@@ -42,7 +47,7 @@ def triggerer_stats() -> Metrics:
     try:
         from airflow.observability.stats import Stats
     except ImportError:  # before 3.2
-        from airflow.stats import Stats
+        from airflow.stats import Stats  # type: ignore[assignment]  # the same thing under its older name
     return cast("Metrics", Stats)
 
 
@@ -60,5 +65,6 @@ __all__ = [
     "AirflowFailException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "determine_kwargs",
     "triggerer_stats",
 ]

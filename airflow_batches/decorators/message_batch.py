@@ -15,8 +15,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
+from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
+from airflow_batches._compat import determine_kwargs
 from airflow_batches.operators.submit import MessageBatchSubmitOperator, Verbatim
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class _MessageBatchDecoratedOperator(DecoratedOperator, MessageBatchSubmitOperator):
     """Submits what a function gives; takes the submit operator's arguments beside the function's own."""
 
-    template_fields: Sequence[str] = (*DecoratedOperator.template_fields, "model", "conn_id")
+    template_fields: Sequence[str] = (*DecoratedOperator.template_fields, "model", "conn_id", "storage_conn_id")
     custom_operator_name = "@task.message_batch"
 
     def __init__(

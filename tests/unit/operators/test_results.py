@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from airflow.sdk.lineage import get_hook_lineage_collector
 
 from airflow_batches._compat import AirflowFailException
 from airflow_batches.api import BatchesClient, BatchesError
