@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_batches._compat import AirflowFailException
+from airflow_batches.decorators.message_batch import message_batch_task
 from airflow_batches.emulator import Emulator
 from tests.contexts import StateStore, context
 from tests.samples import some_requests
@@ -92,6 +93,4 @@ def test_braces_in_what_it_gives_stay(emulator: Emulator) -> None:
 
 
 def test_it_is_registered_with_airflow() -> None:
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
-    assert dict(ProvidersManagerTaskRuntime().taskflow_decorators)["message_batch"] is not None
+    assert task.message_batch is message_batch_task
