@@ -103,7 +103,7 @@ class ExampleRun:
 
     def _detail(self) -> str:
         if self._seen.batch_id and self._seen.submit == "deferred":
-            return f"{self._seen.batch_id}, {self._progress(self._seen.batch_id)}"
+            return f"{self._progress(self._seen.batch_id)}, {self._seen.batch_id}"
         return self._seen.batch_id or ""
 
     def _progress(self, batch_id: str) -> str:

@@ -24,7 +24,7 @@ def print_report(console: Console, manifest: Manifest, lines: Iterable[bytes], s
     """`lines` are result lines as they landed, `steps` over."""
     console.print(_table("Manifest", manifest_rows(manifest)))
     console.print(_table("The first results", map(_result, _first(lines))))
-    console.print(_table("Where the time went", ((step.title, f"{step.seconds():.1f} s") for step in steps)))
+    console.print(_table("Where the time went", _times(steps)))
 
 
 def manifest_rows(manifest: Manifest) -> Iterator[Row]:
@@ -42,6 +42,12 @@ def manifest_rows(manifest: Manifest) -> Iterator[Row]:
         yield "cost", f"{manifest.cost_usd.total} USD on Anthropic's own API"
     yield "batch ended", str(manifest.batch_ended_at)
     yield "landed", f"{manifest.landed_at}, in {manifest.seconds:.2f} s"
+
+
+def _times(steps: Iterable[Step]) -> Iterator[Row]:
+    spent = [(step.title, step.seconds()) for step in steps]
+    for title, seconds in [*spent, ("in all", sum(seconds for _, seconds in spent))]:
+        yield title, f"{seconds:.1f} s"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -9,7 +9,7 @@ SUBMIT: Final = "submit"
 LAND: Final = "land"
 """The tasks of the example DAG."""
 
-DEFERRED: Final = "Deferred: the batch works, no worker slot is held"
+DEFERRED: Final = "Deferred: no worker slot is held"
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ def scene(seen: Observed) -> str:
     if seen.submit == "deferred":
         return DEFERRED
     if seen.submit == "success":
-        return "The results are landed and checked"
+        return "The results land, and are checked"
     if seen.deferred_before:
-        return "The batch has ended: the task gets its worker back"
+        return "The batch has ended, the task resumes"
     if seen.submit == "running":
         return "The batch is submitted"
     return "The scheduler takes up the run"

@@ -79,13 +79,15 @@ class Screen:
         self.console.print(f"{self._now():6.1f} s  {said}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2), expand=False)
+        # Where it is narrow, the details give way: theirs is the only column that may shrink.
+        table = Table.grid(padding=(0, 2))
         table.add_column(width=1)
         table.add_column(no_wrap=True)
-        table.add_column(style="dim", overflow="ellipsis", no_wrap=True)
+        table.add_column(style="dim")
         table.add_column(justify="right", no_wrap=True)
         for step in self.steps:
-            table.add_row(self._mark(step), Text(step.title), Text(step.detail), f"{step.seconds(self._now()):.1f} s")
+            detail = Text(step.detail, no_wrap=True, overflow="ellipsis")
+            table.add_row(self._mark(step), Text(step.title), detail, f"{step.seconds(self._now()):.1f} s")
         return table
 
     def _mark(self, step: Step) -> Spinner | Text:

@@ -42,7 +42,8 @@ MANIFEST: dict[str, Any] = {
 def report(lines: list[bytes] | None = None, **changes: object) -> str:
     console = Console(file=io.StringIO(), width=240)
     manifest = Manifest.from_dict(MANIFEST | changes)
-    print_report(console, manifest, lines or [], [Step("Airflow starts", "", started=1.0, ended=11.5)])
+    steps = [Step("Airflow starts", "", started=1.0, ended=11.5), Step("The DAG runs", "", started=11.5, ended=13.5)]
+    print_report(console, manifest, lines or [], steps)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -106,4 +107,7 @@ def test_an_answer_cannot_style_the_terminal() -> None:
 
 
 def test_the_time_of_every_step_is_told() -> None:
-    assert ["Airflow starts", "10.5 s"] in rows(report())
+    shown = rows(report())
+    assert ["Airflow starts", "10.5 s"] in shown
+    assert ["The DAG runs", "2.0 s"] in shown
+    assert ["in all", "12.5 s"] in shown

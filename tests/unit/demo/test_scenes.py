@@ -8,8 +8,8 @@ from airflow_batches.demo.scenes import DEFERRED, Observed, failed_task, scene
 
 QUEUED = "The scheduler takes up the run"
 SUBMITTED = "The batch is submitted"
-RESUMED = "The batch has ended: the task gets its worker back"
-LANDED = "The results are landed and checked"
+RESUMED = "The batch has ended, the task resumes"
+LANDED = "The results land, and are checked"
 
 
 def test_a_run_goes_through_its_scenes_in_order() -> None:

@@ -82,3 +82,13 @@ def test_nothing_is_drawn_any_more_once_it_is_finished() -> None:
         screen.show("Too late")
     assert "Too late" not in drawn
     assert text(out) == drawn
+
+
+def test_where_it_is_narrow_the_details_give_way() -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, width=50)
+    with Screen(out, clock=Clock()) as screen:
+        screen.show("Deferred: no slot is held", "3 of 8 requests done, msgbatch_01")
+    last_row = text(out).splitlines()[-1]
+    assert last_row.split()[:6] == ["✓", "Deferred:", "no", "slot", "is", "held"]
+    assert "…" in last_row
+    assert last_row.split()[-2:] == ["0.0", "s"]
