@@ -57,8 +57,10 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Defer, or poke as sensors do."""
-        self._since = time.time()
         if not self.deferrable:
+            # Every poke of `reschedule` mode is a process of its own; the wait began with the first.
+            first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+            self._since = first.timestamp() if first else time.time()
             return super().execute(context)
         with task_errors(), self.client() as client:
             return self.wait_for_batch(context, client, self.batch_id)

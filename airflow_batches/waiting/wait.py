@@ -28,7 +28,8 @@ def ask(client: BatchesClient, batch_id: str, *, retry: RetryPolicy | None = Non
 
 def poll(client: BatchesClient, watch: Watch) -> Decision:
     """One poll and what follows from it."""
-    return decide(watch, ask(client, watch.batch_id), now=time.time())
+    answer = ask(client, watch.batch_id)
+    return decide(watch, answer, now=time.time(), hint=client.retry_after)
 
 
 def wait(
