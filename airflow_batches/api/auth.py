@@ -13,7 +13,7 @@ from airflow_batches.api.errors import InvalidRequest
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
-class _Secret(AuthBase):
+class SecretAuth(AuthBase):
     """A secret in one request header."""
 
     what: ClassVar[str]
@@ -24,11 +24,15 @@ class _Secret(AuthBase):
             raise InvalidRequest(f"the {self.what} is empty or has characters that no header can hold")
         self._secret = secret.strip()
 
+    def hide(self, text: bytes) -> bytes:
+        """An answer without the secret, should a server have echoed it."""
+        return text.replace(self._secret.encode(), b"***")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
 
 
-class ApiKeyAuth(_Secret):
+class ApiKeyAuth(SecretAuth):
     """`x-api-key`, as the API's own pages show it."""
 
     what = "API key"
@@ -38,7 +42,7 @@ class ApiKeyAuth(_Secret):
         return request
 
 
-class BearerAuth(_Secret):
+class BearerAuth(SecretAuth):
     """`Authorization: Bearer`: API keys, tokens of a gateway, tokens of a workload identity."""
 
     what = "bearer token"

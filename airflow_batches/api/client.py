@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from urllib3.exceptions import HTTPError
 
 from airflow_batches.api.address import BASE_URL, BATCHES, batch_path, checked_base, checked_headers
-from airflow_batches.api.auth import ApiKeyAuth
+from airflow_batches.api.auth import ApiKeyAuth, SecretAuth
 from airflow_batches.api.body import BodyFailed, RequestBody, Sending
 from airflow_batches.api.errors import (
     BatchesError,
@@ -197,10 +197,11 @@ class BatchesClient:
     def _call(self, model: type[_Model], method: str, path: str, **options: Any) -> _Model:
         response = self._send_with_retries(method, path, **options)
         self.retry_after = retry_after(response.headers, now=self._clock())
+        content = self._hidden(response.content)
         try:
-            return model.model_validate_json(response.content)
+            return model.model_validate_json(content)
         except ValidationError as exc:
-            start = response.content[:200].decode("utf-8", "replace")
+            start = content[:200].decode("utf-8", "replace")
             raise DecodeError(
                 f"{method} {path} answered {response.status_code} with something else than a {model.__name__}: "
                 f"{start!r} (request-id {response.headers.get('request-id')})"
@@ -268,7 +269,11 @@ class BatchesClient:
                 body = response.raw.read(ERROR_BYTES, decode_content=True)
             except (HTTPError, OSError) as exc:  # the status is known, and says more than a body that breaks off
                 body = f"(the error's body broke off: {type(exc).__name__})".encode()
-            return error_from_response(response.status_code, response.headers, body, now=self._clock())
+            return error_from_response(response.status_code, response.headers, self._hidden(body), now=self._clock())
+
+    def _hidden(self, answer: bytes) -> bytes:
+        """An answer that ends up in an error must not hold the key, even if a gateway echoes what it was sent."""
+        return self._auth.hide(answer) if isinstance(self._auth, SecretAuth) else answer
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -7,7 +7,7 @@
 | ended, failed share above `max_failure_rate`   | fail                                                |
 | ended, some failed                             | succeed, with a warning that names the counts       |
 | ended, all succeeded                           | succeed                                             |
-| a status unknown here, requests still open     | retry: a later version, or a later look, may know   |
+| ended without counts, or with requests open    | retry: a later version, or a later look, may know   |
 | timed out, or an event that is not ours        | retry: the next try takes the same batch up again   |
 | gave up                                        | fail                                                |
 """
@@ -50,9 +50,11 @@ def judge(outcome: Outcome, *, max_failure_rate: float | None = None) -> Verdict
 
 def _on_ended(outcome: Outcome, max_failure_rate: float | None) -> Verdict:
     counts, batch = outcome.counts, outcome.batch_id
-    if counts.processing:
-        return Verdict(Action.RETRY, f"{batch} has the status {outcome.status!r}, unknown here, with {counts}")
-    if counts.total and counts.canceled == counts.total:
+    if counts.processing or not counts.total:
+        return Verdict(
+            Action.RETRY, f"{batch} has the status {outcome.status!r} with {counts}, which is no end known here"
+        )
+    if counts.canceled == counts.total:
         return Verdict(Action.SKIP, f"{batch} was canceled before any of its {counts.total:,} requests was answered")
     if not counts.succeeded:
         return Verdict(

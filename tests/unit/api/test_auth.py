@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 import requests
+import requests_mock
 
-from airflow_batches.api import ApiKeyAuth, BatchesClient, BearerAuth, InvalidRequest
+from airflow_batches.api import ApiKeyAuth, BatchesClient, BatchesError, BearerAuth, InvalidRequest, RetryPolicy
 from tests.unit.api.wire import batch_bytes, noting, serving
 
 SECRET = "sk-ant-api03-SECRET"
@@ -59,3 +62,17 @@ def test_a_netrc_file_does_not_sign_for_us(
     with serving(noting(heads, batch_bytes())) as server, BatchesClient(SECRET, base_url=server.url) as client:
         client.get("b")
     assert b"authorization" not in heads[0].lower()
+
+
+@pytest.mark.parametrize("status", [200, 400, 502])
+def test_a_gateway_that_echoes_the_key_finds_it_hidden_in_the_error(
+    status: int, requests_mock: requests_mock.Mocker
+) -> None:
+    requests_mock.get("https://gateway.example/v1/messages/batches/b", status_code=status, text=f"you sent {SECRET}")
+    with (
+        BatchesClient(SECRET, base_url="https://gateway.example", retry=RetryPolicy(attempts=1)) as client,
+        pytest.raises(BatchesError, match=r"you sent \*\*\*") as caught,
+    ):
+        client.get("b")
+    told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in told

@@ -26,7 +26,8 @@ def ended(status: str = "ended", **counts: int) -> Outcome:
         (ended(expired=2), Action.FAIL, "without a single success"),
         (ended(errored=1, canceled=1), Action.FAIL, "without a single success"),
         (ended(canceled=4), Action.SKIP, "canceled before any of its 4 requests"),
-        (ended(status="paused", processing=2), Action.RETRY, "status 'paused', unknown here"),
+        (ended(status="paused", processing=2), Action.RETRY, "the status 'paused' with 2 processing, which is no end"),
+        (ended(), Action.RETRY, "the status 'ended' with no requests, which is no end known here"),
         (Outcome(ending=Ending.TIMED_OUT, batch_id="msgbatch_1", message="too late"), Action.RETRY, "too late"),
         (Outcome(ending=Ending.UNREADABLE, batch_id="", message="not an outcome"), Action.RETRY, "not an outcome"),
         (
