@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from airflow.serialization.decoders import smart_decode_trigger_kwargs
-from airflow.serialization.encoders import encode_trigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_batches.api import BatchesClient
@@ -117,6 +115,9 @@ def test_its_kwargs_are_plain_json_without_a_secret(emulator: Emulator) -> None:
 
 
 def test_it_survives_the_way_through_airflows_database() -> None:
+    from airflow.serialization.decoders import smart_decode_trigger_kwargs  # where it stands from Airflow 3.2 on
+    from airflow.serialization.encoders import encode_trigger
+
     trigger = waiting_for("msgbatch_1", since=1.5, deadline=2.5, cancel_on_kill=False)
     path, kwargs = trigger.serialize()
     stored = json.loads(json.dumps(encode_trigger({"classpath": path, "kwargs": kwargs})))
