@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from airflow_batches._lazy import exports
 
 if TYPE_CHECKING:
+    from airflow_batches.triggers.batch_ended import MessageBatchEndedTrigger as MessageBatchEndedTrigger
     from airflow_batches.triggers.message_batch import MessageBatchTrigger as MessageBatchTrigger
 
-_MODULES = {"MessageBatchTrigger": "message_batch"}
+_MODULES = {"MessageBatchEndedTrigger": "batch_ended", "MessageBatchTrigger": "message_batch"}
 __all__ = sorted(_MODULES)
 __getattr__ = exports(__name__, _MODULES)

@@ -56,7 +56,7 @@ class MessageBatchTrigger(BaseTrigger):
         cancel_on_kill: bool = True,
         **_ignored: Any,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
         self.conn_id = conn_id
         self.batch_id = batch_id
         self.poll_interval = poll_interval

@@ -26,15 +26,24 @@ class Outage:
     began: float = 0.0
     cycles: int = 0
 
-    def failed(self, error: BatchesError, now: float) -> None:
-        """A cycle that had a failure is over."""
+    def account(self, error: BatchesError | None, now: float) -> float:
+        """A cycle is over, with an error or without; gives the seconds to leave the server alone."""
+        if error is None:
+            self._worked(now)
+            return 0.0
+        self._failed(error, now)
+        # Exponential with jitter, and never less than the server asks for.
+        backoff = min(LONGEST_PAUSE, 2.0 ** min(self.cycles - 1, 16)) * (0.5 + self.rand() / 2)
+        hint = error.retry_after if isinstance(error, ApiError) else None
+        return max(backoff, min(hint or 0.0, LONGEST_HINT))
+
+    def _failed(self, error: BatchesError, now: float) -> None:
         self.cycles += 1
         if self.cycles == 1:
             self.began = now
             logger.warning("Polling over connection %s fails and is tried again: %s", self.name, error)
 
-    def worked(self, now: float) -> None:
-        """A cycle without a failure is over."""
+    def _worked(self, now: float) -> None:
         if self.cycles:
             logger.info(
                 "Polling over connection %s works again after %.0f s (%d cycles failed)",
@@ -43,9 +52,3 @@ class Outage:
                 self.cycles,
             )
         self.cycles = 0
-
-    def pause(self, error: BatchesError) -> float:
-        """Seconds to leave the server alone: exponential with jitter, never less than it asks for."""
-        backoff = min(LONGEST_PAUSE, 2.0 ** min(self.cycles, 16)) * (0.5 + self.rand() / 2)
-        hint = error.retry_after if isinstance(error, ApiError) else None
-        return max(backoff, min(hint or 0.0, LONGEST_HINT))

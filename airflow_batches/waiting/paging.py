@@ -21,10 +21,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from airflow_batches.api.errors import BatchesError
+from airflow_batches.api.limits import LIFETIME
 from airflow_batches.api.models import BatchPage, MessageBatch
 
 FEW: Final = 5
 """Up to this many gets follow each other in one cycle; at a fifth of a second each that is a second."""
+
+RUNS_AT_MOST: Final = LIFETIME.total_seconds() + 3600.0
+"""Seconds from a batch's creation to its end; the hour is for clocks that differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def _pages(
         findings.shown |= shown
         _strike(missing, shown)
         in_vain += not shown
-        cursor, reached = page.next_after, _oldest(page)
+        cursor, reached = page.next_after, oldest_of(page)
         pointless = cursor is None or reached < oldest_running or in_vain >= len(missing)
         passed = set(missing) if pointless else {batch_id for batch_id, at in missing.items() if at and at > reached}
         findings.unlisted |= passed
@@ -112,6 +116,6 @@ def _strike(missing: dict[str, float | None], batch_ids: Set[str]) -> None:
         del missing[batch_id]
 
 
-def _oldest(page: BatchPage) -> float:
-    """When the oldest batch of a page was created; what would stand above it is not in the list."""
+def oldest_of(page: BatchPage) -> float:
+    """When the oldest batch of a page was created; what would stand above it is not in the list. Else infinite."""
     return min((at for batch in page.data if (at := created(batch)) is not None), default=math.inf)

@@ -16,16 +16,14 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from contextvars import Context
-from datetime import timedelta
 from typing import Final
 
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
-from airflow_batches.api.limits import LIFETIME
 from airflow_batches.api.models import BatchPage, MessageBatch
 from airflow_batches.waiting.line import Connect, Line, Reply, refused
 from airflow_batches.waiting.metrics import POLL_ERRORS, POLLS, WAITING, Metrics
 from airflow_batches.waiting.outage import Outage
-from airflow_batches.waiting.paging import Answer, Call, Findings, Get, Wanted, cycle
+from airflow_batches.waiting.paging import RUNS_AT_MOST, Answer, Call, Findings, Get, Wanted, cycle
 from airflow_batches.waiting.roster import RELIST, Now, Roster, Seat
 
 logger = logging.getLogger(__name__)
@@ -38,8 +36,6 @@ LIST_PAUSE: Final = 15.0
 """Seconds without pages after one has failed."""
 BREATH: Final = 100
 """Batches of a page that are told of before other tasks of the loop have their turn."""
-RUNS_AT_MOST: Final = LIFETIME + timedelta(hours=1)
-"""The hour is for clocks that differ."""
 
 Sight = tuple[str, MessageBatch | BatchesError]
 """A batch's id, and how it was seen."""
@@ -116,7 +112,16 @@ class Poller:
         self._rests_until = began.steady + TICK
         self._metrics.gauge(WAITING, len(self._roster), tags=self._tags)
         wanted = self._roster.wanted(began, pages=began.steady >= self._no_pages_until)
-        flow = cycle(wanted, oldest_running=began.wall - RUNS_AT_MOST.total_seconds())
+        flow = cycle(wanted, oldest_running=began.wall - RUNS_AT_MOST)
+        failure, shared = await self._follow(flow, wanted)
+        pause = self._outage.account(failure, self._loop.time())
+        if shared:
+            self._rests_until = self._loop.time() + pause
+
+    async def _follow(
+        self, flow: Generator[Call, Answer, Findings], wanted: list[Wanted]
+    ) -> tuple[BatchesError | None, bool]:
+        """Make the calls and tell what they gave; the last failure among them, and whether it ended the cycle."""
         haste = random.uniform(MOST_HASTE, 1.0)
         failure: BatchesError | None = None
         step = _advance(flow, None)
@@ -124,13 +129,12 @@ class Poller:
             reply = await self._ask(step)
             failure = _failure(reply.answer) or failure
             if reply.shared is not None:
-                self._tell_all_concerned(reply.shared, wanted)
-                break
+                await self._tell(self._concerned(reply.shared, wanted), None, haste)
+                return failure, True
             await self._tell(_sights(step, reply.answer), reply.hint, haste)
             step = _advance(flow, reply.answer)
-        else:
-            self._learn(step)
-        self._account(failure)
+        self._learn(step)
+        return failure, False
 
     async def _ask(self, call: Call) -> Reply:
         self._metrics.incr(POLLS, tags=self._tags)
@@ -146,13 +150,11 @@ class Poller:
                 self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
             await asyncio.sleep(0)
 
-    def _tell_all_concerned(self, error: BatchesError, wanted: list[Wanted]) -> None:
-        """What is final to everybody; what passes to those who were due, the others have lost nothing yet."""
-        now = self._now()
+    def _concerned(self, error: BatchesError, wanted: list[Wanted]) -> Sequence[Sight]:
+        """What is final concerns everybody; what passes those who were due, the others have lost nothing yet."""
         final = refused(error) or isinstance(error, InvalidRequest)
-        for batch_id in self._roster.batch_ids() if final else [each.batch_id for each in wanted]:
-            self._roster.tell(batch_id, error, now)
-        self._rests_until = now.steady + self._outage.pause(error)
+        batch_ids = self._roster.batch_ids() if final else [each.batch_id for each in wanted]
+        return [(batch_id, error) for batch_id in batch_ids]
 
     def _learn(self, findings: Findings) -> None:
         now = self._now()
@@ -160,12 +162,6 @@ class Poller:
             self._roster.unlist(batch_id, now)
         if findings.failure is not None:
             self._no_pages_until = now.steady + (RELIST if refused(findings.failure) else LIST_PAUSE)
-
-    def _account(self, failure: BatchesError | None) -> None:
-        if failure is None:
-            self._outage.worked(self._loop.time())
-        else:
-            self._outage.failed(failure, self._loop.time())
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,0 +1,129 @@
+"""Event-driven scheduling: an asset that is updated whenever a batch of a workspace ends.
+
+    ended = Asset("batches_ended", watchers=[AssetWatcher(name="all", trigger=MessageBatchEndedTrigger())])
+
+Rules of this file:
+- It never ends: a failure is waited out, said once, and over when the API answers again.
+- From Airflow 3.3 on, its place is kept in the asset's state store, so that what ends while no triggerer runs is told
+  afterwards. What it told is stored one poll later, when Airflow has it: a triggerer that dies in between tells it
+  twice rather than never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from airflow_batches.api import BatchesClient, MessageBatch
+    from airflow_batches.waiting.endings import Told
+
+logger = logging.getLogger(__name__)
+
+STATE: Final = "airflow_batches.told"
+"""Key in the asset's state store; what is there is `Told.to_state()`."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds until a state store that does not answer is asked again; doubled each time."""
+
+
+class MessageBatchEndedTrigger(BaseEventTrigger):
+    """Fires once for each batch of a connection's workspace that ends, whoever submitted it.
+
+    The event's payload has `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO texts; a DAG finds it
+    as `payload` in the `extra` of its triggering asset events. Give each asset a trigger of its own.
+
+    A look reads the list back to what may still have been running, a call for each 1,000 batches of the last day.
+
+    :param conn_id: connection to poll with.
+    :param poll_interval: seconds between two looks.
+    """
+
+    def __init__(self, *, conn_id: str = "anthropic_default", poll_interval: float = 60.0, **_ignored: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
+        self.conn_id = conn_id
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and kwargs, as Airflow stores them."""
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {"conn_id": self.conn_id, "poll_interval": self.poll_interval}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, fire, sleep, for ever."""
+        from airflow_batches.triggers.engine import load
+
+        await load()
+        from airflow_batches.waiting.endings import look
+        from airflow_batches.waiting.line import Line
+        from airflow_batches.waiting.outage import Outage
+
+        loop = asyncio.get_running_loop()
+        line, outage = Line(f"ended-{self.conn_id}", self._connect), Outage(self.conn_id)
+        told = await self._restored()
+        stored = told.to_state()
+        try:
+            while True:
+                news, error = await look(line, told, now=time.time())
+                for batch in news:
+                    yield TriggerEvent(_payload(batch))
+                await asyncio.sleep(max(self.poll_interval, outage.account(error, loop.time())))
+                if told.to_state() != stored:
+                    stored = await self._store(told)
+        finally:
+            line.hang_up()
+
+    async def _connect(self) -> BatchesClient:
+        from airflow_batches.api.retry import ONCE
+        from airflow_batches.triggers.connect import connect
+
+        return await connect(self.conn_id, retry=ONCE)
+
+    async def _restored(self) -> Told:
+        """Where an earlier run of this trigger was; from now on when there was none."""
+        from airflow_batches.waiting.endings import Told
+
+        store = getattr(self, "asset_state_store", None)
+        if store is None:
+            logger.warning("There is no asset state store: what ends while no triggerer runs is not told")
+            return Told()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                state = await store.aget(STATE)
+                return Told() if state is None else Told.from_state(state)
+            except ValueError as error:
+                logger.error("The place in the list of batches is lost, and begins anew: %s", error)
+                return Told()
+            except Exception as error:  # noqa: BLE001  # not to be taken for "there was none"
+                logger.warning("The asset state store does not answer, asking again: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _store(self, told: Told) -> dict[str, Any]:
+        """The state as it is stored now; what could not be stored is tried again at the next look."""
+        state = told.to_state()
+        store = getattr(self, "asset_state_store", None)
+        try:
+            if store is not None:
+                await store.aset(STATE, state)
+        except Exception as error:  # noqa: BLE001  # an event told twice is better than none
+            logger.warning("The place in the list of batches could not be stored: %s", error)
+            return {}
+        return state
+
+
+def _payload(batch: MessageBatch) -> dict[str, Any]:
+    from airflow_batches.waiting.decision import outcome_of
+    from airflow_batches.waiting.outcome import Ending
+
+    times = {"created_at": batch.created_at, "ended_at": batch.ended_at}
+    return {
+        **outcome_of(batch, Ending.ENDED).to_event(),
+        **{name: at and at.isoformat() for name, at in times.items()},
+    }

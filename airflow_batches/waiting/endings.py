@@ -1,0 +1,85 @@
+"""Which batches of a workspace have ended since the last look: each is news once, whoever submitted it.
+
+Rules of this file:
+- What was told is kept as a moment (`floor`: all that ended until then is old) and the ids told since. That is
+  little, JSON, and enough to go on with after a restart.
+- The floor follows at a distance of `OVERLAP`, because a list may show a batch's end later than another's that ended
+  after it. It moves only when a list was read to its end: a batch ends at most `RUNS_AT_MOST` after its creation.
+- The first look of all finds no news, and sets the floor to the newest end it sees: the server's clock, not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from airflow_batches.api.errors import BatchesError, DecodeError
+from airflow_batches.api.models import BatchPage, MessageBatch
+from airflow_batches.waiting.line import Line
+from airflow_batches.waiting.paging import RUNS_AT_MOST, Page, oldest_of
+
+OVERLAP: Final = 900.0
+"""Seconds."""
+SKEW: Final = 3600.0
+"""Seconds that our clock may be ahead of the server's; only matters while nothing ends."""
+MOST_IDS: Final = 800
+"""Ids to remember, at most: some 40 kB. With more ends than that in `OVERLAP` the floor follows more closely."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told. Times are seconds since the epoch; `ids` are those that ended after `floor`, and when."""
+
+    floor: float | None = None
+    ids: dict[str, float] = field(default_factory=dict)
+    newest: float = 0.0
+
+    def sift(self, batches: Iterable[MessageBatch]) -> list[MessageBatch]:
+        """The news among some batches, in the order of their ends; from now on they are told."""
+        ended = sorted((batch.ended_at.timestamp(), batch.id, batch) for batch in batches if batch.ended_at)
+        news = []
+        for at, batch_id, batch in ended:
+            self.newest = max(self.newest, at)
+            if self.floor is not None and at > self.floor and batch_id not in self.ids:
+                self.ids[batch_id] = at
+                news.append(batch)
+        return news
+
+    def settle(self, now: float) -> None:
+        """After a list that was read to its end: move the floor, and forget the ids below it."""
+        if self.floor is None:
+            self.floor = self.newest or now - SKEW
+        self.floor = max(self.floor, self.newest - OVERLAP, now - SKEW - OVERLAP)
+        if len(self.ids) > MOST_IDS:
+            self.floor = max(self.floor, sorted(self.ids.values())[-MOST_IDS - 1])
+        self.ids = {batch_id: at for batch_id, at in self.ids.items() if at > self.floor}
+
+    def to_state(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: object) -> Told:
+        """What `to_state` of this or another version gave. Raises ValueError when it is not that."""
+        return msgspec.convert(state, cls)
+
+
+async def look(line: Line, told: Told, *, now: float) -> tuple[list[MessageBatch], BatchesError | None]:
+    """One look through the list, back to what may have ended since; the news, and the error that ended it if any."""
+    oldest = (now if told.floor is None else told.floor) - RUNS_AT_MOST
+    news: list[MessageBatch] = []
+    cursor: str | None = None
+    while True:
+        answer = (await line.ask(Page(cursor))).answer
+        if not isinstance(answer, BatchPage):
+            return news, answer if isinstance(answer, BatchesError) else None
+        if cursor is not None and (not answer.data or answer.next_after == cursor):
+            return news, DecodeError(f"the list ended after {cursor}, where it had promised more")
+        news += told.sift(answer.data)
+        cursor = answer.next_after
+        if cursor is None or oldest_of(answer) < oldest:
+            told.settle(now)
+            return news, None

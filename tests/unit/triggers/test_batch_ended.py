@@ -1,0 +1,241 @@
+"""The trigger of an asset: every batch of the workspace that ends, once, and on from there after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset, AssetWatcher
+from airflow.triggers.base import BaseEventTrigger
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.triggers import MessageBatchEndedTrigger
+from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.samples import some_requests
+
+pytestmark = pytest.mark.usefixtures("connection")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(processing_time=3600.0) as running:
+        yield running
+
+
+class Store:
+    """An asset's state store: JSON, which outlives the trigger; it can be out of order."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.reads = self.writes = self.failures = 0
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        self.reads += 1
+        self._fail()
+        return json.loads(self.values[key]) if key in self.values else default
+
+    async def aset(self, key: str, value: Any) -> None:
+        self._fail()
+        self.writes += 1
+        self.values[key] = json.dumps(value)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the API server does not answer")
+
+
+def submit(emulator: Emulator, count: int = 1) -> list[str]:
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        return [client.create(some_requests(2)).id for _ in range(count)]
+
+
+def trigger(store: Store | None = None, **kwargs: Any) -> MessageBatchEndedTrigger:
+    watching = MessageBatchEndedTrigger(**{"poll_interval": 0.05} | kwargs)
+    watching.asset_state_store = store  # type: ignore[assignment]  # the stand-in's
+    return watching
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # it holds in another thread
+        await asyncio.sleep(0.005)
+
+
+class Watching:
+    """A running trigger and what it has fired."""
+
+    def __init__(self, watching: BaseEventTrigger) -> None:
+        self._trigger = watching
+        self.payloads: list[dict[str, Any]] = []
+
+    @property
+    def ids(self) -> list[str]:
+        return [payload["batch_id"] for payload in self.payloads]
+
+    async def __aenter__(self) -> Watching:
+        self._task = asyncio.create_task(self._run(self._trigger.run()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert not self._task.done()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, events: AsyncIterator[Any]) -> None:
+        async for event in events:
+            self.payloads.append(json.loads(json.dumps(event.payload)))
+
+
+async def looks(emulator: Emulator, count: int = 2) -> None:
+    """Until it has looked that often again."""
+    before = emulator.counters["list"]
+    await until(lambda: emulator.counters["list"] >= before + count)
+
+
+def test_it_can_watch_over_an_asset() -> None:
+    watcher = AssetWatcher(name="all", trigger=MessageBatchEndedTrigger(poll_interval=30))
+    assert Asset("batches_ended", watchers=[watcher]).watchers == [watcher]
+
+
+def test_it_fires_once_for_each_batch_that_ends_and_says_how(emulator: Emulator) -> None:
+    async def main() -> Watching:
+        (old,) = submit(emulator)
+        emulator.end(old)
+        async with Watching(trigger(Store())) as watching:
+            await looks(emulator)
+            batches = submit(emulator, 3)
+            for batch_id in batches[:2]:
+                emulator.end(batch_id)
+            await until(lambda: len(watching.ids) >= 2)
+            await looks(emulator, 3)
+            assert sorted(watching.ids) == sorted(batches[:2])
+        return watching
+
+    payload = asyncio.run(main()).payloads[0]
+    outcome = Outcome.from_event(payload)
+    assert (outcome.ending, outcome.status, outcome.counts.succeeded) == (Ending.ENDED, "ended", 2)
+    assert payload["created_at"] < payload["ended_at"]
+
+
+def test_after_a_restart_it_tells_what_ended_meanwhile_and_nothing_twice(emulator: Emulator) -> None:
+    store = Store()
+
+    async def main() -> None:
+        before, meanwhile = submit(emulator, 2)
+        async with Watching(trigger(store)) as first:
+            await until(lambda: store.writes > 0)
+            emulator.end(before)
+            await until(lambda: before in store.values["airflow_batches.told"])
+        emulator.end(meanwhile)
+        async with Watching(trigger(store)) as second:
+            await until(lambda: bool(second.ids))
+            await looks(emulator, 3)
+        assert (first.ids, second.ids) == ([before], [meanwhile])
+
+    asyncio.run(main())
+
+
+def test_a_state_store_that_does_not_answer_is_not_an_empty_one(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.FIRST_PAUSE", 0.01)
+    store = Store()
+
+    async def main() -> None:
+        before, meanwhile = submit(emulator, 2)
+        async with Watching(trigger(store)):
+            await until(lambda: store.writes > 0)
+            emulator.end(before)
+            await until(lambda: before in store.values["airflow_batches.told"])
+        emulator.end(meanwhile)
+        store.failures = 3
+        async with Watching(trigger(store)) as second:
+            await until(lambda: bool(second.ids))
+            assert second.ids == [meanwhile]
+
+    asyncio.run(main())
+    assert store.failures == 0
+    assert caplog.text.count("does not answer, asking again") == 3
+
+
+def test_what_could_not_be_stored_is_stored_later(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store()
+
+    async def main() -> None:
+        (batch_id,) = submit(emulator)
+        async with Watching(trigger(store)) as watching:
+            await until(lambda: store.writes > 0)
+            store.failures = 2
+            emulator.end(batch_id)
+            await until(lambda: batch_id in store.values["airflow_batches.told"])
+            assert watching.ids == [batch_id]
+
+    asyncio.run(main())
+    assert "could not be stored" in caplog.text
+
+
+def test_a_state_that_cannot_be_read_begins_anew(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store()
+    store.values["airflow_batches.told"] = '{"floor": "yesterday"}'
+
+    async def main() -> None:
+        old, new = submit(emulator, 2)
+        emulator.end(old)
+        async with Watching(trigger(store)) as watching:
+            await looks(emulator)
+            emulator.end(new)
+            await until(lambda: bool(watching.ids))
+            assert watching.ids == [new]
+
+    asyncio.run(main())
+    assert "begins anew" in caplog.text
+
+
+def test_without_a_state_store_it_begins_now_and_says_so(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        old, new = submit(emulator, 2)
+        emulator.end(old)
+        async with Watching(trigger(None)) as watching:
+            await looks(emulator)
+            emulator.end(new)
+            await until(lambda: bool(watching.ids))
+            assert watching.ids == [new]
+
+    asyncio.run(main())
+    assert "no asset state store" in caplog.text
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503, 529])
+def test_no_failure_ends_it(
+    status: int, emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.waiting.outage.LONGEST_PAUSE", 0.02)
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+
+    async def main() -> None:
+        (batch_id,) = submit(emulator)
+        async with Watching(trigger(Store())) as watching:
+            await looks(emulator)
+            fault = Fault(endpoint="list", action="status", status=status, times=4, retry_after=0)
+            plan = emulator.fault(fault)
+            emulator.end(batch_id)
+            await until(lambda: bool(watching.ids))
+            await until(lambda: "works again" in caplog.text)
+            assert plan.struck == 4
+
+    asyncio.run(main())
+    assert caplog.text.count("fails and is tried again") == 1
+    assert emulator.api_key not in caplog.text
+
+
+def test_its_kwargs_are_plain_and_old_and_new_ones_are_taken() -> None:
+    path, kwargs = MessageBatchEndedTrigger(poll_interval=30, since="then").serialize()
+    assert path == "airflow_batches.triggers.batch_ended.MessageBatchEndedTrigger"
+    assert kwargs == {"conn_id": "anthropic_default", "poll_interval": 30}
+    assert MessageBatchEndedTrigger().serialize()[1]["poll_interval"] == 60.0
