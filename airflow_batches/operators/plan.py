@@ -27,12 +27,13 @@ class MessageBatchPlanOperator(BaseOperator):
     :param model: that the requests without one will be submitted with, since its name counts (templated); the
         connection's when None.
     :param conn_id: connection that they will be submitted with (templated).
+    :param storage_conn_id: connection of the store, where the URI names none (templated).
     :param max_requests: requests of one shard, at most 100,000.
     :param max_bytes: bytes of one shard's body, at most 256,000,000.
     :param preflight: what to do about requests that the API would refuse: `error` (fail), `warn`, or `off`.
     """
 
-    template_fields: Sequence[str] = ("requests", "model", "conn_id")
+    template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class MessageBatchPlanOperator(BaseOperator):
         requests: str | XComArg,
         model: str | None = None,
         conn_id: str = "anthropic_default",
+        storage_conn_id: str | None = None,
         max_requests: int = 100_000,
         max_bytes: int = 256_000_000,
         preflight: Literal["error", "warn", "off"] = "error",
@@ -49,6 +51,7 @@ class MessageBatchPlanOperator(BaseOperator):
         self.requests = cast("str", requests)  # rendered by Airflow before it is used
         self.model = model
         self.conn_id = conn_id
+        self.storage_conn_id = storage_conn_id
         self.max_requests = max_requests
         self.max_bytes = max_bytes
         self.preflight = preflight
@@ -62,6 +65,7 @@ class MessageBatchPlanOperator(BaseOperator):
         with task_errors(), hook.get_conn() as client:
             shards = split_requests(
                 self.requests,
+                conn_id=self.storage_conn_id,
                 model=self.model or hook.default_model(),
                 max_requests=self.max_requests,
                 max_bytes=self.max_bytes,

@@ -45,6 +45,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         nothing else is, because prompts contain braces).
     :param model: for requests that name none (templated); the connection's when None.
     :param conn_id: connection with the API key (templated).
+    :param storage_conn_id: connection of the store, where a URI names none (templated).
     :param wait_for_completion: if false, return as soon as the batch is submitted.
     :param deferrable: wait in the triggerer, without a worker slot; if false, the worker blocks.
     :param poll_interval: seconds (or a timedelta) between polls.
@@ -59,7 +60,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
     :param settle_for: seconds (or a timedelta) for which it is looked for before the requests are sent again.
     """
 
-    template_fields: Sequence[str] = ("requests", "model", "conn_id")
+    template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id")
     operator_extra_links = (MessageBatchLink(),)
 
     def __init__(
@@ -68,6 +69,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         requests: Requests | Callable[[], Requests] | Mapping[str, Any] | str | XComArg,
         model: str | None = None,
         conn_id: str = "anthropic_default",
+        storage_conn_id: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = True,
         poll_interval: timedelta | float = 60.0,
@@ -84,6 +86,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self.requests = requests if isinstance(requests, str | XComArg) else Verbatim(requests)
         self.model = model
         self.conn_id = conn_id
+        self.storage_conn_id = storage_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = seconds(poll_interval)
@@ -145,7 +148,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         tries = earlier_tries(context)
         if tries["store"] is None:
             self.log.warning(NO_STORE)
-        with open_source(self._given()) as source:
+        with open_source(self._given(), conn_id=self.storage_conn_id) as source:
             return submit(
                 client,
                 source,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from airflow_batches.submission.ahead import ahead
 from airflow_batches.submission.errors import SourceChanged
 from airflow_batches.submission.lines import numbered_lines, request_line
 
@@ -76,7 +77,7 @@ class RequestsBody:
         digest = sha256()
         size = 0
         held = b""
-        for block in self._blocks():
+        for block in ahead(self._blocks()):
             self._each_block()
             digest.update(block)
             size += len(block)

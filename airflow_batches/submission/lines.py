@@ -72,7 +72,6 @@ class _Request(msgspec.Struct):
 
 
 class _Envelope(msgspec.Struct):
-    custom_id: str
     params: Raw
 
 
@@ -89,16 +88,16 @@ def request_line(raw: bytes, default_model: str | None) -> RequestLine:
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise Unreadable(f"not a request: {exc}") from exc
     model = request.params.model
-    if model is not UNSET:
-        return RequestLine(request.custom_id, raw, model if isinstance(model, str) else None)
-    if default_model is None:
-        return RequestLine(request.custom_id, raw, None)
-    return RequestLine(request.custom_id, _with_model(raw, default_model), default_model)
+    if model is UNSET:
+        return with_model(request.custom_id, raw, default_model)
+    return RequestLine(request.custom_id, raw, model if isinstance(model, str) else None)
 
 
-def _with_model(raw: bytes, model: str) -> bytes:
-    envelope = _envelope.decode(raw)
-    members = bytes(envelope.params).strip().removeprefix(b"{").lstrip()
+def with_model(custom_id: str, raw: bytes, model: str | None) -> RequestLine:
+    """A request whose line names no model, with this one (None: as it is)."""
+    if model is None:
+        return RequestLine(custom_id, raw, None)
+    members = bytes(_envelope.decode(raw).params).strip().removeprefix(b"{").lstrip()
     separator = b"" if members.startswith(b"}") else b","
-    names = msgspec.json.encode(envelope.custom_id), msgspec.json.encode(model)
-    return b'{"custom_id":%b,"params":{"model":%b' % names + separator + members + b"}"
+    head = b'{"custom_id":%b,"params":{"model":%b' % (msgspec.json.encode(custom_id), msgspec.json.encode(model))
+    return RequestLine(custom_id, head + separator + members + b"}", model)

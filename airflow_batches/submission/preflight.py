@@ -27,6 +27,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from airflow_batches.api.limits import CUSTOM_ID
+from airflow_batches.submission.lines import RequestLine, with_model
 
 STRICT_SINCE: Final = "2026-10-21"
 """The API version from which on sampling parameters are refused; versions are dates and compare as text."""
@@ -134,10 +135,27 @@ _plain = msgspec.json.Decoder(_Plain)
 _judged = msgspec.json.Decoder(_Judged)
 
 
+def plain_request(raw: bytes, default_model: str | None) -> RequestLine | None:
+    """The request of a line if one decoding shows that all is well with it under any API version, else None.
+
+    It is if its turns are text and it has no members but those that every batch takes: nearly all there are.
+    """
+    try:
+        if not raw.isascii():
+            raw.decode()
+        request = _plain.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    model = request.params.model
+    if CUSTOM_ID.fullmatch(request.custom_id) is None or not (default_model if model is UNSET else model):
+        return None
+    if model is not UNSET:
+        return RequestLine(request.custom_id, raw, model)
+    return with_model(request.custom_id, raw, default_model)
+
+
 def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
     """Why the API would refuse or not answer this request; `data` is its JSON."""
-    if _is_plain(data, default_model):
-        return []
     try:
         request = _judged.decode(data)
     except msgspec.ValidationError as exc:
@@ -146,16 +164,6 @@ def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
     if version >= STRICT_SINCE:
         reasons += _strict(request.params)
     return reasons
-
-
-def _is_plain(data: bytes, default_model: str | None) -> bool:
-    """Whether one decoding shows that all is well: text turns, and no members but those that every batch takes."""
-    try:
-        request = _plain.decode(data)
-    except msgspec.ValidationError:
-        return False
-    model = default_model if request.params.model is UNSET else request.params.model
-    return bool(model) and CUSTOM_ID.fullmatch(request.custom_id) is not None
 
 
 def _in_words(error: str) -> str:

@@ -5,7 +5,7 @@ Memory: one block, one line, the first problems, and eight bytes a request to fi
 same eight bytes are only a suspicion; then, and only then, the source is read once more to name the duplicates.
 
 The fingerprint stands for the input whatever its order (a query without ORDER BY is the same input again): the sum,
-modulo 2**128, of a 16-byte BLAKE2b of each request's JSON.
+modulo 2**128, of the SHA-256 of each request's JSON.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
+from airflow_batches.submission.ahead import ahead
 from airflow_batches.submission.body import BLOCK_BYTES, body_blocks
 from airflow_batches.submission.errors import PreflightError
 from airflow_batches.submission.lines import RequestLine, Unreadable, numbered_lines, request_line
-from airflow_batches.submission.preflight import Preflight, Problem, judge
+from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_request
 
 if TYPE_CHECKING:
     from airflow_batches.submission.source import Source
@@ -95,17 +96,13 @@ class Inspector:
         start = 0
         lines = enumerate(numbered_lines(self._counted_blocks()), start=1)
         for count, (number, end, raw) in lines:
-            try:
-                request = request_line(raw, self._model)
-            except Unreadable as exc:
-                self.findings.broken = True
-                self.findings.add([Problem(number, None, str(exc))])
+            request = plain_request(raw, self._model) or self._inspected(number, raw)
+            if request is None:
                 continue
+            self._suspects.add(request.custom_id)
             if request.data is not raw or number != count or end - start > len(raw) + 1:
                 self.plain = False
             start = end
-            if self._preflight != "off":
-                self._inspect(number, raw, request)
             yield end, request
         if self._bytes > start:
             self.plain = False
@@ -117,11 +114,18 @@ class Inspector:
             self._bytes += len(block)
             yield block
 
-    def _inspect(self, number: int, raw: bytes, request: RequestLine) -> None:
-        self._suspects.add(request.custom_id)
-        reasons = judge(raw, default_model=self._model, version=self._version)
-        if reasons:
+    def _inspected(self, number: int, raw: bytes) -> RequestLine | None:
+        """A request that has to be looked at closely; None if it is none."""
+        try:
+            request = request_line(raw, self._model)
+        except Unreadable as exc:
+            self.findings.broken = True
+            self.findings.add([Problem(number, None, str(exc))])
+            return None
+        if self._preflight != "off":
+            reasons = judge(raw, default_model=self._model, version=self._version)
             self.findings.add(Problem(number, request.custom_id, reason) for reason in reasons)
+        return request
 
     def _duplicates(self) -> Iterator[Problem]:
         marks = self._suspects.repeated()
@@ -148,7 +152,7 @@ class Tally:
         self.requests = 0
         self.models: set[str] = set()
         self._ids = IdsDigest()
-        self._contents = IdsDigest()
+        self._contents = 0
         self._new: list[RequestLine] = []
         self._new_bytes = 0
 
@@ -172,11 +176,11 @@ class Tally:
     def fingerprint(self) -> str:
         """Of the requests with all that is in them."""
         self._digest()
-        return self._contents.hexdigest()
+        return f"{self._contents % (1 << 128):032x}"
 
     def _digest(self) -> None:
         self._ids.update([request.custom_id for request in self._new])
-        self._contents.update([request.data for request in self._new])
+        self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in self._new])
         self._new.clear()
         self._new_bytes = 0
 
@@ -212,7 +216,7 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
     tally = Tally()
     body = sha256()
     size = 0
-    for block in body_blocks(_tallied(inspector, tally)):
+    for block in ahead(body_blocks(_tallied(inspector, tally))):
         body.update(block)
         size += len(block)
     return Scan(

@@ -49,6 +49,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def split_requests(
     uri: str,
     *,
+    conn_id: str | None = None,
     model: str | None = None,
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
@@ -57,12 +58,13 @@ def split_requests(
 ) -> list[Shard]:
     """The shards of a URI's JSONL, in order, each at most `max_requests` requests and `max_bytes` bytes of body.
 
-    `model` is the default that will be submitted with, since it counts. Raises `PreflightError` for problems of the
-    requests (once all of them are known), for an empty source and for a request that fits no shard; `SourceError`.
+    `conn_id` is the Airflow connection of a URI that names none; `model` is the default that will be submitted with,
+    since it counts. Raises `PreflightError` for problems of the requests (once all of them are known), for an empty
+    source and for a request that fits no shard; `SourceError`.
     """
     if not 1 <= max_requests <= MAX_REQUESTS or not ENVELOPE_BYTES < max_bytes <= MAX_BODY_BYTES:
         raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
-    source = UriSource(uri)
+    source = UriSource(uri, conn_id)
     inspector = Inspector(source, model=model, preflight=preflight, version=anthropic_version)
     cutter = _Cutter(uri, max_requests, max_bytes)
     shards = [*cutter.shards(inspector.requests())]

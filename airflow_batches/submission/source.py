@@ -5,12 +5,13 @@
 | list or tuple of `{"custom_id", "params"}`       | encoded anew at each reading                             |
 | other iterable, generator                        | once; spooled to an unnamed file on local disk           |
 | callable without arguments                       | what it returns, one of the other kinds                  |
-| URI (or path object) of JSONL                    | streamed at each reading; `.gz` and `.zst` by suffix     |
-| shard descriptor (`split_requests`)              | the shard's range of the URI's decoded bytes             |
+| URI (or path object) of JSONL on local disk      | at each reading; `.gz` and `.zst` by suffix              |
+| URI of JSONL in object storage                   | streamed once, kept on local disk for the later readings |
+| shard descriptor (`split_requests`)              | likewise, the shard's range of the URI's decoded bytes   |
 
-A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. Nothing
-is spooled before a one-shot source has been read to its end: a generator that raises half-way leaves as it is, and
-nothing is sent. The unnamed file is gone with the process, however that ends.
+A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. What is kept
+on local disk is kept in a file without a name, which is gone with the process, however that ends. An iterable is
+read to its end, in the caller's thread, before anything is sent; what it raises leaves as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from airflow_batches.api.errors import BatchesError, InvalidRequest
+from airflow_batches.submission.ahead import ahead
 from airflow_batches.submission.errors import PreflightError, SourceError
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 1 << 20
 """Bytes of one read."""
-FETCH_BYTES: Final = 8 << 20
+FETCH_BYTES: Final = 16 << 20
 """Bytes that an object store is asked for at once; s3fs would ask for 50 MB."""
 ENCODE_AT_ONCE: Final = 32
 """Requests encoded to one block."""
@@ -56,17 +58,21 @@ class Source(ABC):
 
 
 @contextmanager
-def open_source(requests: Any, *, spool_dir: str | None = None) -> Iterator[Source]:
+def open_source(requests: Any, *, conn_id: str | None = None, spool_dir: str | None = None) -> Iterator[Source]:
     """The source for what a user may give as `requests` (see the table); leaving the block frees its disk space.
 
+    `conn_id` is the Airflow connection of a URI that names none, `spool_dir` where one-shot sources are written.
     Raises `InvalidRequest` for anything that is not a source; what a callable or a generator raises leaves as it is.
     """
     given = requests() if callable(requests) else requests
     if isinstance(given, str) or hasattr(given, "open"):
-        yield UriSource(str(given))
+        with _fetched(UriSource(str(given), conn_id), str(given), spool_dir) as source:
+            yield source
     elif isinstance(given, Mapping):
-        yield ShardSource(_shard(given))
-    elif isinstance(given, Sequence) and not isinstance(given, bytes | bytearray):
+        shard = _shard(given)
+        with _fetched(ShardSource(shard, conn_id), shard.uri, spool_dir) as source:
+            yield source
+    elif isinstance(given, list | tuple):
         yield ListSource(given)
     elif isinstance(given, Iterable) and not isinstance(given, bytes | bytearray):
         with tempfile.TemporaryFile(dir=spool_dir) as spool:
@@ -76,10 +82,10 @@ def open_source(requests: Any, *, spool_dir: str | None = None) -> Iterator[Sour
 
 
 @contextmanager
-def open_uri(uri: str) -> Iterator[IO[bytes]]:
+def open_uri(uri: str, conn_id: str | None = None) -> Iterator[IO[bytes]]:
     """A URI's decoded bytes. Raises `SourceError` when it cannot be opened."""
     with reading(showable(uri)):
-        raw = _open(uri)
+        raw = _open(uri, conn_id)
     with raw:
         yield _decoded(raw, uri)
 
@@ -127,31 +133,33 @@ class SpooledSource(Source):
 class UriSource(Source):
     """JSONL in object storage or on a local path."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, conn_id: str | None = None) -> None:
         if not uri.strip():
             raise InvalidRequest("the URI of the requests is empty")
         self.name = showable(uri)
         self._uri = uri
+        self._conn_id = conn_id
 
     def blocks(self) -> Iterator[bytes]:
         """The object's decoded bytes."""
-        with open_uri(self._uri) as stream:
-            yield from _read(stream, self.name)
+        with open_uri(self._uri, self._conn_id) as stream:
+            yield from ahead(_read(stream, self.name))
 
 
 class ShardSource(Source):
     """One shard of a URI's JSONL. A compressed object is decoded from its beginning to get there."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, conn_id: str | None = None) -> None:
         self.shard = shard
+        self._conn_id = conn_id
         self.name = f"{showable(shard.uri)}, bytes {shard.start:,} to {shard.end:,}"
 
     def blocks(self) -> Iterator[bytes]:
         """The shard's lines."""
-        with open_uri(self.shard.uri) as stream:
+        with open_uri(self.shard.uri, self._conn_id) as stream:
             with reading(self.name):
                 stream.seek(self.shard.start)
-            yield from _read(stream, self.name, self.shard.end - self.shard.start)
+            yield from ahead(_read(stream, self.name, self.shard.end - self.shard.start))
 
     def check(self, requests: int, ids_digest: str) -> None:
         """Raise `PreflightError` if the object is not the one that was planned."""
@@ -159,6 +167,32 @@ class ShardSource(Source):
             raise PreflightError(
                 f"{self.name} holds other requests ({requests:,}) than when it was planned ({self.shard.requests:,})"
             )
+
+
+class FetchedSource(Source):
+    """A source elsewhere, kept in `spool` as it is read first: it is fetched once, and the same at each reading."""
+
+    def __init__(self, remote: Source, spool: IO[bytes]) -> None:
+        self.name = remote.name
+        self._remote = remote
+        self._spool = spool
+        self._complete = False
+
+    def blocks(self) -> Iterator[bytes]:
+        """What was fetched; what has not been yet is now."""
+        self._spool.seek(0)
+        if self._complete:
+            yield from iter(lambda: self._spool.read(READ_BYTES), b"")
+            return
+        self._spool.truncate()
+        for block in self._remote.blocks():
+            self._spool.write(block)
+            yield block
+        self._complete = True
+
+    def check(self, requests: int, ids_digest: str) -> None:
+        """As the remote source does."""
+        self._remote.check(requests, ids_digest)
 
 
 def showable(uri: str) -> str:
@@ -189,6 +223,23 @@ def _not_json(batch: list[Mapping[str, Any]], done: int, cause: Exception) -> st
     return str(cause)
 
 
+@contextmanager
+def _fetched(source: Source, uri: str, spool_dir: str | None) -> Iterator[Source]:
+    """The source, kept on local disk as it is read first unless it is there already."""
+    if _local_path(uri) is not None:
+        yield source
+    else:
+        with tempfile.TemporaryFile(dir=spool_dir) as spool:
+            yield FetchedSource(source, spool)
+
+
+def _local_path(uri: str) -> Path | None:
+    scheme, separator, path = uri.partition("://")
+    if not separator:
+        return Path(uri)
+    return Path(path) if scheme == "file" else None
+
+
 def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[bytes]:
     left = length
     while left is None or left > 0:
@@ -200,14 +251,13 @@ def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[b
         yield block
 
 
-def _open(uri: str) -> IO[bytes]:
-    scheme, separator, path = uri.partition("://")
-    if not separator or scheme == "file":
+def _open(uri: str, conn_id: str | None) -> IO[bytes]:
+    if (path := _local_path(uri)) is not None:
         # Airflow would look through all providers for one of local files, and import boto3 on the way.
-        return Path(path or uri).open("rb", buffering=0)
+        return path.open("rb", buffering=0)
     from airflow.sdk import ObjectStoragePath
 
-    remote = ObjectStoragePath(uri)
+    remote = ObjectStoragePath(uri, conn_id=conn_id)
     # Not remote.open(): Airflow's wrapper reports each read as an event of lineage.
     return cast("IO[bytes]", remote.fs.open(remote.path, "rb", block_size=FETCH_BYTES, cache_type="readahead"))
 

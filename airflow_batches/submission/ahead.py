@@ -1,0 +1,17 @@
+"""Blocks made in a thread, one ahead of their reader: reading, scanning and hashing overlap, as far as each waits or
+lets go of the interpreter. Two blocks are held, not more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+
+def ahead(blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """The same non-empty blocks. What they raise is raised here; they are not read on when nobody reads here."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
+        coming = thread.submit(next, blocks, b"")
+        while block := coming.result():
+            coming = thread.submit(next, blocks, b"")
+            yield block
