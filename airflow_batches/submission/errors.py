@@ -66,7 +66,6 @@ class UncertainSubmit(BatchesError):
 class SubmitKilled(BatchesError):
     """The task was killed while it submitted. `batch_id` is the batch that was canceled for it, None if none was."""
 
-    def __init__(self, batch_id: str | None = None) -> None:
+    def __init__(self, fate: str, batch_id: str | None = None) -> None:
         self.batch_id = batch_id
-        fate = f"batch {batch_id} was canceled" if batch_id else "nothing was sent"
         super().__init__(f"killed during the submit; {fate}")

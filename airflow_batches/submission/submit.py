@@ -163,7 +163,7 @@ class _Outbox:
         self._memory.write(record)
         if self._killed():
             _cancel(self._client, batch.id, "the task was killed")
-            raise SubmitKilled(batch.id)
+            raise SubmitKilled(f"batch {batch.id} was canceled", batch.id)
         return record
 
     def _body(self) -> RequestsBody:
@@ -178,7 +178,7 @@ class _Outbox:
 
     def _stop_if_killed(self) -> None:
         if self._killed():
-            raise SubmitKilled
+            raise SubmitKilled("nothing was sent")
 
 
 class _Search:
@@ -204,7 +204,7 @@ class _Search:
         until = _now() + self._settle_for
         while True:
             if self._killed():
-                raise SubmitKilled
+                raise SubmitKilled("whether a batch came of it is not known, and none is canceled on suspicion")
             match settle(intent, self._candidates.of(intent, known=self._known()), now=_now(), until=until):
                 case decision.Adopt(batch):
                     logger.warning("Batch %s is taken for ours by its time, size and custom_ids", batch.id)

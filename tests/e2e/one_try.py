@@ -96,6 +96,8 @@ def main() -> None:
         settle_for=3.0,
         **spec.options,
     )
+    # As Airflow's task process does: the handler calls on_kill, then the task goes on for some seconds.
+    signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
     ti = TaskInstance(map_index=spec.map_index, try_number=spec.number)
     run = DagRun(clear_number=int(spec.cleared), start_date=datetime.fromisoformat(spec.run_started))
     ctx = context(task_state_store=FileStore(spec.store, spec.die), dag_run=run, dag=Dag())

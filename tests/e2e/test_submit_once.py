@@ -47,11 +47,8 @@ class Task:
     def dies_from_outside(self, when: Callable[[], bool], **changes: Any) -> None:
         """A try that is killed at the moment that is waited for."""
         process = self.try_(**changes)
-        deadline = time.monotonic() + 60
-        while not when():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: when() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
         process.kill()
         process.communicate(timeout=120)
 
@@ -87,6 +84,13 @@ def task(emulator: Emulator, tmp_path: Path) -> Task:
 
 def ids(emulator: Emulator) -> list[str]:
     return [batch["id"] for batch in emulator.batches()]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 BEFORE = {
@@ -234,6 +238,21 @@ def test_a_store_that_was_wiped_after_a_death(task: Task, death: str) -> None:
     Path(task.spec.store).unlink()
     batch_id = task.submits(cleared=True)
     assert ids(task.emulator) == [batch_id]
+
+
+@pytest.mark.parametrize("point", ["during the body", "before the answer"])
+def test_a_task_that_is_terminated_while_it_submits_leaves_no_batch_running(task: Task, point: str) -> None:
+    if point == "before the answer":
+        task.emulator.fault(Fault(endpoint="create", action="slow", bytes_per_second=200))
+    process = task.try_()
+    wait_until(lambda: task.state() == ("begun" if point == "during the body" else "intent"))
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "SubmitKilled" in err
+    assert all(batch["cancel_initiated_at"] for batch in task.emulator.batches())
+    second = task.submits()
+    assert [batch["id"] for batch in task.emulator.batches() if not batch["cancel_initiated_at"]] == [second]
 
 
 def client(emulator: Emulator) -> BatchesClient:

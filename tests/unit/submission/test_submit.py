@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_batches.api import ApiError, TransportError
+from airflow_batches.api import ApiError, BatchesClient, TransportError
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.submission import Receipt, SubmitKilled, UncertainSubmit, Unsettled
 from airflow_batches.submission.receipt import KEY
@@ -149,6 +149,19 @@ def test_whatever_becomes_of_the_post_there_is_one_batch(
     assert ids(emulator) == [receipt.batch_id]
     assert plan.struck == 1
     assert task.try_(some_requests(count)) == receipt
+    assert ids(emulator) == [receipt.batch_id]
+
+
+@pytest.mark.parametrize("accepted_after", [0.0, 1.5])
+def test_a_read_timeout_of_a_batch_created_late_makes_one_batch(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, accepted_after: float
+) -> None:
+    monkeypatch.setattr("airflow_batches.submission.submit.LOOK_EVERY", 0.1)
+    action = "late_accept" if accepted_after else "stall"
+    emulator.fault(Fault(endpoint="create", action=action, seconds=accepted_after or 2.0))
+    task = Task(emulator, settle_for=timedelta(seconds=4))
+    task.client = BatchesClient(emulator.api_key, base_url=emulator.url, timeout=0.5)
+    receipt = task.try_(REQUESTS)
     assert ids(emulator) == [receipt.batch_id]
 
 
@@ -308,6 +321,16 @@ def test_a_kill_during_the_post_cancels_the_batch(slow: Emulator) -> None:
     assert batch["id"] == killed.value.batch_id
     assert batch["cancel_initiated_at"] is not None
     assert task.try_(REQUESTS).batch_id != batch["id"]
+
+
+def test_a_kill_while_the_fate_of_the_post_is_unknown_cancels_nothing_on_suspicion(slow: Emulator) -> None:
+    task = Task(slow)
+    candidate = lost_in_the_post(slow, task)
+    with pytest.raises(SubmitKilled, match="not known"):
+        task.try_(REQUESTS, killed=lambda: True)
+    assert slow.batches()[0]["cancel_initiated_at"] is None
+    slow.end_all()
+    assert task.try_(REQUESTS).batch_id == candidate
 
 
 def test_a_record_that_makes_no_sense_is_not_taken_for_none(emulator: Emulator) -> None:
