@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from airflow_batches.emulator import Emulator
 from tests.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
@@ -25,6 +26,9 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{_HOME}/logs",
 }
+
+settings.register_profile("any-machine", deadline=None)  # what a test finds must not hang on how busy the machine is
+settings.load_profile("any-machine")
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """What can go wrong before a batch has an id, as types. All are `BatchesError`s.
 
 InvalidRequest
-├── PreflightError     the requests are not ones the API would take or answer; nothing was sent
-└── SourceChanged      the second reading of the source differed from the first; nothing was accepted
+└── PreflightError     the requests are not ones the API would take or answer; nothing was sent
 BatchesError
 ├── SourceError        the source could not be read; nothing was sent, and a retry may help
+│   └── SourceChanged  its second reading differed from the first; nothing was accepted
+├── Superseded         another try of the same task submits at the same time; this one sent nothing
 ├── Unsettled          a batch that may be ours goes on: wait for `batch_id` to end, then submit again
 ├── UncertainSubmit    nobody can know whether the batch exists, or which it is; a person must say
 └── SubmitKilled       the task was killed meanwhile; what had been created is canceled
@@ -61,6 +62,13 @@ class UncertainSubmit(BatchesError):
     def __init__(self, message: str, batch_ids: Sequence[str] = ()) -> None:
         self.batch_ids = tuple(batch_ids)
         super().__init__(message)
+
+
+class Superseded(BatchesError):
+    """Another try of the same task has begun to submit since this one did; this one's upload was broken off."""
+
+    def __init__(self) -> None:
+        super().__init__("another try of this task submits at the same time; this one has sent nothing")
 
 
 class SubmitKilled(BatchesError):

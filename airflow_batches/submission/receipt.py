@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, Self
 
 import msgspec
 
-from airflow_batches.submission.errors import UncertainSubmit
+from airflow_batches.submission.errors import Superseded, UncertainSubmit
 from airflow_batches.submission.scan import Scan
 
 KEY: Final = "airflow_batches.submission"
@@ -71,8 +71,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(value, cls)
 
 
-class Begun(msgspec.Struct, frozen=True, tag_field="state", tag="begun"):
-    """A try has begun, and nothing was sent."""
+class Begun(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="state", tag="begun"):
+    """A try has begun, and nothing was sent. `claim` tells the try that sends now from another at the same time."""
+
+    claim: str = ""
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="intent"):
@@ -124,24 +126,32 @@ class MemoryStore:
 
 
 class Memory:
-    """A task's record in its store."""
+    """A task's record in its store.
+
+    What is written replaces only what this try knows of: a try that Airflow has given up, but that still runs,
+    finds that the next one has written since, and gets no further.
+    """
 
     def __init__(self, store: StateStore | None) -> None:
         self._store = MemoryStore() if store is None else store
+        self._known: Any = None
 
     def read(self) -> Record | None:
         """The record of an earlier try, None when there is none. Raises `UncertainSubmit` when it makes no sense."""
-        value = self._store.get(KEY)
+        self._known = self._store.get(KEY)
         try:
-            return None if value is None else msgspec.convert(value, Record)
+            return None if self._known is None else msgspec.convert(self._known, Record)
         except msgspec.ValidationError as exc:
             raise UncertainSubmit(
                 f"the task's record {KEY!r} cannot be read ({exc}); delete it to submit anew"
             ) from exc
 
     def write(self, record: Record) -> None:
-        """Replace the record."""
-        self._store.set(KEY, _plain(record))
+        """Replace the record. Raises `Superseded` when another try has written since."""
+        if self._store.get(KEY) != self._known:
+            raise Superseded
+        self._known = _plain(record)
+        self._store.set(KEY, self._known)
 
 
 def _plain(value: object) -> Any:

@@ -17,9 +17,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
+from uuid import uuid4
 
-from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
+from airflow_batches.api.calloff import call_off
+from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, InvalidRequest, TransportError
 from airflow_batches.api.limits import FRESH_404
 from airflow_batches.api.retry import NOTHING_ACCEPTED
 from airflow_batches.submission import decision
@@ -27,7 +29,7 @@ from airflow_batches.submission.body import RequestsBody
 from airflow_batches.submission.decision import SETTLE, OnUncertain, Situation, next_step, settle
 from airflow_batches.submission.errors import SubmitKilled, UncertainSubmit, Unsettled
 from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
-from airflow_batches.submission.receipt import Begun, Intent, Memory, Receipt, StateStore, Submitted
+from airflow_batches.submission.receipt import Begun, Intent, Memory, Receipt, Record, StateStore, Submitted
 from airflow_batches.submission.reconcile import EPOCH, Candidates, newest
 from airflow_batches.submission.scan import Scan, refuse_over_limits, scan, warn_or_refuse
 
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 LATEST: Final = timedelta(minutes=15)
 """How long after the intent its batch may still come into being: the client's read timeout, and some."""
+POSTS: Final = 3
+"""How often one call sends at most: again only after a search has found that nothing came of the one before."""
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks for a batch that may still come into being."""
 UNCLEAR_STATUSES: Final = frozenset({408, 409, 425})
@@ -71,10 +75,10 @@ def submit(
     Raises `PreflightError`, `SourceError`, `SourceChanged`, `Unsettled`, `UncertainSubmit`, `SubmitKilled`, and what
     the client raises.
     """
+    require_known(preflight, Preflight, "preflight")
+    require_known(on_uncertain, OnUncertain, "on_uncertain")
     memory = Memory(store)
-    record = memory.read()
-    if record is None and since is None:
-        memory.write(record := Begun())
+    record = memory.read() if since is not None else begin(memory)
     weighed = scan(source, model=model, preflight=preflight, version=anthropic_version)
     warn_or_refuse(source, weighed.findings, preflight)
     refuse_over_limits(source, weighed)
@@ -94,12 +98,28 @@ def submit(
                 memory.write(intent)
                 record = search.outcome(intent, source.name)
             case decision.Send(cancel_first):
+                if outbox.gives_up(on_uncertain):
+                    raise outbox.failure
                 if cancel_first is not None:
-                    _cancel(client, cancel_first, "its requests have changed")
+                    call_off(client, cancel_first, "its requests have changed")
                 record = outbox.send()
                 if isinstance(record, Submitted):
                     return record.receipt
         memory.write(record)
+
+
+def begin(memory: Memory) -> Record:
+    """What is remembered; for the first try, that it has begun. To be called before anything of the source is read."""
+    record = memory.read()
+    if record is None:
+        memory.write(record := Begun())
+    return record
+
+
+def require_known(value: str, choices: Any, name: str) -> None:
+    """Raise `InvalidRequest` for a value that is none of the choices: taken for another, it may cost money."""
+    if value not in get_args(choices):
+        raise InvalidRequest(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
 def nothing_accepted(error: BatchesError) -> bool:
@@ -142,16 +162,25 @@ class _Outbox:
         self._killed = killed
         self._fence = EPOCH
         self._intent: Intent | None = None
+        self._posts = 0
+        self.failure: BatchesError = UncertainSubmit("nothing was sent")
+
+    def gives_up(self, on_uncertain: OnUncertain) -> bool:
+        """Whether the next POST is left to the task's next try: `resubmit` never pays twice within one."""
+        return self._posts >= (1 if on_uncertain == "resubmit" else POSTS)
 
     def send(self) -> Submitted | Intent:
         """What is known after the POST: the batch, or only that there may be one. Raises where there is none."""
+        self._posts += 1
         self._intent = None
         self._fence = newest(self._client)
+        self._memory.write(Begun(claim=uuid4().hex))
         try:
             batch = self._client.create_streamed(self._body())
         except BatchesError as error:
             if self._intent is not None and not nothing_accepted(error):
                 logger.warning("Nobody knows whether the batch was accepted: %s", error)
+                self.failure = error
                 return self._intent
             self._memory.write(Begun())
             raise
@@ -162,7 +191,7 @@ class _Outbox:
         record = Submitted(receipt=_receipt(self._scan, batch, self._source.name))
         self._memory.write(record)
         if self._killed():
-            _cancel(self._client, batch.id, "the task was killed")
+            call_off(self._client, batch.id, "the task was killed")
             raise SubmitKilled(f"batch {batch.id} was canceled", batch.id)
         return record
 
@@ -234,18 +263,6 @@ def _fetch(client: BatchesClient, receipt: Receipt) -> MessageBatch | None:
             if receipt.created_at is None or _now() - receipt.created_at > FRESH_404:
                 return None
         time.sleep(LOOK_EVERY)
-
-
-def _cancel(client: BatchesClient, batch_id: str, reason: str) -> None:
-    """Cancel a batch; one that is gone or over is as good as canceled."""
-    try:
-        client.cancel(batch_id)
-    except ApiError as error:
-        if error.status not in {400, 404, 409}:
-            raise
-        logger.warning("Batch %s needs no canceling: %s", batch_id, error)
-    else:
-        logger.warning("Canceled batch %s: %s", batch_id, reason)
 
 
 def _receipt(weighed: Scan, batch: MessageBatch, source: str) -> Receipt:

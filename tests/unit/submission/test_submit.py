@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from airflow_batches.api import ApiError, BatchesClient, TransportError
+from airflow_batches.api import ApiError, BatchesClient, InvalidRequest, TransportError
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.submission import Receipt, SubmitKilled, UncertainSubmit, Unsettled
+from airflow_batches.submission.errors import Superseded
 from airflow_batches.submission.receipt import KEY
+from airflow_batches.submission.source import ListSource
+from airflow_batches.submission.submit import POSTS, submit
 from tests.samples import some_requests
-from tests.unit.submission.helpers import Task
+from tests.unit.submission.helpers import SOON, Task
 
 REQUESTS = some_requests(5)
 HOURS = 3600.0
@@ -245,11 +248,10 @@ def test_resubmit_sends_again_and_fail_leaves_it_to_a_person(slow: Emulator) -> 
     assert len(ids(slow)) == 2
 
 
-def test_a_candidate_that_was_canceled_is_ours_and_replaced(slow: Emulator) -> None:
+def test_a_candidate_that_was_canceled_is_replaced_whosever_it_was(slow: Emulator) -> None:
     task = Task(slow)
     candidate = lost_in_the_post(slow, task)
     task.client.cancel(candidate)
-    slow.end_all()
     receipt = task.try_(REQUESTS)
     assert ids(slow) == [receipt.batch_id, candidate]
 
@@ -361,3 +363,54 @@ def test_adoption_is_told(slow: Emulator, caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         task.try_(REQUESTS)
     assert f"Batch {candidate} is taken for ours by its time, size and custom_ids" in caplog.text
+
+
+class Lingering(ListSource):
+    """A source at whose first reading something else happens."""
+
+    def __init__(self, requests: list[dict[str, Any]], meanwhile: Callable[[], Any]) -> None:
+        super().__init__(requests)
+        self._meanwhile: Callable[[], Any] | None = meanwhile
+
+    def blocks(self) -> Iterator[bytes]:
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().blocks()
+
+
+def test_a_try_that_lingers_while_the_next_one_submits_sends_nothing(emulator: Emulator) -> None:
+    task = Task(emulator)
+    requests = some_requests(3)
+    source = Lingering(requests, lambda: task.try_(requests))
+    with pytest.raises(Superseded, match="another try of this task"):
+        submit(task.client, source, store=task.store, settle_for=SOON)
+    assert len(emulator.batches()) == 1
+    assert task.try_(requests).batch_id == emulator.batches()[0]["id"]
+
+
+def test_resubmit_leaves_the_next_post_to_the_next_try(emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="create", action="error_after_accept", status=500, times=None))
+    task = Task(emulator, on_uncertain="resubmit")
+    for tries in (1, 2):
+        with pytest.raises(ApiError, match="500"):
+            task.try_(some_requests(3))
+        assert emulator.counters["create"] == tries
+
+
+def test_a_create_that_fails_for_ever_ends_with_its_error_and_no_batch(emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="create", action="status", status=500, times=None))
+    task = Task(emulator)
+    with pytest.raises(ApiError, match="500"):
+        task.try_(some_requests(3))
+    assert emulator.counters["create"] == POSTS
+    emulator.reset()
+    task.try_(some_requests(3))
+    assert len(emulator.batches()) == 1
+
+
+@pytest.mark.parametrize("option", [{"preflight": "strict"}, {"on_uncertain": "ask"}])
+def test_an_option_that_is_none_of_its_choices_sends_nothing(emulator: Emulator, option: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest, match="must be one of"):
+        Task(emulator).try_(some_requests(1), **option)
+    assert not emulator.batches()
