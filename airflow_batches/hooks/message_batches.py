@@ -110,8 +110,9 @@ def _base_url(connection: Connection) -> str | None:
     host = (connection.host or "").strip()
     if not host or "://" in host:
         return host or None
+    name, slash, prefix = host.partition("/")
     port = f":{connection.port}" if connection.port else ""
-    return f"{connection.schema or 'https'}://{host}{port}"
+    return f"{connection.schema or 'https'}://{name}{port}{slash}{prefix}"
 
 
 def _headers(connection: Connection, extras: Mapping[str, Any]) -> dict[str, str]:
@@ -137,7 +138,10 @@ def _timeout(connection: Connection, extras: Mapping[str, Any]) -> float:
 
 
 def _extras(connection: Connection) -> Mapping[str, Any]:
-    return connection.extra_dejson or {}
+    extras = connection.extra_dejson or {}
+    if not isinstance(extras, Mapping):
+        raise _wrong(connection, "has an extra that is not a JSON object")
+    return extras
 
 
 def _text(extras: Mapping[str, Any], name: str) -> str | None:

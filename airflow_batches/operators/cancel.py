@@ -35,11 +35,13 @@ class MessageBatchCancelOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """The batch object after the call."""
         from airflow_batches.api import ProcessingStatus
+        from airflow_batches.api.calloff import call_off
         from airflow_batches.hooks import MessageBatchesHook
 
         with task_errors(), MessageBatchesHook(self.conn_id).get_conn() as client:
             batch = client.get(self.batch_id)
             if batch.processing_status is ProcessingStatus.IN_PROGRESS:
-                batch = client.cancel(self.batch_id)
+                call_off(client, self.batch_id, "as the task asks")
+                batch = client.get(self.batch_id)
             self.log.info("Batch %s is %s", batch.id, batch.status_text)
             return batch.model_dump(mode="json")

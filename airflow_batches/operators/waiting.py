@@ -38,8 +38,18 @@ BACKSTOP: Final = 600.0
 
 
 def seconds(value: timedelta | float) -> float:
-    """Seconds, from either way of saying a time."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+    """Seconds, from either way of saying a time. Raises `ValueError` unless they are more than none."""
+    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not number > 0:
+        raise ValueError(f"a time to wait must be more than 0 seconds, not {value!r}")
+    return number
+
+
+def share(value: float | None) -> float | None:
+    """A share from 0 to 1, or None. Raises `ValueError` for anything else: 5 would be meant as 5 %."""
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"max_failure_rate is a share from 0 to 1, not {value!r}")
+    return value
 
 
 class WaitsForBatch:
@@ -56,12 +66,11 @@ class WaitsForBatch:
     cancel_on_timeout: bool = False
     cancel_on_kill: bool = False
 
-    def wait_for_batch(self, context: Context, client: BatchesClient, batch_id: str) -> str:
+    def wait_for_batch(self, client: BatchesClient, batch_id: str) -> str:
         """Wait for a batch by the way that suits; returns its id, or raises what Airflow understands."""
         from airflow_batches.waiting.decision import KeepWaiting
         from airflow_batches.waiting.wait import poll, wait
 
-        context["ti"].xcom_push(key=BATCH_ID, value=batch_id)
         watch = self._watch(batch_id)
         decision = poll(client, watch)
         if not isinstance(decision, KeepWaiting):
@@ -94,9 +103,7 @@ class WaitsForBatch:
         from airflow_batches.waiting.policy import Action, judge
 
         if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout:
-            with self.client() as client:
-                client.cancel(outcome.batch_id)
-            logger.warning("Canceled batch %s: its time is over", outcome.batch_id)
+            outcome = self._call_off(outcome)
         verdict = judge(outcome, max_failure_rate=self.max_failure_rate)
         if verdict.action is not Action.SUCCEED:
             raise self._exception(verdict, outcome)
@@ -104,6 +111,21 @@ class WaitsForBatch:
             logger.warning(verdict.message)
         logger.info("Batch %s has ended: %s", outcome.batch_id, outcome.counts)
         return outcome.batch_id
+
+    def _call_off(self, outcome: Outcome) -> Outcome:
+        """Cancel a batch whose time is over, for good; one that has ended meanwhile is an end like any other."""
+        from airflow_batches._compat import AirflowFailException
+        from airflow_batches.api.calloff import call_off
+        from airflow_batches.waiting.decision import Watch
+        from airflow_batches.waiting.outcome import Ending
+        from airflow_batches.waiting.wait import poll
+
+        with self.client() as client:
+            now = poll(client, Watch(batch_id=outcome.batch_id, since=0.0))
+            if isinstance(now, type(outcome)) and now.ending is Ending.ENDED:
+                return now
+            call_off(client, outcome.batch_id, "its time is over")
+        raise AirflowFailException(f"{outcome.batch_id}: {outcome.message}; it was canceled, as cancel_on_timeout asks")
 
     def _exception(self, verdict: Verdict, outcome: Outcome) -> Exception:
         from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException

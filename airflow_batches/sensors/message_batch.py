@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
-from airflow_batches.operators.waiting import WaitsForBatch
+from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -52,7 +52,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         self.conn_id = conn_id
         self.deferrable = deferrable
         self.poll_interval = self.poke_interval
-        self.max_failure_rate = max_failure_rate
+        self.max_failure_rate = share(max_failure_rate)
         self._since = 0.0
 
     def execute(self, context: Context) -> Any:
@@ -62,8 +62,9 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
             first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
             self._since = first.timestamp() if first else time.time()
             return super().execute(context)
+        context["ti"].xcom_push(key=BATCH_ID, value=self.batch_id)
         with task_errors(), self.client() as client:
-            return self.wait_for_batch(context, client, self.batch_id)
+            return self.wait_for_batch(client, self.batch_id)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """One poll."""

@@ -53,6 +53,10 @@ def test_bearer_auth_sends_the_key_as_a_bearer_token_and_nowhere_else() -> None:
         ({"host": "http://localhost:8080/prefix/"}, "http://localhost:8080/prefix/v1/messages/batches"),
         ({"host": "gateway.example"}, "https://gateway.example/v1/messages/batches"),
         ({"host": "gateway.example", "schema": "http", "port": 81}, "http://gateway.example:81/v1/messages/batches"),
+        (
+            {"host": "gateway.example/anthropic", "port": 8443},
+            "https://gateway.example:8443/anthropic/v1/messages/batches",
+        ),
         ({"host": "  "}, "https://api.anthropic.com/v1/messages/batches"),
     ],
 )
@@ -94,6 +98,7 @@ def test_the_timeout_is_that_of_the_connection() -> None:
         (connection({"timeout": -1}), "timeout that is not a number of seconds"),
         (connection({"headers": "[1]"}), "headers that are not a JSON object"),
         (connection({"headers": {"X-Api-Key": "s3cret-in-header"}}), "secret in its headers"),
+        (Connection(conn_id="c", conn_type="x", password=KEY, extra="[1]"), "extra that is not a JSON object"),
         (connection(host="ftp://x"), "base URL must be like"),
         (connection(host="https://user:s3cret-in-header@x"), "no credentials"),
         (connection(password="with space"), "characters that no header can hold"),

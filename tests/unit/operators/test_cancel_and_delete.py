@@ -70,3 +70,12 @@ def test_a_refused_key_fails_the_task_at_once(emulator: Emulator, status: int) -
 def test_an_unknown_batch_fails_the_cancel_at_once() -> None:
     with pytest.raises(AirflowFailException, match="404 not_found_error: Message Batch msgbatch_no not found"):
         cancel("msgbatch_no")
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_batch_that_ends_just_before_the_cancel_is_returned_as_it_is(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    batch_id = submitted(emulator)
+    refused = {"status": 400, "message": "Batch has already ended"}
+    emulator.fault(Fault(endpoint="cancel", action="status", **refused))
+    assert cancel(batch_id)["id"] == batch_id

@@ -125,9 +125,24 @@ def test_a_timeout_leaves_the_batch_alone_and_can_be_retried(emulator: Emulator)
 
 def test_a_timeout_cancels_the_batch_when_asked_to(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
-    with pytest.raises(AirflowException, match="has not ended"):
+    with pytest.raises(AirflowFailException, match=r"has not ended; it was canceled, as cancel_on_timeout asks"):
         run(operator(deferrable=False, poll_interval=0.1, timeout=0.3, cancel_on_timeout=True))
     assert emulator.batches()[0]["processing_status"] == "canceling"
+
+
+@pytest.mark.parametrize("answer", [200, 400])
+def test_a_batch_that_has_ended_when_its_time_is_over_is_an_end_like_any_other(emulator: Emulator, answer: int) -> None:
+    emulator.configure(cancel_after_ended=answer)
+    batch_id, _ = run(operator())
+    late = Outcome(ending=Ending.TIMED_OUT, batch_id=batch_id, message="over").to_event()
+    assert operator(cancel_on_timeout=True).execute_complete(context(), late) == batch_id
+    assert emulator.counters["cancel"] == 0
+
+
+@pytest.mark.parametrize("options", [{"max_failure_rate": 5}, {"poll_interval": 0}, {"timeout": -1.0}])
+def test_a_number_that_makes_no_sense_is_refused_when_the_dag_is_read(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"a share from 0 to 1|more than 0 seconds"):
+        operator(**options)
 
 
 def test_a_lost_trigger_still_gets_a_last_look_at_the_batch(emulator: Emulator) -> None:
@@ -153,7 +168,7 @@ def test_airflows_own_deferral_timeout_is_our_timeout(emulator: Emulator) -> Non
     _, ti = run(operator(wait_for_completion=False))
     ctx = context()
     ctx["ti"] = ti  # type: ignore[typeddict-item]  # the stand-in
-    with pytest.raises(AirflowException, match="has not ended"):
+    with pytest.raises(AirflowFailException, match="has not ended"):
         operator(cancel_on_timeout=True).resume_execution("__fail__", {"error": "Trigger timeout"}, ctx)
     assert emulator.batches()[0]["processing_status"] == "canceling"
 
