@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries
-from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds
+from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -93,12 +93,13 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self.timeout = seconds(timeout)
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
-        self.max_failure_rate = max_failure_rate
+        self.max_failure_rate = share(max_failure_rate)
         self.preflight = preflight
         self.on_uncertain = on_uncertain
         self.settle_for = seconds(settle_for)
         self._batch_id: str | None = None
         self._killed = False
+        self._resumed = False
 
     def execute(self, context: Context) -> str:
         """Submit or take up again, then wait."""
@@ -109,10 +110,11 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
             context["ti"].xcom_push(key=RECEIPT, value=receipt.to_dict())
             if not self.wait_for_completion:
                 return receipt.batch_id
-            return self.wait_for_batch(context, client, receipt.batch_id)
+            return self.wait_for_batch(client, receipt.batch_id)
 
     def execute_again(self, context: Context, event: Any = None) -> str:
         """The leg after a batch that may be ours has ended: now its ids tell."""
+        self._resumed = True
         return self.execute(context)
 
     def on_kill(self) -> None:
@@ -139,13 +141,24 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
                 self.log.warning(str(error))
                 if self.deferrable:
                     self._defer(self._watch(error.batch_id), method_name="execute_again", cancel_on_kill=False)
-                client.wait_for(error.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
+                self._wait_here(client, error.batch_id)
+                self._resumed = True
+
+    def _wait_here(self, client: BatchesClient, batch_id: str) -> None:
+        from airflow_batches.api import ApiError
+
+        try:
+            client.wait_for(batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
+        except ApiError as error:
+            # Gone, it is nobody's batch any more.
+            if error.status != 404:
+                raise
 
     def _submit_once(self, context: Context, client: BatchesClient) -> Receipt:
         from airflow_batches.submission.source import open_source
         from airflow_batches.submission.submit import submit
 
-        tries = earlier_tries(context)
+        tries = earlier_tries(context, resumed=self._resumed)
         if tries["store"] is None:
             self.log.warning(NO_STORE)
         with open_source(self._given(), conn_id=self.storage_conn_id) as source:

@@ -3,13 +3,15 @@
 From Airflow 3.3 on, the task state store knows. Where it may have lost what it knew, batches are looked for in the
 API's list, from the time given here as `since`:
 
-| task                                                        | `since`                                   |
-|-------------------------------------------------------------|-------------------------------------------|
-| first try                                                   | none: nothing can have been sent          |
-| first try of a mapped task in a run that was cleared        | the run's time: its item may have moved   |
-| later try                                                   | the run's start; the run's time if cleared, |
-|                                                             | since Airflow then forgets the start      |
-| later try below Airflow 3.3                                 | the run's start; none if cleared          |
+| task                                                    | `since`                                          |
+|---------------------------------------------------------|--------------------------------------------------|
+| first try                                               | none: nothing can have been sent                 |
+| first try of a mapped task in a run that was cleared    | the run's time: its item may have moved          |
+| later try                                               | the run's start                                  |
+| later try in a run that was cleared                     | the run's time: its start is that of the clear   |
+| later try below Airflow 3.3                             | the run's start                                  |
+| later try in a run that was cleared, below Airflow 3.3  | none                                             |
+| resumed below 3.3, after waiting for what may be ours   | the run's start                                  |
 
 Below 3.3 a cleared task submits anew: without a store nobody can say whether its prompts are still the same.
 """
@@ -17,10 +19,11 @@ Below 3.3 a cleared task submits anew: without a store nobody can say whether it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.sdk import Context
 
     from airflow_batches.submission.receipt import Receipt, StateStore
@@ -42,24 +45,27 @@ class EarlierTries(TypedDict):
     others: Callable[[], Iterable[Receipt]]
 
 
-def earlier_tries(context: Context) -> EarlierTries:
-    """What to tell `submit`."""
+def earlier_tries(context: Context, *, resumed: bool = False) -> EarlierTries:
+    """What to tell `submit`; `resumed` says that this try has waited for a batch that may be its own."""
     store = context.get("task_state_store")
     return {
         "store": store,
-        "since": _since(context, stored=store is not None),
+        "since": _since(context, stored=store is not None, resumed=resumed),
         "mapped": _is_mapped(context),
         "others": lambda: _receipts(context),
     }
 
 
-def _since(context: Context, *, stored: bool) -> datetime | None:
+def _since(context: Context, *, stored: bool, resumed: bool) -> datetime | None:
     ti, run = context["ti"], context.get("dag_run")
-    cleared = bool(run is not None and run.clear_number)
-    moved = cleared and _is_mapped(context)
-    if run is None or not (ti.try_number > 1 or moved) or (cleared and not stored):
+    if run is None:
         return None
-    return run.run_after if cleared else run.start_date or datetime.now(UTC)
+    started = run.start_date or run.run_after
+    if not stored:
+        return started if resumed or (ti.try_number > 1 and not run.clear_number) else None
+    if run.clear_number:
+        return run.run_after if ti.try_number > 1 or _is_mapped(context) else None
+    return started if ti.try_number > 1 else None
 
 
 def _is_mapped(context: Context) -> bool:

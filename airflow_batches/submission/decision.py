@@ -8,17 +8,18 @@ Exactly one batch for each task and input, whatever died when:
 |            |       |                                          | sent and what it remembered is lost             |
 | begun      | -     | none can exist                           | send                                            |
 | intent     | same  | may exist                                | look; `on_uncertain` may say send, or fail      |
-| intent     | other | may exist, and nobody wants it           | send; of mapped tasks: look                     |
+| intent     | other | may exist, and nobody wants it           | send; where the item moved: look                |
 | submitted  | same  | goes on, or ended with something in it   | attach                                          |
 | submitted  | same  | of no use (`is_useless`)                 | send                                            |
-| submitted  | other | goes on                                  | cancel it and send; of mapped tasks: look       |
-| submitted  | other | over                                     | send; of mapped tasks: look                     |
+| submitted  | other | goes on                                  | cancel it and send; where the item moved: look  |
+| submitted  | other | over                                     | send; where the item moved: look                |
 
-Of mapped tasks, because Airflow keeps what a task remembers by its position in the expansion: after a change of the
-list another item's record lies there (apache/airflow #72725). That item's batch is not ours to cancel, and ours may
-be remembered at a position that we cannot read; so it is looked for, among all batches since the run began.
+An item moved where a mapped task remembers other custom_ids: Airflow keeps what a task remembers by its position in
+the expansion, and after a change of the list another item's record lies there (apache/airflow #72725). That item's
+batch is not ours to cancel, and ours may be remembered at a position that we cannot read; so it is looked for, among
+all batches since the run began. Other requests with the same custom_ids have changed, and not moved.
 
-Looking (`settle`) compares what came into being at that time with that many requests:
+Looking (`settle`) compares what came into being at that time with that many requests and is of some use:
 
 | candidates                                      | next                                                           |
 |-------------------------------------------------|----------------------------------------------------------------|
@@ -30,7 +31,7 @@ Looking (`settle`) compares what came into being at that time with that many req
 
 Ids can be compared only when a batch has ended, for they come with its results; and the API keeps nothing else of
 ours in a batch. So a batch that another task made at that time, from as many requests with the same ids, and that
-`known` does not name, cannot be told from ours: ids that differ from run to run make the proof complete.
+`others` does not name, cannot be told from ours: ids that differ from run to run make the proof complete.
 """
 
 from __future__ import annotations
@@ -178,12 +179,12 @@ def _uncertain(intent: Intent, situation: Situation) -> Send | Look | Fail:
 
 def _foreign(record: Record | None, batch: MessageBatch | None, scan: Scan, situation: Situation) -> Send | Look | Fail:
     """Nothing is remembered of this input."""
-    shifted = situation.mapped and record is not None and _ids(record) != scan.ids_digest
-    if situation.since is not None and (record is None or shifted):
+    moved = situation.mapped and record is not None and _ids(record) != scan.ids_digest
+    if situation.since is not None and (record is None or moved):
         window = {"since": situation.since - CLOCK_SKEW, "until": situation.now + CLOCK_SKEW}
         return _uncertain(Intent.of(scan, **window), situation)
     goes_on = batch is not None and batch.processing_status is ProcessingStatus.IN_PROGRESS
-    return Send(cancel_first=batch.id if batch is not None and goes_on and not shifted else None)
+    return Send(cancel_first=batch.id if batch is not None and goes_on and not moved else None)
 
 
 def _ids(record: Record) -> str | None:

@@ -12,7 +12,7 @@ import requests
 from airflow_batches.api import BatchesClient, MessageBatch, ProcessingStatus, StreamInterrupted
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
-from airflow_batches.submission.decision import Candidate
+from airflow_batches.submission.decision import Candidate, is_useless
 from airflow_batches.submission.receipt import Intent
 
 READ_BYTES: Final = 1 << 20
@@ -31,7 +31,7 @@ class Candidates:
         self._digests: dict[str, str] = {}
 
     def of(self, intent: Intent, *, known: Collection[str]) -> list[Candidate]:
-        """Batches created in the intent's time with as many requests, newest first, without those `known`.
+        """Batches created in the intent's time with as many requests, newest first, that `known` does not name.
 
         While some go on, only those are given: they must be waited for before anything can be decided. Raises what
         the client raises: a list that could not be had is not an empty one.
@@ -46,7 +46,8 @@ class Candidates:
                 continue
             if batch.created_at <= intent.since:
                 return
-            if batch.request_counts.total == intent.requests and batch.archived_at is None:
+            # One that is of no use would be replaced if it were ours, so it need not be told whose it is.
+            if batch.request_counts.total == intent.requests and not is_useless(batch):
                 yield batch
 
     def _digest(self, batch: MessageBatch) -> str:

@@ -11,6 +11,7 @@ from airflow.sdk import DAG
 
 from airflow_batches._compat import AirflowFailException
 from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.hooks import MessageBatchesHook
 from airflow_batches.operators import MessageBatchSubmitOperator
 from airflow_batches.operators.tries import earlier_tries
 from airflow_batches.submission import Receipt
@@ -53,6 +54,11 @@ def test_the_time_from_which_something_may_have_been_forgotten(
     assert (tries["since"], tries["mapped"]) == (since, map_index >= 0)
 
 
+def test_a_try_without_a_store_that_has_waited_for_what_may_be_its_batch_looks_for_it() -> None:
+    ctx = context(dag_run=Run(clear_number=1))
+    assert earlier_tries(ctx, resumed=True)["since"] == STARTED
+
+
 class PublishedReceipts(TaskInstance):
     """A task instance whose DAG has other submitting tasks."""
 
@@ -74,14 +80,16 @@ def test_the_receipts_of_the_runs_submitting_tasks_are_known() -> None:
     assert [*earlier_tries(ctx)["others"]()] == receipts
 
 
-def lost(emulator: Emulator, **options: Any) -> tuple[MessageBatchSubmitOperator, Any, TaskDeferred]:
+def lost(
+    emulator: Emulator, store: StateStore | None = None, **options: Any
+) -> tuple[MessageBatchSubmitOperator, Any, TaskDeferred]:
     """A task whose POST was accepted and never answered, deferred on what may be its batch."""
     emulator.configure(processing_time=3600.0)
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), **options)
     with DAG("d") as dag:
         pass
-    ctx = context(task_state_store=StateStore(), dag=dag)
+    ctx = context(task_state_store=store, dag=dag, dag_run=Run(start_date=datetime.now(UTC)))
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(ctx)
     return task, ctx, deferred.value
@@ -98,8 +106,9 @@ def test_a_batch_that_may_be_ours_is_waited_for_and_never_canceled(emulator: Emu
     assert emulator.batches()[0]["cancel_initiated_at"] is None
 
 
-def test_once_it_has_ended_its_ids_tell_that_it_is_ours(emulator: Emulator) -> None:
-    task, ctx, deferred = lost(emulator)
+@pytest.mark.parametrize("store", [StateStore(), None])
+def test_once_it_has_ended_its_ids_tell_that_it_is_ours(emulator: Emulator, store: StateStore | None) -> None:
+    task, ctx, deferred = lost(emulator, store)
     emulator.end_all()
     (batch,) = emulator.batches()
     assert getattr(task, deferred.method_name)(ctx, event={}) == batch["id"]
@@ -107,14 +116,25 @@ def test_once_it_has_ended_its_ids_tell_that_it_is_ours(emulator: Emulator) -> N
     assert len(emulator.batches()) == 1
 
 
-def test_without_deferral_the_worker_waits(emulator: Emulator) -> None:
+@pytest.mark.parametrize("store", [StateStore(), None])
+def test_without_deferral_the_worker_waits(emulator: Emulator, store: StateStore | None) -> None:
     emulator.configure(processing_time=0.5)
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), deferrable=False, poll_interval=0.1)
     with DAG("d") as dag:
         pass
-    ctx = context(task_state_store=StateStore(), dag=dag)
+    ctx = context(task_state_store=store, dag=dag, dag_run=Run(start_date=datetime.now(UTC)))
     assert task.execute(ctx) == emulator.batches()[0]["id"]
+    assert len(emulator.batches()) == 1
+
+
+def test_a_batch_that_was_deleted_while_it_was_waited_for_is_nobodys(emulator: Emulator) -> None:
+    task, ctx, deferred = lost(emulator, StateStore(), settle_for=0.2)
+    emulator.end_all()
+    with MessageBatchesHook().get_conn() as client:
+        client.delete(emulator.batches()[0]["id"])
+    emulator.configure(processing_time=0.0)
+    assert getattr(task, deferred.method_name)(ctx, event={}) == emulator.batches()[0]["id"]
     assert len(emulator.batches()) == 1
 
 

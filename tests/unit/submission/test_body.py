@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_batches.api.digest import ids_digest
@@ -50,6 +50,7 @@ def with_model(request: dict[str, Any]) -> dict[str, Any]:
 
 
 @example(([some_requests(1)[0]], b"\n" + json.dumps(some_requests(1)[0]).encode()), one_by_one)
+@settings(deadline=None)
 @given(jsonl(), st.sampled_from([one_by_one, lambda data: [data], lambda data: [data[:7], b"", data[7:]]]))
 def test_any_jsonl_becomes_the_body_of_its_requests(case: tuple[list[dict[str, Any]], bytes], cut: Any) -> None:
     requests, data = case
@@ -64,6 +65,7 @@ def test_any_jsonl_becomes_the_body_of_its_requests(case: tuple[list[dict[str, A
     assert set(weighed.models) == {with_model(request)["params"]["model"] for request in requests}
 
 
+@settings(deadline=None)
 @given(jsonl(), st.randoms(use_true_random=False))
 def test_the_order_of_the_requests_changes_no_digest(
     case: tuple[list[dict[str, Any]], bytes], shuffler: random.Random
@@ -75,6 +77,7 @@ def test_the_order_of_the_requests_changes_no_digest(
     assert (one.ids_digest, one.fingerprint) == (other.ids_digest, other.fingerprint)
 
 
+@settings(deadline=None)
 @given(jsonl())
 def test_any_other_prompt_changes_the_fingerprint_and_not_the_ids(case: tuple[list[dict[str, Any]], bytes]) -> None:
     requests, data = case

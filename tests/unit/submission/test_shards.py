@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_batches.api import InvalidRequest
@@ -35,6 +35,7 @@ def size_of(shard: Shard) -> int:
         return scan(source, model=MODEL, preflight="error", version="2026-10-21").size
 
 
+@settings(deadline=None)
 @given(jsonl(), st.integers(1, 12), st.integers(150, 2_000))
 def test_the_shards_of_any_source_cover_it_exactly_once_within_both_limits(
     case: tuple[list[dict[str, Any]], bytes], max_requests: int, max_bytes: int

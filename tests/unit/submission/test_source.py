@@ -49,16 +49,16 @@ def test_a_file_is_read_plain_and_compressed(tmp_path: Path) -> None:
 
 def test_an_object_in_s3_is_read_with_the_connection_in_its_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_server() as server:
-        monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(server.airflow_connection))
+        monkeypatch.setenv("AIRFLOW_CONN_REQUESTS", json.dumps(server.airflow_connection))
         bucket = server.make_bucket("data")
         jsonl(bucket / "r.jsonl", REQUESTS)
         (bucket / "r.jsonl.gz").write_bytes(gzip.compress((bucket / "r.jsonl").read_bytes()))
-        assert read("s3://store@data/r.jsonl") == REQUESTS
-        assert read("s3://store@data/r.jsonl.gz") == REQUESTS
+        assert read("s3://requests@data/r.jsonl") == REQUESTS
+        assert read("s3://requests@data/r.jsonl.gz") == REQUESTS
         with pytest.raises(SourceError, match=r"cannot read s3://data/missing.jsonl: FileNotFoundError"):
-            read("s3://store@data/missing.jsonl")
+            read("s3://requests@data/missing.jsonl")
         with pytest.raises(SourceError, match=r"cannot read s3://elsewhere/r\.jsonl"):
-            read("s3://store@elsewhere/r.jsonl")
+            read("s3://requests@elsewhere/r.jsonl")
 
 
 def test_an_unreadable_bucket_is_a_source_error_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
