@@ -189,8 +189,15 @@ def test_after_the_whole_body_nobody_knows_and_it_is_never_sent_again(
     assert caught.value.maybe_sent is True
 
 
+def _drop_when_the_body_is_there(connection: socket.socket) -> None:
+    _, body = read_head(connection)
+    if not body:
+        connection.recv(1, socket.MSG_PEEK)
+    reset(connection)
+
+
 def test_a_small_body_dropped_before_it_was_read_may_have_been_sent_for_all_we_know() -> None:
-    with serving(_drop_after_the_head) as server, BatchesClient(KEY, base_url=server.url, retry=SOON) as client:
+    with serving(_drop_when_the_body_is_there) as server, BatchesClient(KEY, base_url=server.url, retry=SOON) as client:
         with pytest.raises(TransportError) as caught:
             client.create_streamed(SMALL_BODY)
         assert server.connections == 1
