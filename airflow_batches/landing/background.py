@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-DEPTH: Final = 8
+DEPTH: Final = 4
 """Calls that may wait; with blocks of 1 MiB this is also what they hold of memory."""
 
 _Result = TypeVar("_Result")

@@ -26,8 +26,11 @@ from typing import Any, Final, Protocol
 from airflow_batches.landing.location import Location, store_errors
 
 PART: Final = ".part"
-UPLOAD_BYTES: Final = 8 * 2**20
-"""One part of an upload. S3 takes 10,000 parts of 5 MiB or more, so an object may have 80 GiB."""
+UPLOAD_BYTES: Final = 5 * 2**20
+"""One part of an upload, the least that S3 takes; a part is held in memory several times on its way."""
+
+PARTS: Final = 1_000
+"""Parts of that size; then they grow with the object, since S3 takes 10,000."""
 
 COMMITS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 """Protocols whose fsspec files keep an upload invisible until `commit`."""
@@ -108,11 +111,14 @@ class Upload:
 
     def __init__(self, location: Location) -> None:
         self._location = location
+        self._written = 0
         self._file = location.fs.open(location.path, "wb", autocommit=False, block_size=UPLOAD_BYTES)
         _forget(location.fs, self._file)
 
     def write(self, data: bytes) -> None:
         """Appends; blocks while a part is uploaded."""
+        self._written += len(data)
+        self._file.blocksize = max(UPLOAD_BYTES, self._written // PARTS)
         with store_errors("writing", self._location):
             self._file.write(data)
 
