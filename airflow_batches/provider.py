@@ -35,7 +35,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_batches.operators.submit",
         ),
         "sensors": _modules("airflow_batches.sensors.message_batch"),
-        "triggers": _modules("airflow_batches.triggers.message_batch"),
+        "triggers": _modules("airflow_batches.triggers.batch_ended", "airflow_batches.triggers.message_batch"),
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

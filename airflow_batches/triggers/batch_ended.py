@@ -1,12 +1,15 @@
-"""Event-driven scheduling: an asset that is updated whenever a batch of a workspace ends.
+"""Event-driven scheduling: an asset that is updated whenever batches of a workspace end.
 
     ended = Asset("batches_ended", watchers=[AssetWatcher(name="all", trigger=MessageBatchEndedTrigger())])
 
 Rules of this file:
+- All news of a look are one event, and events keep `GAP` apart: up to Airflow 3.3, an asset event that arrives while
+  an earlier one of the same asset waits for the scheduler is left over until the next one (apache/airflow issue
+  54659, pull request 70972).
 - It never ends: a failure is waited out, said once, and over when the API answers again.
 - From Airflow 3.3 on, its place is kept in the asset's state store, so that what ends while no triggerer runs is told
   afterwards. What it told is stored one poll later, when Airflow has it: a triggerer that dies in between tells it
-  twice rather than never.
+  twice rather than never. The place is read before each look, because a triggerer that hung may have been replaced.
 """
 
 from __future__ import annotations
@@ -27,16 +30,21 @@ logger = logging.getLogger(__name__)
 
 STATE: Final = "airflow_batches.told"
 """Key in the asset's state store; what is there is `Told.to_state()`."""
+MOST_IN_EVENT: Final = 100
+"""Batches; an event is stored in Airflow's database, and travels with every run that it triggers."""
+GAP: Final = 10.0
+"""Seconds."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds until a state store that does not answer is asked again; doubled each time."""
 
 
 class MessageBatchEndedTrigger(BaseEventTrigger):
-    """Fires once for each batch of a connection's workspace that ends, whoever submitted it.
+    """Tells once of each batch of a connection's workspace that ends, whoever submitted it.
 
-    The event's payload has `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO texts; a DAG finds it
-    as `payload` in the `extra` of its triggering asset events. Give each asset a trigger of its own.
+    The event's payload has `batches`, each with `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO
+    texts; a DAG finds it as `payload` in the `extra` of its triggering asset events. Give each asset a trigger of its
+    own.
 
     A look reads the list back to what may still have been running, a call for each 1,000 batches of the last day.
 
@@ -59,22 +67,23 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
         from airflow_batches.triggers.engine import load
 
         await load()
-        from airflow_batches.waiting.endings import look
+        from airflow_batches.waiting.endings import Told, look
         from airflow_batches.waiting.line import Line
         from airflow_batches.waiting.outage import Outage
 
         loop = asyncio.get_running_loop()
         line, outage = Line(f"ended-{self.conn_id}", self._connect), Outage(self.conn_id)
-        told = await self._restored()
-        stored = told.to_state()
+        told = Told()
+        if getattr(self, "asset_state_store", None) is None:
+            logger.warning("There is no asset state store: what ends while no triggerer runs is not told")
         try:
             while True:
+                await self._exchange(told)
                 news, error = await look(line, told, now=time.time())
-                for batch in news:
-                    yield TriggerEvent(_payload(batch))
+                for start in range(0, len(news), MOST_IN_EVENT):
+                    yield TriggerEvent({"batches": [*map(_told, news[start : start + MOST_IN_EVENT])]})
+                    await asyncio.sleep(GAP)
                 await asyncio.sleep(max(self.poll_interval, outage.account(error, loop.time())))
-                if told.to_state() != stored:
-                    stored = await self._store(told)
         finally:
             line.hang_up()
 
@@ -84,14 +93,23 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
 
         return await connect(self.conn_id, retry=ONCE)
 
-    async def _restored(self) -> Told:
-        """Where an earlier run of this trigger was; from now on when there was none."""
-        from airflow_batches.waiting.endings import Told
-
+    async def _exchange(self, told: Told) -> None:
+        """Learn what is stored as told, by an earlier run or by another owner of this trigger, and store the rest."""
         store = getattr(self, "asset_state_store", None)
         if store is None:
-            logger.warning("There is no asset state store: what ends while no triggerer runs is not told")
-            return Told()
+            return
+        stored = await self._stored(store)
+        told.merge(stored)
+        if told == stored:
+            return
+        try:
+            await store.aset(STATE, told.to_state())
+        except Exception as error:  # noqa: BLE001  # tried again at the next look
+            logger.warning("The place in the list of batches could not be stored: %s", error)
+
+    async def _stored(self, store: Any) -> Told:
+        from airflow_batches.waiting.endings import Told
+
         pause = FIRST_PAUSE
         while True:
             try:
@@ -105,20 +123,8 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _store(self, told: Told) -> dict[str, Any]:
-        """The state as it is stored now; what could not be stored is tried again at the next look."""
-        state = told.to_state()
-        store = getattr(self, "asset_state_store", None)
-        try:
-            if store is not None:
-                await store.aset(STATE, state)
-        except Exception as error:  # noqa: BLE001  # an event told twice is better than none
-            logger.warning("The place in the list of batches could not be stored: %s", error)
-            return {}
-        return state
 
-
-def _payload(batch: MessageBatch) -> dict[str, Any]:
+def _told(batch: MessageBatch) -> dict[str, Any]:
     from airflow_batches.waiting.decision import outcome_of
     from airflow_batches.waiting.outcome import Ending
 

@@ -57,6 +57,15 @@ class Told:
             self.floor = max(self.floor, sorted(self.ids.values())[-MOST_IDS - 1])
         self.ids = {batch_id: at for batch_id, at in self.ids.items() if at > self.floor}
 
+    def merge(self, other: Told) -> None:
+        """What the other knows was told is told here as well."""
+        floors = [floor for floor in (self.floor, other.floor) if floor is not None]
+        self.floor = max(floors, default=None)
+        self.newest = max(self.newest, other.newest)
+        self.ids = {
+            batch_id: at for batch_id, at in (self.ids | other.ids).items() if self.floor is None or at > self.floor
+        }
+
     def to_state(self) -> dict[str, Any]:
         """As plain JSON."""
         return asdict(self)

@@ -21,7 +21,8 @@ from tests.e2e.postgres import postgres
 
 pytestmark = pytest.mark.e2e
 
-LONG, SHORT = "waits_long", "waits_short"
+LONG, SHORT, REACTS = "waits_long", "waits_short", "react_to_any_batch"
+EXAMPLE = Path(__file__).parents[2] / "example_dags" / f"{REACTS}.py"
 
 
 def until(condition: Callable[[], Any], *, timeout: float = 120.0) -> Any:
@@ -121,7 +122,26 @@ def metrics() -> Iterator[Sink]:
 
 
 @pytest.fixture(scope="module")
-def airflow(emulator: Emulator, metrics: Sink) -> Iterator[PrivateAirflow]:
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the example lands every batch that ends."""
+    return tmp_path_factory.mktemp("landed")
+
+
+@pytest.fixture(scope="module")
+def reacts(tmp_path_factory: pytest.TempPathFactory, landed: Path) -> Path:
+    """The example of an asset's watcher: unpaused, in a hurry, and in a folder of this test."""
+    changes = {"/tmp/airflow-batches": str(landed), "poll_interval=60": "poll_interval=2", "n=True,": "n=False,"}
+    source = EXAMPLE.read_text()
+    for old, new in changes.items():
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    file = tmp_path_factory.mktemp("dags") / EXAMPLE.name
+    file.write_text(source)
+    return file
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator: Emulator, metrics: Sink, reacts: Path) -> Iterator[PrivateAirflow]:
     """An Airflow with one triggerer."""
     settings = {
         "METRICS__OTEL_ON": "True",
@@ -133,14 +153,14 @@ def airflow(emulator: Emulator, metrics: Sink) -> Iterator[PrivateAirflow]:
     with (
         postgres() as url,
         PrivateAirflow(
-            dags=[Path(__file__).parent / "dags" / "waits.py"],
+            dags=[Path(__file__).parent / "dags" / "waits.py", reacts],
             connections={"anthropic_default": connection},
             settings=settings,
             database_url=url,
         ) as running,
     ):
-        running.api.wait_for_dag(LONG)
-        running.api.wait_for_dag(SHORT)
+        for dag_id in (LONG, SHORT, REACTS):
+            running.api.wait_for_dag(dag_id)
         yield running
 
 
@@ -211,8 +231,21 @@ def test_a_triggerer_that_dies_is_replaced_and_the_task_completes(
     dead = airflow.triggerers[1]
     dead.kill()
     airflow.components.remove(dead)
+    emulator.end(waits["failed"].batch_id)
     until(lambda: wait.triggerer not in (second, None))
     emulator.end(wait.batch_id)
     assert airflow.api.wait_for_run(LONG, wait.run_id) == "success"
     assert wait.batch_status == "ended"
     assert emulator.counters["cancel"] == 2
+
+
+def test_an_asset_is_told_once_of_every_batch_that_ended_whatever_became_of_the_triggerers(
+    waits: dict[str, Wait], airflow: PrivateAirflow, landed: Path
+) -> None:
+    """One ended under the first triggerer, one while none of them ran the watcher, one under its successor."""
+    ended = {waits[name].batch_id for name in ("cleared", "failed", "handed over")}
+    until(lambda: {path.stem for path in landed.glob("*.jsonl")} == ended)
+    runs = airflow.api.call("GET", f"/api/v2/dags/{REACTS}/dagRuns")["dag_runs"]
+    until(lambda: all(airflow.api.run_state(REACTS, run["dag_run_id"]) == "success" for run in runs))
+    told = [airflow.api.xcom(REACTS, run["dag_run_id"], "ended_batches") for run in runs]
+    assert sorted(batch["batch_id"] for batches in told for batch in batches) == sorted(ended)

@@ -27,27 +27,38 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-class Store:
-    """An asset's state store: JSON, which outlives the trigger; it can be out of order."""
+@pytest.fixture(autouse=True)
+def small_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.GAP", 0.01)
 
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.reads = self.writes = self.failures = 0
+
+class Store:
+    """An asset's state store: JSON, which outlives the trigger; it can be out of order, or not be reached."""
+
+    def __init__(self, values: dict[str, str] | None = None) -> None:
+        self.values: dict[str, str] = {} if values is None else values
+        self.reads = self.writes = self.failing_reads = self.failing_writes = 0
+        self.reachable = asyncio.Event()
+        self.reachable.set()
+
+    @property
+    def told(self) -> str:
+        return self.values.get("airflow_batches.told", "")
 
     async def aget(self, key: str, default: Any = None) -> Any:
         self.reads += 1
-        self._fail()
+        await self.reachable.wait()
+        if self.failing_reads:
+            self.failing_reads -= 1
+            raise RuntimeError("the API server does not answer")
         return json.loads(self.values[key]) if key in self.values else default
 
     async def aset(self, key: str, value: Any) -> None:
-        self._fail()
+        if self.failing_writes:
+            self.failing_writes -= 1
+            raise RuntimeError("the API server does not answer")
         self.writes += 1
         self.values[key] = json.dumps(value)
-
-    def _fail(self) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise RuntimeError("the API server does not answer")
 
 
 def submit(emulator: Emulator, count: int = 1) -> list[str]:
@@ -74,8 +85,12 @@ class Watching:
         self.payloads: list[dict[str, Any]] = []
 
     @property
+    def told(self) -> list[dict[str, Any]]:
+        return [batch for payload in self.payloads for batch in payload["batches"]]
+
+    @property
     def ids(self) -> list[str]:
-        return [payload["batch_id"] for payload in self.payloads]
+        return [batch["batch_id"] for batch in self.told]
 
     async def __aenter__(self) -> Watching:
         self._task = asyncio.create_task(self._run(self._trigger.run()))
@@ -102,7 +117,7 @@ def test_it_can_watch_over_an_asset() -> None:
     assert Asset("batches_ended", watchers=[watcher]).watchers == [watcher]
 
 
-def test_it_fires_once_for_each_batch_that_ends_and_says_how(emulator: Emulator) -> None:
+def test_it_tells_once_of_each_batch_that_ends_and_says_how(emulator: Emulator) -> None:
     async def main() -> Watching:
         (old,) = submit(emulator)
         emulator.end(old)
@@ -116,10 +131,29 @@ def test_it_fires_once_for_each_batch_that_ends_and_says_how(emulator: Emulator)
             assert sorted(watching.ids) == sorted(batches[:2])
         return watching
 
-    payload = asyncio.run(main()).payloads[0]
-    outcome = Outcome.from_event(payload)
+    batch = asyncio.run(main()).told[0]
+    outcome = Outcome.from_event(batch)
     assert (outcome.ending, outcome.status, outcome.counts.succeeded) == (Ending.ENDED, "ended", 2)
-    assert payload["created_at"] < payload["ended_at"]
+    assert batch["created_at"] < batch["ended_at"]
+
+
+def test_what_ends_together_is_one_event_of_a_bearable_size(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.MOST_IN_EVENT", 5)
+
+    async def main() -> None:
+        batches = submit(emulator, 12)
+        async with Watching(trigger(Store())) as watching:
+            await looks(emulator)
+            emulator.configure(denied=("list",))
+            for batch_id in batches:
+                emulator.end(batch_id)
+            emulator.configure(denied=())
+            await until(lambda: len(watching.ids) == 12)
+            assert [len(payload["batches"]) for payload in watching.payloads] == [5, 5, 2]
+
+    asyncio.run(main())
 
 
 def test_after_a_restart_it_tells_what_ended_meanwhile_and_nothing_twice(emulator: Emulator) -> None:
@@ -130,12 +164,36 @@ def test_after_a_restart_it_tells_what_ended_meanwhile_and_nothing_twice(emulato
         async with Watching(trigger(store)) as first:
             await until(lambda: store.writes > 0)
             emulator.end(before)
-            await until(lambda: before in store.values["airflow_batches.told"])
+            await until(lambda: before in store.told)
         emulator.end(meanwhile)
         async with Watching(trigger(store)) as second:
             await until(lambda: bool(second.ids))
             await looks(emulator, 3)
         assert (first.ids, second.ids) == ([before], [meanwhile])
+
+    asyncio.run(main())
+
+
+def test_two_owners_for_a_while_tell_it_once(emulator: Emulator) -> None:
+    """One hung, the other took over, told an end and stored that; then the first one came back."""
+
+    async def main() -> None:
+        store = Store()
+        same = Store(store.values)
+        (batch_id,) = submit(emulator)
+        async with Watching(trigger(store)) as hung:
+            await until(lambda: store.writes > 0)
+            store.reachable.clear()
+            reads = store.reads
+            await until(lambda: store.reads > reads)
+            async with Watching(trigger(same)) as other:
+                await looks(emulator)
+                emulator.end(batch_id)
+                await until(lambda: batch_id in same.told)
+                assert other.ids == [batch_id]
+            store.reachable.set()
+            await looks(emulator, 3)
+            assert hung.ids == []
 
     asyncio.run(main())
 
@@ -152,15 +210,15 @@ def test_a_state_store_that_does_not_answer_is_not_an_empty_one(
         async with Watching(trigger(store)):
             await until(lambda: store.writes > 0)
             emulator.end(before)
-            await until(lambda: before in store.values["airflow_batches.told"])
+            await until(lambda: before in store.told)
         emulator.end(meanwhile)
-        store.failures = 3
+        store.failing_reads = 3
         async with Watching(trigger(store)) as second:
             await until(lambda: bool(second.ids))
             assert second.ids == [meanwhile]
 
     asyncio.run(main())
-    assert store.failures == 0
+    assert store.failing_reads == 0
     assert caplog.text.count("does not answer, asking again") == 3
 
 
@@ -171,9 +229,9 @@ def test_what_could_not_be_stored_is_stored_later(emulator: Emulator, caplog: py
         (batch_id,) = submit(emulator)
         async with Watching(trigger(store)) as watching:
             await until(lambda: store.writes > 0)
-            store.failures = 2
+            store.failing_writes = 2
             emulator.end(batch_id)
-            await until(lambda: batch_id in store.values["airflow_batches.told"])
+            await until(lambda: batch_id in store.told)
             assert watching.ids == [batch_id]
 
     asyncio.run(main())

@@ -89,6 +89,26 @@ def test_the_state_comes_back_from_storage_also_from_another_version() -> None:
         Told.from_state({"ids": "none"})
 
 
+def test_what_another_owner_has_told_is_told() -> None:
+    ours, theirs = begun(0), begun(0)
+    theirs.sift([batch(1, 10)])
+    ours.merge(theirs)
+    assert ids(ours.sift([batch(1, 10), batch(2, 20)])) == ["b2"]
+
+    theirs.sift([batch(3, 2 * OVERLAP)])
+    theirs.settle(START + 2 * OVERLAP)
+    ours.merge(theirs)
+    assert (ours.floor, list(ours.ids)) == (theirs.floor, ["b3"])
+
+
+def test_a_first_look_after_what_another_owner_has_stored_is_not_the_first() -> None:
+    ours = Told()
+    ours.merge(begun(0))
+    assert ids(ours.sift([batch(1, 10)])) == ["b1"]
+    ours.merge(Told())
+    assert ours.sift([batch(1, 10)]) == []
+
+
 @given(
     ends=st.lists(st.floats(1, 3 * OVERLAP), max_size=30),
     looks=st.lists(st.tuples(st.floats(0, 4 * OVERLAP), st.booleans(), st.booleans()), max_size=8),
