@@ -1,7 +1,8 @@
 """An instance of a JSON schema: what a model that keeps to the schema might answer.
 
 `pick` (any number) decides between the members of an enum or the branches of an anyOf, so that the lines of a batch
-differ, and the same line is answered the same way every time.
+differ, and the same line is answered the same way every time. A schema whose instances are larger than any answer
+gets none: it must not cost the emulator its memory.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _DEPTH: Final = 8  # of a schema that refers to itself
+_LARGEST: Final = 100_000  # values and characters of an instance
 _TEXTS: Final[Mapping[str, str]] = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -21,60 +23,71 @@ _TEXTS: Final[Mapping[str, str]] = {
 
 
 def example(schema: Any, pick: int) -> Any:
-    """A value of the schema; a schema that is none gives an empty object."""
+    """A value of the schema; a schema that is none, or wants too much, gives an empty object."""
     try:
-        return _value(schema, schema, pick, _DEPTH) if isinstance(schema, dict) else {}
+        return _Instance(schema).value(schema, pick, _DEPTH) if isinstance(schema, dict) else {}
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
         return {}
 
 
-def _value(schema: Any, root: Mapping[str, Any], pick: int, depth: int) -> Any:
-    if not isinstance(schema, dict) or depth < 0:
-        return None
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][pick % len(schema["enum"])]
-    if "$ref" in schema:
-        return _value(_referred(str(schema["$ref"]), root), root, pick, depth - 1)
-    for branches in (schema.get("anyOf"), schema.get("oneOf")):
-        if branches:
-            return _value(branches[pick % len(branches)], root, pick, depth - 1)
-    if schema.get("allOf"):
-        merged: dict[str, Any] = {}
-        for part in schema["allOf"]:
-            merged |= part if isinstance(part, dict) else {}
-        return _value(merged, root, pick, depth - 1)
-    return _typed(schema, root, pick, depth)
+class _Instance:
+    """One instance in the making; raises OverflowError where it grows over `_LARGEST`."""
 
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._left = _LARGEST
 
-def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], pick: int, depth: int) -> Any:
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    if isinstance(kind, list):
-        kind = next((k for k in kind if k != "null"), "null")
-    if kind == "object":
-        properties = schema.get("properties", {})
-        wanted = [name for name in properties if name in schema.get("required", properties)]
-        return {name: _value(properties[name], root, pick, depth - 1) for name in wanted}
-    if kind == "array":
-        count = max(1, schema.get("minItems", 1)) if depth > 0 else 0
-        return [_value(schema.get("items", {}), root, pick + i, depth - 1) for i in range(count)]
-    if kind in ("integer", "number"):
-        low, high = schema.get("minimum", 0), schema.get("maximum", schema.get("minimum", 0) + 10)
-        return low + pick % max(1, int(high - low) + 1)
-    if kind == "boolean":
-        return pick % 2 == 0
-    return None if kind == "null" else _text(schema)
+    def value(self, schema: Any, pick: int, depth: int) -> Any:
+        self._spend(1)
+        if not isinstance(schema, dict) or depth < 0:
+            return None
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return schema["enum"][pick % len(schema["enum"])]
+        if "$ref" in schema:
+            return self.value(self._referred(str(schema["$ref"])), pick, depth - 1)
+        for branches in (schema.get("anyOf"), schema.get("oneOf")):
+            if branches:
+                return self.value(branches[pick % len(branches)], pick, depth - 1)
+        if schema.get("allOf"):
+            merged: dict[str, Any] = {}
+            for part in schema["allOf"]:
+                merged |= part if isinstance(part, dict) else {}
+            return self.value(merged, pick, depth - 1)
+        return self._typed(schema, pick, depth)
 
+    def _typed(self, schema: Mapping[str, Any], pick: int, depth: int) -> Any:
+        kind = schema.get("type", "object" if "properties" in schema else "string")
+        if isinstance(kind, list):
+            kind = next((k for k in kind if k != "null"), "null")
+        if kind == "object":
+            properties = schema.get("properties", {})
+            wanted = [name for name in properties if name in schema.get("required", properties)]
+            return {name: self.value(properties[name], pick, depth - 1) for name in wanted}
+        if kind == "array":
+            count = max(1, schema.get("minItems", 1)) if depth > 0 else 0
+            return [self.value(schema.get("items", {}), pick + i, depth - 1) for i in range(count)]
+        if kind in ("integer", "number"):
+            low, high = schema.get("minimum", 0), schema.get("maximum", schema.get("minimum", 0) + 10)
+            return low + pick % max(1, int(high - low) + 1)
+        if kind == "boolean":
+            return pick % 2 == 0
+        return None if kind == "null" else self._text(schema)
 
-def _text(schema: Mapping[str, Any]) -> str:
-    text = _TEXTS.get(str(schema.get("format")), "text")
-    text = text.ljust(schema.get("minLength", 0), "x")
-    return text[: schema.get("maxLength", len(text))]
+    def _text(self, schema: Mapping[str, Any]) -> str:
+        text = _TEXTS.get(str(schema.get("format")), "text")
+        least = schema.get("minLength", 0)
+        self._spend(least)
+        return text.ljust(least, "x")[: schema.get("maxLength", max(least, len(text)))]
 
+    def _referred(self, reference: str) -> Any:
+        found: Any = self._root
+        for part in reference.removeprefix("#").strip("/").split("/"):
+            found = found.get(part) if part and isinstance(found, dict) else found
+        return found
 
-def _referred(reference: str, root: Mapping[str, Any]) -> Any:
-    found: Any = root
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        found = found.get(part) if part and isinstance(found, dict) else found
-    return found
+    def _spend(self, amount: int) -> None:
+        self._left -= max(0, amount)
+        if self._left < 0:
+            raise OverflowError

@@ -92,6 +92,19 @@ def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
     assert set(example(tree, 0)) == {"child"}
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 10**12},
+        {"type": "array", "minItems": 10**12},
+        {"properties": {name: {"$ref": "#"} for name in map(str, range(100))}},
+    ],
+    ids=["text", "items", "tree"],
+)
+def test_a_schema_that_wants_more_than_any_answer_holds_gets_nothing(schema: dict[str, Any]) -> None:
+    assert example({"type": "object", "properties": {"a": schema}} | schema, 0) == {}
+
+
 @pytest.mark.parametrize(("form", "value"), [("date", "2026-01-31"), ("email", "someone@example.com")])
 def test_formats_are_kept(form: str, value: str) -> None:
     assert example({"type": "string", "format": form}, 0) == value
