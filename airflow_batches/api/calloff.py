@@ -23,6 +23,6 @@ def call_off(client: BatchesClient, batch_id: str, reason: str) -> None:
     except ApiError as error:
         if error.status not in NOTHING_TO_CANCEL:
             raise
-        logger.warning("Batch %s needs no canceling: %s", batch_id, error)
+        logger.info("Batch %s needs no canceling: %s", batch_id, error)
     else:
-        logger.warning("Canceled batch %s: %s", batch_id, reason)
+        logger.info("Canceled batch %s: %s", batch_id, reason)

@@ -8,6 +8,7 @@
 | 429, 529                                      | yes                    | yes                  |
 | no answer, certainly not sent                 | yes                    | yes                  |
 | no answer, perhaps sent                       | yes                    | no                   |
+| 404 of a batch that `exists`                  | yes                    | -                    |
 | anything else                                 | no                     | no                   |
 
 A create has no idempotency key (docs name none), so a second POST after an unknown first one may be a second,
@@ -34,12 +35,16 @@ class RetryPolicy:
     Delays are exponential with full jitter: between 0 and `base * 2**n` seconds, at most `cap`. They are never less
     than the server's own `retry-after`; where that is beyond `patience` seconds, the error is raised, with the hint
     in it.
+
+    `exists`: the batch asked for is known to be there, so that a 404 is a server's that has not heard of it yet
+    (reported for seconds after the creation, and after the end).
     """
 
     attempts: int = 5
     base: float = 0.5
     cap: float = 30.0
     patience: float = 300.0
+    exists: bool = False
 
     def retries(self, error: BaseException, *, creates: bool) -> bool:
         """Whether this failure is worth another attempt."""
@@ -47,7 +52,9 @@ class RetryPolicy:
             return not (creates and error.maybe_sent)
         if not isinstance(error, ApiError) or (error.retry_after or 0) > self.patience:
             return False
-        return error.passing and (not creates or error.status in NOTHING_ACCEPTED)
+        if creates:
+            return error.passing and error.status in NOTHING_ACCEPTED
+        return error.passing or (self.exists and error.status == 404)
 
     def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1)."""
@@ -58,3 +65,6 @@ class RetryPolicy:
 
 ONCE: Final = RetryPolicy(attempts=1)
 """No second attempt: for callers that have a loop of their own."""
+
+KNOWN: Final = RetryPolicy(attempts=8, exists=True)
+"""For batches that somebody was told of; some twenty seconds, while nothing is there."""
