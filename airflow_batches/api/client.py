@@ -13,7 +13,7 @@ import builtins
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -30,6 +30,7 @@ from airflow_batches.api.errors import (
     BatchesError,
     DecodeError,
     InvalidRequest,
+    date_of,
     error_from_exception,
     error_from_response,
     retry_after,
@@ -86,6 +87,8 @@ class BatchesClient:
         self._clock = clock
         self.retry_after: float | None = None
         """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
+        self.clock_ahead = timedelta()
+        """How far the API's clock, which dates the batches, is ahead of ours; as of the last success, to a second."""
         named = {
             "anthropic-version": anthropic_version,
             "anthropic-beta": ",".join(betas) or None,
@@ -189,14 +192,16 @@ class BatchesClient:
             yield items
 
     @contextmanager
-    def open_results(self, batch_id: str) -> Iterator[requests.Response]:
-        """The results response itself, body unread, for a reader with a loop of its own."""
-        with self._send_with_retries("GET", batch_path(batch_id, "/results"), stream=True) as response:
+    def open_results(self, batch_id: str, *, retry: RetryPolicy | None = None) -> Iterator[requests.Response]:
+        """The results response itself, body unread, for a reader with a loop of its own; `retry` as for `get`."""
+        with self._send_with_retries("GET", batch_path(batch_id, "/results"), retry=retry, stream=True) as response:
             yield response
 
     def _call(self, model: type[_Model], method: str, path: str, **options: Any) -> _Model:
         response = self._send_with_retries(method, path, **options)
-        self.retry_after = retry_after(response.headers, now=self._clock())
+        now = self._clock()
+        self.retry_after = retry_after(response.headers, now=now)
+        self.clock_ahead = (date_of(response.headers) or now + self.clock_ahead) - now
         content = self._hidden(response.content)
         try:
             return model.model_validate_json(content)

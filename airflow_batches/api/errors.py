@@ -180,6 +180,15 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return None
 
 
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """When the server says that it answered; None where it does not, or not so that one can read it."""
+    try:
+        date = parsedate_to_datetime(headers["date"])
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else None
+
+
 def _number(text: str | None) -> float | None:
     try:
         number = float(text) if text is not None else -1.0
