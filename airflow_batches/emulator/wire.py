@@ -239,7 +239,10 @@ def _parse_head(data: bytes) -> Head:
             raise MalformedRequest("not a header line")
         key = name.lower()
         headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
-    url = urlsplit(target)
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        raise MalformedRequest(f"not a target: {target[:80]!r}") from None
     return Head(method, url.path, dict(parse_qsl(url.query, True)), version, headers)
 
 

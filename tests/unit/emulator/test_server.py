@@ -142,6 +142,7 @@ def test_only_so_much_of_an_unread_body_is_thrown_away() -> None:
     [
         b"nonsense\r\n\r\n",
         b"GET / HTTP/2.0\r\n\r\n",
+        b"GET //[ HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\n folded: x\r\n\r\n",
         b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
@@ -149,7 +150,7 @@ def test_only_so_much_of_an_unread_body_is_thrown_away() -> None:
         head("POST", BATCHES, "transfer-encoding: chunked") + b"5;" + b"x" * 70_000,
         b"GET /" + b"x" * 70_000,
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_what_is_not_http_is_refused_and_hung_up_on(junk: bytes, start: Start) -> None:
     emulator, client = start()
