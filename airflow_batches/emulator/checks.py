@@ -11,7 +11,7 @@ from typing import Any, Final
 from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model, find_model
 
 Params = Mapping[str, Any]
-CLOSED_TO_SAMPLING: Final = "2026-10-21"
+_STRICT_SINCE: Final = "2026-10-21"
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _MEMBERS: Final = frozenset(
     {
@@ -59,11 +59,16 @@ class Terms:
     user_profile_id: str | None = None
     models: Collection[str] = ()
 
+    @property
+    def strict(self) -> bool:
+        """Whether the version refuses what 2026-10-21 took away: sampling parameters, and some blocks in turns."""
+        return self.version >= _STRICT_SINCE
+
     def members(self) -> frozenset[str]:
-        """The members params may have. Version 2026-10-21 knows no sampling parameters; which of the others need
-        a beta is the SDK's division, and that one beta opens all of them is ours."""
+        """The members params may have. Which of them need a beta is the SDK's division, and that one beta opens all
+        of them is ours."""
         known = _MEMBERS | (_BETA_MEMBERS if self.betas else frozenset())
-        return known - set(_SAMPLING) if self.version == CLOSED_TO_SAMPLING else known
+        return known - set(_SAMPLING) if self.strict else known
 
 
 def check(params: Params, terms: Terms) -> Model:

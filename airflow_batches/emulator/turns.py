@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches.emulator.checks import Refused
+from airflow_batches.emulator.checks import Refused, Terms
 
 
 class Turn(msgspec.Struct):
@@ -17,11 +17,19 @@ class Turn(msgspec.Struct):
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class Block(msgspec.Struct):
+    """What a version may refuse in a block of a turn."""
+
+    type: Any = None
+    citations: Any = None
+
+
 _TURNS: Final = msgspec.json.Decoder(list[Turn])
+_BLOCKS: Final = msgspec.json.Decoder(list[Block])
 
 
-def read_turns(raw: msgspec.Raw) -> list[Turn]:
-    """Raises Refused for messages that are none."""
+def read_turns(raw: msgspec.Raw, terms: Terms) -> list[Turn]:
+    """Raises Refused for messages that are none, or that the call's version does not take."""
     try:
         turns = _TURNS.decode(raw)
     except msgspec.ValidationError:
@@ -32,6 +40,8 @@ def read_turns(raw: msgspec.Raw) -> list[Turn]:
         for name, value in (("role", turn.role), ("content", turn.content)):
             if value is msgspec.UNSET:
                 raise Refused(f"messages.{number}.{name}: Field required")
+        if terms.strict:
+            _refuse_old_blocks(number, turn)
     return turns
 
 
@@ -43,6 +53,25 @@ def last_question(turns: Sequence[Turn]) -> str:
         return value
     texts = [b.get("text") for b in value if isinstance(b, dict)] if isinstance(value, list) else []
     return next((text for text in texts if isinstance(text, str)), "")
+
+
+def _refuse_old_blocks(number: int, turn: Turn) -> None:
+    """Version 2026-10-21 takes no documents in assistant turns and no citations on text in user turns (docs). That
+    the line ends errored, as it does for sampling parameters, and both texts are ours, in the API's style."""
+    for place, block in enumerate(_blocks(turn)):
+        at = f"messages.{number}.content.{place}.{block.type}"
+        if (turn.role, block.type) == ("assistant", "document"):
+            raise Refused(f"{at}: Extra inputs are not permitted")
+        if (turn.role, block.type) == ("user", "text") and block.citations:
+            raise Refused(f"{at}.citations: Extra inputs are not permitted")
+
+
+def _blocks(turn: Turn) -> list[Block]:
+    """The blocks of a turn, none where its content is plain text or no list of objects."""
+    try:
+        return _BLOCKS.decode(turn.content) if isinstance(turn.content, msgspec.Raw) else []
+    except msgspec.ValidationError:
+        return []
 
 
 def _objection(value: Any) -> Refused:

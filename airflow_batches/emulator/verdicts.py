@@ -49,7 +49,7 @@ class Judge:
         if frame.refused:
             return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
         try:
-            shape, text = _answer(frame, custom_id, read_turns(params["messages"]))
+            shape, text = _answer(frame, custom_id, read_turns(params["messages"], self._terms))
         except Refused as refused:
             return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
         return Verdict(shape, text, tokens, Fate.SUCCEEDED)

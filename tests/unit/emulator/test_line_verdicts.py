@@ -107,6 +107,62 @@ def test_the_new_version_knows_no_sampling_parameters(member: str, start: Start)
     assert fine["old"]["type"] == "succeeded"
 
 
+CITED = {"type": "text", "text": "As it says.", "citations": [{"type": "char_location", "cited_text": "it"}]}
+DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "It."}}
+PLAIN = {"type": "text", "text": "Hello"}
+USER = {"role": "user", "content": "Hello"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        (
+            [USER, {"role": "assistant", "content": [PLAIN, DOCUMENT]}, USER],
+            "messages.1.content.1.document: Extra inputs are not permitted",
+        ),
+        (
+            [{"role": "user", "content": [CITED]}],
+            "messages.0.content.0.text.citations: Extra inputs are not permitted",
+        ),
+    ],
+    ids=["a document of the assistant", "citations of the user"],
+)
+def test_the_new_version_refuses_blocks_in_turns_that_the_old_one_takes(
+    turns: list[dict[str, Any]], message: str, start: Start
+) -> None:
+    _, client = start()
+    asked = {"custom_id": "only", "params": params(messages=turns)}
+    refused = client.outcome([asked], **{"anthropic-version": NEW})["only"]
+    assert refused["error"]["error"]["type"] == "invalid_request_error"
+    assert refused["error"]["error"]["message"] == message
+    assert refused["error"]["request_id"] is None
+    for version in ({"anthropic-version": OLD}, {}):
+        assert client.outcome([asked], **version)["only"]["type"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [DOCUMENT, PLAIN],
+        [PLAIN | {"citations": None}, PLAIN | {"citations": []}],
+        [DOCUMENT | {"citations": {"enabled": True}}],
+        [],
+        "document",
+    ],
+    ids=["a document", "no citations", "a document to be cited", "nothing", "text"],
+)
+def test_the_new_version_takes_from_the_user(content: Any, start: Start) -> None:
+    _, client = start()
+    asked = line("fine", messages=[{"role": "user", "content": content}, {"role": "assistant", "content": [CITED]}])
+    assert client.outcome([asked], **{"anthropic-version": NEW})["fine"]["type"] == "succeeded"
+
+
+def test_content_that_is_no_list_of_blocks_is_read_no_further(start: Start) -> None:
+    _, client = start()
+    turns = [{"role": "user", "content": content} for content in (5, {"type": "text"}, ["Hello"])]
+    assert client.outcome([line("odd", messages=turns)], **{"anthropic-version": NEW})["odd"]["type"] == "succeeded"
+
+
 @pytest.mark.parametrize(
     "fine",
     [
