@@ -1,7 +1,8 @@
 """250,000 requests: cut into shards that one batch each can take, submitted side by side, landed one object each.
 
 The API counts the requests that wait in its queue (200,000 in the smallest tier), so no more than two shards of
-100,000 are under way at a time: `max_active_tis_per_dag` counts a task that waits without a worker slot, too.
+100,000 are under way at a time: `max_active_tis_per_dag` counts a task that waits without a worker slot, too (in
+Airflow 3.1 it does not; there, use a pool that includes deferred tasks).
 """
 
 from __future__ import annotations

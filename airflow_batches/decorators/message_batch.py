@@ -5,8 +5,9 @@
         for row in rows:
             yield {"custom_id": row["id"], "params": {"max_tokens": 10, "messages": [...]}}
 
-It may as well return the URI of a JSONL object. What it gives is never rendered by Jinja. It runs once in each try:
-a function that yields is written to local disk as it goes, and if it raises half-way, nothing is sent.
+It may as well return the URI of a JSONL object. What it gives is never rendered by Jinja; texts among its arguments
+are, as in any TaskFlow task. It runs once in each try, and again after a wait for a batch that may have been its own.
+What it yields is written to local disk as it goes, and if it raises half-way, nothing is sent.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ DEFAULT_CONNECTION: Final = "anthropic_default"
 SECRET_HEADERS: Final = frozenset({"authorization", "x-api-key", "proxy-authorization"})
 READ_TIMEOUT: Final = 600.0
 CONNECT_TIMEOUT: Final = 10.0
+TEST_TIMEOUT: Final = 30.0
+"""Seconds; somebody looks at the form, and a thread of the API server waits."""
 
 
 class MessageBatchesHook(BaseHook):
@@ -53,16 +55,13 @@ class MessageBatchesHook(BaseHook):
         """A client of one's own: use it in a `with`, or close it. Raises `InvalidRequest` for a wrong connection."""
         return client_for(self.get_connection(self.conn_id))
 
-    def default_model(self) -> str | None:
-        """The model for requests that name none."""
-        return _text(_extras(self.get_connection(self.conn_id)), "model")
-
     def test_connection(self) -> tuple[bool, str]:
         """What the form's Test button shows; lists one batch, which costs nothing."""
-        from airflow_batches.api import BatchesError, RetryPolicy
+        from airflow_batches.api import BatchesError
+        from airflow_batches.api.retry import ONCE
 
         try:
-            with client_for(self.get_connection(self.conn_id), retry=RetryPolicy(attempts=1)) as client:
+            with client_for(self.get_connection(self.conn_id), retry=ONCE, longest_read=TEST_TIMEOUT) as client:
                 client.check()
         except BatchesError as error:
             return False, str(error)
@@ -78,20 +77,30 @@ def client_for(
     """
     from airflow_batches.api import BatchesClient
     from airflow_batches.api.address import BASE_URL
-    from airflow_batches.api.client import VERSION
 
     extras = _extras(connection)
-    betas = extras.get("anthropic_beta") or ()
     return BatchesClient(
         auth=_auth(connection, extras),
         base_url=_base_url(connection) or BASE_URL,
-        anthropic_version=_text(extras, "anthropic_version") or VERSION,
-        betas=[beta.strip() for beta in betas.split(",")] if isinstance(betas, str) else betas,
+        anthropic_version=api_version(connection),
+        betas=_betas(connection, extras),
         workspace_id=_text(extras, "workspace_id"),
         headers=_headers(connection, extras),
         timeout=(CONNECT_TIMEOUT, min(longest_read, _timeout(connection, extras))),
         retry=retry,
     )
+
+
+def api_version(connection: Connection) -> str:
+    """The API version that judges the requests."""
+    from airflow_batches.api.client import VERSION
+
+    return _text(_extras(connection), "anthropic_version") or VERSION
+
+
+def default_model(connection: Connection) -> str | None:
+    """The model for requests that name none."""
+    return _text(_extras(connection), "model")
 
 
 def _auth(connection: Connection, extras: Mapping[str, Any]) -> AuthBase:
@@ -108,11 +117,12 @@ def _auth(connection: Connection, extras: Mapping[str, Any]) -> AuthBase:
 
 def _base_url(connection: Connection) -> str | None:
     host = (connection.host or "").strip()
-    if not host or "://" in host:
-        return host or None
-    name, slash, prefix = host.partition("/")
-    port = f":{connection.port}" if connection.port else ""
-    return f"{connection.schema or 'https'}://{name}{port}{slash}{prefix}"
+    if not host:
+        return None
+    scheme, _, rest = host.rpartition("://")
+    name, slash, prefix = rest.partition("/")
+    port = f":{connection.port}" if connection.port and ":" not in name else ""
+    return f"{scheme or connection.schema or 'https'}://{name}{port}{slash}{prefix}"
 
 
 def _headers(connection: Connection, extras: Mapping[str, Any]) -> dict[str, str]:
@@ -125,6 +135,14 @@ def _headers(connection: Connection, extras: Mapping[str, Any]) -> dict[str, str
     if secrets := SECRET_HEADERS & {name.lower() for name in named}:
         raise _wrong(connection, f"has a secret in its headers ({', '.join(secrets)}); it belongs into the password")
     return named
+
+
+def _betas(connection: Connection, extras: Mapping[str, Any]) -> list[str]:
+    betas = extras.get("anthropic_beta") or []
+    betas = betas.split(",") if isinstance(betas, str) else betas
+    if not isinstance(betas, list) or not all(isinstance(beta, str) for beta in betas):
+        raise _wrong(connection, "has an anthropic_beta that is neither a text nor a list of texts")
+    return [beta.strip() for beta in betas if beta.strip()]
 
 
 def _timeout(connection: Connection, extras: Mapping[str, Any]) -> float:

@@ -36,11 +36,12 @@ class MessageBatchCancelOperator(BaseOperator):
         """The batch object after the call."""
         from airflow_batches.api import ProcessingStatus
         from airflow_batches.api.calloff import call_off
+        from airflow_batches.api.retry import KNOWN
         from airflow_batches.hooks import MessageBatchesHook
 
         with task_errors(), MessageBatchesHook(self.conn_id).get_conn() as client:
-            batch = client.get(self.batch_id)
-            if batch.processing_status is ProcessingStatus.IN_PROGRESS:
+            batch = client.get(self.batch_id, retry=KNOWN)
+            if batch.processing_status not in {ProcessingStatus.CANCELING, ProcessingStatus.ENDED}:
                 call_off(client, self.batch_id, "as the task asks")
                 batch = client.get(self.batch_id)
             self.log.info("Batch %s is %s", batch.id, batch.status_text)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def task_errors() -> Iterator[None]:
-    """Turns permanent errors (refused input, 400, 401, 403, 404 …) into `AirflowFailException`."""
-    from airflow_batches._compat import AirflowFailException
+    """Turns permanent errors (no connection, refused input, 400, 401, 403, 404 …) into `AirflowFailException`."""
+    from airflow_batches._compat import AirflowFailException, AirflowNotFoundException
     from airflow_batches.api import ApiError, InvalidRequest
 
     try:
         yield
-    except InvalidRequest as error:
+    except (InvalidRequest, AirflowNotFoundException) as error:
         raise AirflowFailException(str(error)) from error
     except ApiError as error:
         if error.passing:

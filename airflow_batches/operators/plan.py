@@ -20,8 +20,9 @@ class MessageBatchPlanOperator(BaseOperator):
 
         MessageBatchSubmitOperator.partial(task_id="submit").expand(requests=plan.output)
 
-    and keep within the API's limit of queued requests by `max_active_tis_per_dag`. More shards than
-    `[core] max_map_length` (1,024) need that option raised.
+    and keep within the API's limit of queued requests by `max_active_tis_per_dag`. (Airflow 3.1 does not count tasks
+    that wait deferred in it; there, use a pool that includes deferred tasks.) More shards than `[core] max_map_length`
+    (1,024) need that option raised.
 
     :param requests: URI of the JSONL object, `.gz` and `.zst` too (templated).
     :param model: that the requests without one will be submitted with, since its name counts (templated); the
@@ -59,18 +60,19 @@ class MessageBatchPlanOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """The shards, in the order of the object."""
         from airflow_batches.hooks import MessageBatchesHook
+        from airflow_batches.hooks.message_batches import api_version, default_model
         from airflow_batches.submission.shards import split_requests
 
-        hook = MessageBatchesHook(self.conn_id)
-        with task_errors(), hook.get_conn() as client:
+        with task_errors():
+            connection = MessageBatchesHook(self.conn_id).get_connection(self.conn_id)
             shards = split_requests(
                 self.requests,
                 conn_id=self.storage_conn_id,
-                model=self.model or hook.default_model(),
+                model=self.model or default_model(connection),
                 max_requests=self.max_requests,
                 max_bytes=self.max_bytes,
                 preflight=self.preflight,
-                anthropic_version=client.anthropic_version,
+                anthropic_version=api_version(connection),
             )
         self.log.info("%s requests in %d shards", f"{sum(shard.requests for shard in shards):,}", len(shards))
         return [shard.to_dict() for shard in shards]

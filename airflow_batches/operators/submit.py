@@ -14,9 +14,10 @@ from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Connection, Context
 
     from airflow_batches.api import BatchesClient
+    from airflow_batches.operators.kill import KillSwitch
     from airflow_batches.submission.receipt import Receipt
 
 Requests = Iterable[Mapping[str, Any]]
@@ -51,16 +52,20 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
     :param poll_interval: seconds (or a timedelta) between polls.
     :param timeout: seconds (or a timedelta) to wait at most. The API ends a batch 24 hours after its creation.
     :param cancel_on_timeout: cancel the batch when the timeout is over. If false, a retry waits for the same batch.
-    :param cancel_on_kill: cancel the batch when the task is ended by hand.
+    :param cancel_on_kill: cancel the batch when the task is ended by hand; not when its worker is shut down, or
+        `execution_timeout` passes, after which the next try takes the batch up again.
     :param max_failure_rate: share (0 to 1) of requests without success above which the task fails.
     :param preflight: what to do about requests that the API would refuse only after the batch has ended:
         `error` (submit nothing), `warn`, or `off`.
     :param on_uncertain: what to do when nobody knows whether an earlier submission arrived: `reconcile` (look for it
-        among the workspace's batches), `resubmit`, or `fail`.
-    :param settle_for: seconds (or a timedelta) for which it is looked for before the requests are sent again.
+        among the workspace's batches, by time, size and custom_ids, so let those differ from run to run),
+        `resubmit` (and perhaps pay twice), or `fail`.
+    :param settle_for: seconds (or a timedelta) for which, at most, it is looked for before the requests are sent again:
+        as long as the API may still be taking in what a worker sent before it died.
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id")
+    shallow_copy_attrs: Sequence[str] = ("requests",)  # a generator cannot be copied, a million requests should not
     operator_extra_links = (MessageBatchLink(),)
 
     def __init__(
@@ -79,7 +84,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         max_failure_rate: float | None = None,
         preflight: Literal["error", "warn", "off"] = "error",
         on_uncertain: Literal["reconcile", "resubmit", "fail"] = "reconcile",
-        settle_for: timedelta | float = 120.0,
+        settle_for: timedelta | float = timedelta(minutes=15),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,52 +102,99 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self.preflight = preflight
         self.on_uncertain = on_uncertain
         self.settle_for = seconds(settle_for)
-        self._batch_id: str | None = None
         self._killed = False
+        self._kill_switch: KillSwitch | None = None
         self._resumed = False
 
     def execute(self, context: Context) -> str:
         """Submit or take up again, then wait."""
-        with task_errors(), self.client() as client:
-            receipt = self._submit(context, client)
-            self._batch_id = receipt.batch_id
-            context["ti"].xcom_push(key=BATCH_ID, value=receipt.batch_id)
-            context["ti"].xcom_push(key=RECEIPT, value=receipt.to_dict())
-            if not self.wait_for_completion:
-                return receipt.batch_id
-            return self.wait_for_batch(client, receipt.batch_id)
+        from airflow_batches.hooks.message_batches import client_for, default_model
+
+        with task_errors():
+            self._begin(context)
+            connection = self.hook().get_connection(self.conn_id)
+            model = self.model or default_model(connection)
+            with client_for(connection) as client, self._kill_switch_for(connection, context) as switch:
+                receipt = self._submit(context, client, switch, model)
+                switch.arm(receipt.batch_id)
+                switch.check()
+                return self._wait_for(context, client, receipt)
+
+    def _wait_for(self, context: Context, client: BatchesClient, receipt: Receipt) -> str:
+        context["ti"].xcom_push(key=BATCH_ID, value=receipt.batch_id)
+        context["ti"].xcom_push(key=RECEIPT, value=receipt.to_dict())
+        if not self.wait_for_completion:
+            return receipt.batch_id
+        return self.wait_for_batch(client, receipt.batch_id)
 
     def execute_again(self, context: Context, event: Any = None) -> str:
         """The leg after a batch that may be ours has ended: now its ids tell."""
         self._resumed = True
         return self.execute(context)
 
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Renders what may be rendered; what another task gave is then kept out of Airflow's sight as well."""
+        super().render_template_fields(context, jinja_env)
+        if not isinstance(self.requests, str | XComArg | Verbatim):
+            self.requests = Verbatim(self.requests)
+
     def on_kill(self) -> None:
-        """Cancel the batch; one that is being submitted just now is canceled as soon as its id is known.
-
-        Airflow calls this in a signal handler, and lets the task go on for some seconds.
-        """
+        """Cancel the batch, also one that is being submitted just now, if the task is over (see `operators.kill`)."""
         self._killed = True
-        if self._batch_id is not None and self.cancel_on_kill:
-            with self.client() as client:
-                client.cancel(self._batch_id)
-            self.log.info("The task was killed: canceled batch %s", self._batch_id)
+        if self._kill_switch is not None and self.cancel_on_kill:
+            self._kill_switch.pull()
 
-    def _submit(self, context: Context, client: BatchesClient) -> Receipt:
+    def _kill_switch_for(self, connection: Connection, context: Context) -> KillSwitch:
+        from airflow_batches.api.retry import ONCE
+        from airflow_batches.hooks.message_batches import client_for
+        from airflow_batches.operators.kill import LAST_WORDS, KillSwitch
+
+        self._kill_switch = switch = KillSwitch(
+            client_for(connection, retry=ONCE, longest_read=LAST_WORDS), context["ti"]
+        )
+        if self._killed:  # while the connection was looked up
+            self.on_kill()
+        return switch
+
+    def _begin(self, context: Context) -> None:
+        """Remember that a first try has begun, before anything can fail: the next one then knows that none was sent."""
+        from airflow_batches.submission.receipt import Memory
+        from airflow_batches.submission.submit import begin
+
+        tries = earlier_tries(context, resumed=self._resumed)
+        if tries["store"] is None:
+            self.log.warning(NO_STORE)
+        elif tries["since"] is None:
+            begin(Memory(tries["store"]))
+
+    def _submit(self, context: Context, client: BatchesClient, switch: KillSwitch, model: str | None) -> Receipt:
         from airflow_batches._compat import AirflowFailException
-        from airflow_batches.submission import UncertainSubmit, Unsettled
+        from airflow_batches.submission import UncertainSubmit, Unsettled, open_source
+        from airflow_batches.submission.submit import submit
 
-        while True:
-            try:
-                return self._submit_once(context, client)
-            except UncertainSubmit as error:
-                raise AirflowFailException(str(error)) from error
-            except Unsettled as error:
-                self.log.warning(str(error))
-                if self.deferrable:
-                    self._defer(self._watch(error.batch_id), method_name="execute_again", cancel_on_kill=False)
-                self._wait_here(client, error.batch_id)
-                self._resumed = True
+        with open_source(self._given(), conn_id=self.storage_conn_id) as source:
+            while True:
+                try:
+                    return submit(
+                        client,
+                        source,
+                        model=model,
+                        preflight=self.preflight,
+                        on_uncertain=self.on_uncertain,
+                        settle_for=timedelta(seconds=self.settle_for),
+                        anthropic_version=client.anthropic_version,
+                        killed=lambda: self._killed,
+                        on_created=switch.arm,
+                        **earlier_tries(context, resumed=self._resumed),
+                    )
+                except UncertainSubmit as error:
+                    raise AirflowFailException(str(error)) from error
+                except Unsettled as error:
+                    self.log.warning(str(error))
+                    if self.deferrable:
+                        self._defer(self._watch(error.batch_id), method_name="execute_again", cancel_on_kill=False)
+                    self._wait_here(client, error.batch_id)
+                    self._resumed = True
 
     def _wait_here(self, client: BatchesClient, batch_id: str) -> None:
         from airflow_batches.api import ApiError
@@ -153,26 +205,6 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
             # Gone, it is nobody's batch any more.
             if error.status != 404:
                 raise
-
-    def _submit_once(self, context: Context, client: BatchesClient) -> Receipt:
-        from airflow_batches.submission.source import open_source
-        from airflow_batches.submission.submit import submit
-
-        tries = earlier_tries(context, resumed=self._resumed)
-        if tries["store"] is None:
-            self.log.warning(NO_STORE)
-        with open_source(self._given(), conn_id=self.storage_conn_id) as source:
-            return submit(
-                client,
-                source,
-                model=self.model or self.hook().default_model(),
-                preflight=self.preflight,
-                on_uncertain=self.on_uncertain,
-                settle_for=timedelta(seconds=self.settle_for),
-                anthropic_version=client.anthropic_version,
-                killed=lambda: self._killed and self.cancel_on_kill,
-                **tries,
-            )
 
     def _given(self) -> Any:
         return self.requests.given if isinstance(self.requests, Verbatim) else self.requests

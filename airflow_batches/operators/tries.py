@@ -18,7 +18,7 @@ Below 3.3 a cleared task submits anew: without a store nobody can say whether it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batches.submission.receipt import Receipt, StateStore
+    from airflow_batches.submission.receipt import StateStore
 
 RECEIPT: Final = "receipt"
 """The XCom key of what was sent."""
@@ -42,7 +42,7 @@ class EarlierTries(TypedDict):
     store: StateStore | None
     since: datetime | None
     mapped: bool
-    others: Callable[[], Iterable[Receipt]]
+    others: Callable[[str], Collection[str]]
 
 
 def earlier_tries(context: Context, *, resumed: bool = False) -> EarlierTries:
@@ -52,7 +52,7 @@ def earlier_tries(context: Context, *, resumed: bool = False) -> EarlierTries:
         "store": store,
         "since": _since(context, stored=store is not None, resumed=resumed),
         "mapped": _is_mapped(context),
-        "others": lambda: _receipts(context),
+        "others": lambda fingerprint: _known_as_anothers(context, fingerprint),
     }
 
 
@@ -73,13 +73,14 @@ def _is_mapped(context: Context) -> bool:
     return index is not None and index >= 0
 
 
-def _receipts(context: Context) -> list[Receipt]:
-    """What the submitting tasks of this run have published."""
+def _known_as_anothers(context: Context, fingerprint: str) -> set[str]:
+    """Batches that other tasks of this run have published, and items of this task with other requests."""
     from airflow_batches.submission.receipt import Receipt
 
-    tasks = _submitting_tasks(context)
-    found = context["ti"].xcom_pull(task_ids=tasks, key=RECEIPT) if tasks else []
-    return [Receipt.from_dict(value) for value in found if value]
+    own = context["ti"].task_id
+    pulled = {task: context["ti"].xcom_pull(task_ids=[task], key=RECEIPT) or () for task in _submitting_tasks(context)}
+    receipts = [(task, Receipt.from_dict(value)) for task, values in pulled.items() for value in values if value]
+    return {receipt.batch_id for task, receipt in receipts if task != own or receipt.fingerprint != fingerprint}
 
 
 def _submitting_tasks(context: Context) -> list[str]:

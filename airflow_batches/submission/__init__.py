@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from airflow_batches.submission.errors import SourceChanged as SourceChanged
     from airflow_batches.submission.errors import SourceError as SourceError
     from airflow_batches.submission.errors import SubmitKilled as SubmitKilled
+    from airflow_batches.submission.errors import Superseded as Superseded
     from airflow_batches.submission.errors import UncertainSubmit as UncertainSubmit
     from airflow_batches.submission.errors import Unsettled as Unsettled
     from airflow_batches.submission.receipt import Receipt as Receipt
+    from airflow_batches.submission.shards import Shard as Shard
+    from airflow_batches.submission.shards import split_requests as split_requests
     from airflow_batches.submission.source import open_source as open_source
 
 _MODULES = {
@@ -21,10 +24,13 @@ _MODULES = {
     "Receipt": "receipt",
     "SourceChanged": "errors",
     "SourceError": "errors",
+    "Shard": "shards",
     "SubmitKilled": "errors",
+    "Superseded": "errors",
     "UncertainSubmit": "errors",
     "Unsettled": "errors",
     "open_source": "source",
+    "split_requests": "shards",
 }
 __all__ = sorted(_MODULES)
 __getattr__ = exports(__name__, _MODULES)

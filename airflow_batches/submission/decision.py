@@ -11,13 +11,15 @@ Exactly one batch for each task and input, whatever died when:
 | intent     | other | may exist, and nobody wants it           | send; where the item moved: look                |
 | submitted  | same  | goes on, or ended with something in it   | attach                                          |
 | submitted  | same  | of no use (`is_useless`)                 | send                                            |
-| submitted  | other | goes on                                  | cancel it and send; where the item moved: look  |
+| submitted  | other | goes on                                  | cancel it (a mapped task: leave it) and send;   |
+|            |       |                                          | where the item moved: look                      |
 | submitted  | other | over                                     | send; where the item moved: look                |
 
 An item moved where a mapped task remembers other custom_ids: Airflow keeps what a task remembers by its position in
 the expansion, and after a change of the list another item's record lies there (apache/airflow #72725). That item's
 batch is not ours to cancel, and ours may be remembered at a position that we cannot read; so it is looked for, among
-all batches since the run began. Other requests with the same custom_ids have changed, and not moved.
+all batches since the run began. Other requests with the same custom_ids may have changed or moved, and nothing tells:
+they are sent, and the remembered batch is left to go on, with a warning.
 
 Looking (`settle`) compares what came into being at that time with that many requests and is of some use:
 
@@ -26,7 +28,7 @@ Looking (`settle`) compares what came into being at that time with that many req
 | one has our ids, all have ended                 | it is ours                                                     |
 | several have our ids                            | fail: a person must say which                                  |
 | some go on                                      | wait for one of them to end, then look again                   |
-| none, and one may still come into being         | look again, for at most `SETTLE`                               |
+| none, and one may still come into being         | look again                                                     |
 | none                                            | nothing was accepted: send                                     |
 
 Ids can be compared only when a batch has ended, for they come with its results; and the API keeps nothing else of
@@ -45,10 +47,10 @@ from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.submission.receipt import Begun, Intent, Receipt, Record, Submitted
 from airflow_batches.submission.scan import Scan
 
-CLOCK_SKEW: Final = timedelta(minutes=2)
-"""How far the worker's clock may be from the API's."""
+CLOCK_SKEW: Final = timedelta(minutes=10)
+"""How far Airflow's clock, which dates a run, may be from the API's."""
 SETTLE: Final = timedelta(seconds=120)
-"""How long a batch is looked for that may have been accepted: twice what a fresh batch may be invisible."""
+"""How long a batch that exists may be invisible in the list; it is twice what has been reported."""
 
 OnUncertain = Literal["reconcile", "resubmit", "fail"]
 """A create's fate is unknown: look for its batch; send again, and perhaps pay twice; leave it to a person."""
@@ -56,9 +58,10 @@ OnUncertain = Literal["reconcile", "resubmit", "fail"]
 
 @dataclass(frozen=True)
 class Send:
-    """Create a batch, after canceling `cancel_first` (an id, or None)."""
+    """Create a batch, after canceling `cancel_first` (an id, or None). `warning`: what is left behind, in words."""
 
     cancel_first: str | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,10 @@ class Attach:
 
 @dataclass(frozen=True)
 class Look:
-    """Find out whether a batch came of this intent."""
+    """Find out whether a batch came of this intent; it is none of `besides`."""
 
     intent: Intent
+    besides: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Situation:
     """What the task knows about its tries.
 
     `since`: the time from which an earlier try may have sent something without a record of it, None where there is
-    none. `mapped`: the record may be another item's. `now`: the time.
+    none. `mapped`: the record may be another item's. `now`: the API's time.
     """
 
     now: datetime
@@ -161,30 +165,48 @@ def settle(
 
 
 def is_useless(batch: MessageBatch) -> bool:
-    """Whether nothing more can be had of a batch: canceled, archived, or ended without one billed answer."""
+    """Whether nothing more can be had of a batch: canceled, archived, or ended without one billed answer.
+
+    An ended batch whose counts are missing or not final yet is none: a later look may know.
+    """
     if batch.cancel_initiated_at is not None or batch.archived_at is not None:
         return True
     if batch.processing_status is ProcessingStatus.CANCELING:
         return True
-    return batch.processing_status is ProcessingStatus.ENDED and batch.request_counts.succeeded == 0
+    counts = batch.request_counts
+    unbilled = counts.total > 0 and not counts.processing and not counts.succeeded
+    return batch.processing_status is ProcessingStatus.ENDED and unbilled
 
 
-def _uncertain(intent: Intent, situation: Situation) -> Send | Look | Fail:
+def _uncertain(intent: Intent, situation: Situation, besides: frozenset[str] = frozenset()) -> Send | Look | Fail:
     if situation.on_uncertain == "resubmit":
         return Send()
     if situation.on_uncertain == "fail":
         return Fail(f"nobody knows what came of a create of {intent.requests:,} requests after {intent.since:%F %T %Z}")
-    return Look(intent)
+    return Look(intent, besides)
 
 
 def _foreign(record: Record | None, batch: MessageBatch | None, scan: Scan, situation: Situation) -> Send | Look | Fail:
     """Nothing is remembered of this input."""
     moved = situation.mapped and record is not None and _ids(record) != scan.ids_digest
     if situation.since is not None and (record is None or moved):
-        window = {"since": situation.since - CLOCK_SKEW, "until": situation.now + CLOCK_SKEW}
-        return _uncertain(Intent.of(scan, **window), situation)
-    goes_on = batch is not None and batch.processing_status is ProcessingStatus.IN_PROGRESS
-    return Send(cancel_first=batch.id if batch is not None and goes_on and not moved else None)
+        window = {"since": situation.since - CLOCK_SKEW, "until": situation.now + SETTLE}
+        besides = frozenset({record.receipt.batch_id} if isinstance(record, Submitted) else ())
+        return _uncertain(Intent.of(scan, **window), situation, besides)
+    return _afresh(record, batch, mapped=situation.mapped)
+
+
+def _afresh(record: Record | None, batch: MessageBatch | None, *, mapped: bool) -> Send:
+    if isinstance(record, Intent):
+        return Send(
+            warning=f"A batch of {record.requests:,} other requests may have come of an earlier try after "
+            f"{record.since:%F %T %Z}; nobody waits for it"
+        )
+    if batch is None or batch.processing_status is not ProcessingStatus.IN_PROGRESS:
+        return Send()
+    if mapped:
+        return Send(warning=f"Batch {batch.id} of other requests is left to go on: it may be another mapped item's")
+    return Send(cancel_first=batch.id)
 
 
 def _ids(record: Record) -> str | None:

@@ -5,10 +5,10 @@ InvalidRequest
 BatchesError
 ├── SourceError        the source could not be read; nothing was sent, and a retry may help
 │   └── SourceChanged  its second reading differed from the first; nothing was accepted
-├── Superseded         another try of the same task submits at the same time; this one sent nothing
+├── Superseded         another try of the same task submits at the same time
 ├── Unsettled          a batch that may be ours goes on: wait for `batch_id` to end, then submit again
 ├── UncertainSubmit    nobody can know whether the batch exists, or which it is; a person must say
-└── SubmitKilled       the task was killed meanwhile; what had been created is canceled
+└── SubmitKilled       the task was killed meanwhile
 """
 
 from __future__ import annotations
@@ -65,15 +65,14 @@ class UncertainSubmit(BatchesError):
 
 
 class Superseded(BatchesError):
-    """Another try of the same task has begun to submit since this one did; this one's upload was broken off."""
+    """Another try of the same task has begun to submit since this one did; the message says what this one has sent."""
 
-    def __init__(self) -> None:
-        super().__init__("another try of this task submits at the same time; this one has sent nothing")
+    def __init__(self, fate: str = "this one has sent nothing") -> None:
+        super().__init__(f"another try of this task submits at the same time; {fate}")
 
 
 class SubmitKilled(BatchesError):
-    """The task was killed while it submitted. `batch_id` is the batch that was canceled for it, None if none was."""
+    """The task was killed while it submitted; the message says what is known of the batch."""
 
-    def __init__(self, fate: str, batch_id: str | None = None) -> None:
-        self.batch_id = batch_id
+    def __init__(self, fate: str) -> None:
         super().__init__(f"killed during the submit; {fate}")

@@ -7,11 +7,13 @@ judges hours later, when the batch has ended, as an errored line each (docs, "Ba
 |-------------------------------------------------------------------|--------------------------------|
 | not JSON, not UTF-8, `custom_id` missing, too long, other letters | at create                      |
 | members beside `custom_id` and `params`                           | at create                      |
-| no model (and no default), no messages, `max_tokens` < 1          | as an errored line             |
+| no model (and no default), no messages, `max_tokens` < 1, a turn  | as an errored line             |
+| without content                                                   |                                |
 | `stream: true`, `tool_choice` of a tool that is not there         | as an errored line             |
 | members that no batch takes (`NEVER`)                             | as an errored line             |
 | sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
 | user turns                                                        | API version 2026-10-21         |
+| sampling parameters out of their range                            | as an errored line, before it  |
 
 Not judged: what depends on a model (the largest `max_tokens`, ways of thinking) or on a URL that it must fetch,
 and members unknown here, which a newer API may know. Duplicates and limits are the scan's.
@@ -19,6 +21,7 @@ and members unknown here, which a newer API may know. Duplicates and limits are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -43,7 +46,10 @@ NEVER: Final[Mapping[str, str]] = {
     "extra_query": "belongs to the SDK's call",
 }
 """Members of params with which no line of a batch is answered."""
-SAMPLING: Final = ("temperature", "top_p", "top_k")
+SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
+"""Parameters of sampling, from 0 to this."""
+HARMLESS: Final = frozenset({b"null", b"false", b'"standard"'})
+"""Values with which a member asks for nothing."""
 
 Preflight = Literal["error", "warn", "off"]
 """Problems refuse the source, are logged, or are not looked for."""
@@ -77,10 +83,11 @@ class _Billing(msgspec.Struct):
 class _Params(msgspec.Struct):
     model: str | UnsetType = UNSET
     messages: list[Raw] | UnsetType = UNSET
-    max_tokens: int | UnsetType = UNSET
+    max_tokens: int | float | UnsetType = UNSET
     stream: bool | None = None
     tools: list[_Tool] | None = None
     tool_choice: _ToolChoice | None = None
+    mcp_servers: Raw | UnsetType = UNSET
     billing_policy: _Billing | None = None
     research_preview_2026_02: str | None = None
     temperature: Raw | UnsetType = UNSET
@@ -103,7 +110,7 @@ class _Judged(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Turn(msgspec.Struct):
     role: str | None = None
-    content: Any = None
+    content: str | list[Any] | None = None
 
 
 class _TextTurn(msgspec.Struct):
@@ -160,10 +167,14 @@ def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
         request = _judged.decode(data)
     except msgspec.ValidationError as exc:
         return [_in_words(str(exc))]
-    reasons = [*_envelope(request), *_required(request.params, default_model), *_never(request.params)]
-    if version >= STRICT_SINCE:
-        reasons += _strict(request.params)
-    return reasons
+    params, strict = request.params, version >= STRICT_SINCE
+    return [
+        *_envelope(request),
+        *_required(params, default_model),
+        *_never(params),
+        *_sampling(params, strict=strict),
+        *_turns(params, strict=strict),
+    ]
 
 
 def _in_words(error: str) -> str:
@@ -184,8 +195,8 @@ def _required(params: _Params, default_model: str | None) -> Iterator[str]:
         yield "messages: at least one message is required"
     if params.max_tokens is UNSET:
         yield "max_tokens: missing"
-    elif params.max_tokens < 1:
-        yield f"max_tokens: must be at least 1, not {params.max_tokens}"
+    elif params.max_tokens < 1 or params.max_tokens % 1:
+        yield f"max_tokens: must be at least 1, and whole, not {params.max_tokens}"
 
 
 def _never(params: _Params) -> Iterator[str]:
@@ -196,9 +207,11 @@ def _never(params: _Params) -> Iterator[str]:
     if params.billing_policy is not None and params.billing_policy.bill_to == "user_profile":
         yield "billing_policy: bill_to user_profile is not supported in batches"
     for name, reason in NEVER.items():
-        if getattr(params, name) is not UNSET:
+        value = getattr(params, name)
+        if value is not UNSET and bytes(value) not in HARMLESS:
             yield f"{name}: {reason}"
-    if params.tool_choice is not None and params.tool_choice.type == "tool":
+    # Tools of a server can be listed by it alone.
+    if params.tool_choice is not None and params.tool_choice.type == "tool" and params.mcp_servers is UNSET:
         yield from _tool_choice(params.tool_choice, params)
 
 
@@ -209,20 +222,42 @@ def _tool_choice(choice: _ToolChoice, params: _Params) -> Iterator[str]:
         yield f"tool_choice: tool {choice.name!r} is not among tools"
 
 
-def _strict(params: _Params) -> Iterator[str]:
-    for name in SAMPLING:
-        if getattr(params, name) is not UNSET:
+def _sampling(params: _Params, *, strict: bool) -> Iterator[str]:
+    for name, most in SAMPLING.items():
+        value = getattr(params, name)
+        if value is UNSET:
+            continue
+        if strict:
             yield f"{name}: not permitted since API version {STRICT_SINCE} (the connection can pin an older one)"
-    if params.messages is not UNSET:
-        yield from _strict_turns(params.messages)
+        elif not _within(value, most):
+            most_said = f" to {most}" if most < math.inf else ""
+            yield f"{name}: must be a number from 0{most_said}, not {bytes(value).decode()}"
 
 
-def _strict_turns(messages: list[Raw]) -> Iterator[str]:
-    for number, turn in enumerate(msgspec.json.decode(message, type=_Turn) for message in messages):
-        blocks = turn.content if isinstance(turn.content, list) else []
-        for block in (block for block in blocks if isinstance(block, dict)):
-            where = f"not permitted since API version {STRICT_SINCE}"
-            if turn.role == "assistant" and block.get("type") == "document":
-                yield f"messages.{number}: a document in an assistant turn is {where}"
-            if turn.role == "user" and block.get("type") == "text" and block.get("citations"):
-                yield f"messages.{number}: citations in a user turn are {where}"
+def _within(value: Raw, most: float) -> bool:
+    try:
+        number = msgspec.json.decode(value, type=float | None)
+    except msgspec.ValidationError:
+        return False
+    return number is None or 0 <= number <= most
+
+
+def _turns(params: _Params, *, strict: bool) -> Iterator[str]:
+    for number, raw in enumerate(() if params.messages is UNSET else params.messages):
+        try:
+            turn = msgspec.json.decode(raw, type=_Turn)
+        except msgspec.ValidationError as exc:
+            yield f"messages.{number}: {_in_words(str(exc))}"
+            continue
+        if turn.content is None:
+            yield f"messages.{number}: content is missing"
+        elif strict and isinstance(turn.content, list):
+            yield from _strict_blocks(number, turn.role, [block for block in turn.content if isinstance(block, dict)])
+
+
+def _strict_blocks(number: int, role: str | None, blocks: list[dict[str, Any]]) -> Iterator[str]:
+    where = f"not permitted since API version {STRICT_SINCE}"
+    if role == "assistant" and any(block.get("type") == "document" for block in blocks):
+        yield f"messages.{number}: a document in an assistant turn is {where}"
+    if role == "user" and any(block.get("type") == "text" and block.get("citations") for block in blocks):
+        yield f"messages.{number}: citations in a user turn are {where}"

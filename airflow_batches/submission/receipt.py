@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import msgspec
 
 from airflow_batches.submission.errors import Superseded, UncertainSubmit
 from airflow_batches.submission.scan import Scan
+
+if TYPE_CHECKING:
+    from airflow_batches.api import MessageBatch
 
 KEY: Final = "airflow_batches.submission"
 """Under which the record stands in a task's store."""
@@ -46,10 +49,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime | None = None
 
     @classmethod
-    def of(cls, scan: Scan, *, batch_id: str, created_at: datetime | None, source: str) -> Self:
+    def of(cls, scan: Scan, batch: MessageBatch, *, source: str) -> Self:
         """The receipt for a source that became a batch."""
         return cls(
-            batch_id=batch_id,
+            batch_id=batch.id,
             requests=scan.requests,
             bytes=scan.size,
             sha256=scan.sha256,
@@ -57,7 +60,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
             fingerprint=scan.fingerprint,
             models=scan.models,
             source=source,
-            created_at=created_at,
+            created_at=batch.created_at,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 One pass gives requests, exact bytes, sha256 of the body, digest of the custom_ids, fingerprint, models and problems.
 Memory: one block, one line, the first problems, and eight bytes a request to find duplicates with. Two ids with the
-same eight bytes are only a suspicion; then, and only then, the source is read once more to name the duplicates.
+same eight bytes are only a suspicion; then, and only then, the source is read once more to name the first duplicates.
 
 The fingerprint stands for the input whatever its order (a query without ORDER BY is the same input again): the sum,
 modulo 2**128, of the SHA-256 of each request's JSON.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -107,7 +107,7 @@ class Inspector:
         if self._bytes > start:
             self.plain = False
         if self._preflight != "off":
-            self.findings.add(self._duplicates())
+            self._find_duplicates()
 
     def _counted_blocks(self) -> Iterator[bytes]:
         for block in self._source.blocks():
@@ -127,10 +127,15 @@ class Inspector:
             self.findings.add(Problem(number, request.custom_id, reason) for reason in reasons)
         return request
 
-    def _duplicates(self) -> Iterator[Problem]:
-        marks = self._suspects.repeated()
-        if not marks:
+    def _find_duplicates(self) -> None:
+        repeated = self._suspects.repeated()
+        if not repeated:
             return
+        marks = [*repeated]
+        self.findings.add(self._duplicates({*marks[:FIRST_PROBLEMS]}))
+        self.findings.count += sum(repeated[mark] - 1 for mark in marks[FIRST_PROBLEMS:])
+
+    def _duplicates(self, marks: Set[int]) -> Iterator[Problem]:
         first_line: dict[str, int] = {}
         for number, _, raw in numbered_lines(self._source.blocks()):
             try:
@@ -197,12 +202,12 @@ class _Suspects:
         mark = hash(custom_id)
         self._heaps[mark % self.HEAPS].append(mark)
 
-    def repeated(self) -> set[int]:
-        """Marks that came more than once."""
-        found: set[int] = set()
+    def repeated(self) -> dict[int, int]:
+        """Marks that came more than once, and how often."""
+        found: dict[int, int] = {}
         for heap in self._heaps:
             if len(set(heap)) < len(heap):
-                found.update(mark for mark, times in Counter(heap).items() if times > 1)
+                found.update((mark, times) for mark, times in Counter(heap).items() if times > 1)
         return found
 
 

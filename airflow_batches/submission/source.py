@@ -10,7 +10,8 @@
 | shard descriptor (`split_requests`)              | likewise, the shard's range of the URI's decoded bytes   |
 
 A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. What is kept
-on local disk is kept in a file without a name, which is gone with the process, however that ends. An iterable is
+on local disk (in the folder for temporary files, `TMPDIR`) is kept in a file without a name, which is gone with the
+process, however that ends. An iterable is
 read to its end, in the caller's thread, before anything is sent; what it raises leaves as it is.
 """
 
@@ -237,7 +238,7 @@ def _local_path(uri: str) -> Path | None:
     scheme, separator, path = uri.partition("://")
     if not separator:
         return Path(uri)
-    return Path(path) if scheme == "file" else None
+    return Path(path.removeprefix("localhost")) if scheme == "file" else None
 
 
 def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[bytes]:

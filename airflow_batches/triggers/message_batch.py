@@ -82,6 +82,9 @@ class MessageBatchTrigger(BaseTrigger):
             if not TRIGGERS_HEAR_KILLS:
                 await self.on_kill()
             raise
+        except Exception:  # to Airflow, a trigger that fails has fired too
+            await asyncio.sleep(loud_from - loop.time())
+            raise
         self._done = True
         yield TriggerEvent(outcome.to_event())
 
@@ -125,25 +128,25 @@ class MessageBatchTrigger(BaseTrigger):
         await asyncio.shield(work)
 
     async def _cancel_if_over(self) -> None:
-        from airflow_batches.triggers.task_state import OVER, task_state
+        from airflow_batches._task_state import OVER, state_of_deferred
 
         try:
-            state = await task_state(self.task_instance)
+            state = await state_of_deferred(self.task_instance)
             if state in OVER:
-                await self._cancel()
-                logger.info("The task is %s: canceled batch %s", state, self.batch_id)
+                await self._call_off(f"the task is {state}")
             else:
                 logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
         except Exception:  # nobody may be left to hear it: the trigger itself is gone by now
             logger.exception("The task was killed; batch %s could not be canceled, or need not be", self.batch_id)
 
-    async def _cancel(self) -> None:
+    async def _call_off(self, reason: str) -> None:
+        from airflow_batches.api.calloff import call_off
         from airflow_batches.triggers.connect import connect
         from airflow_batches.waiting.thread import CallThread
 
         client = await connect(self.conn_id)
         thread = CallThread(f"cancel-{self.batch_id}")
         try:
-            await thread.run(lambda: client.cancel(self.batch_id))
+            await thread.run(lambda: call_off(client, self.batch_id, reason))
         finally:
             thread.finish(client.close)

@@ -10,9 +10,9 @@ import requests_mock
 from airflow.sdk import Connection
 
 from airflow_batches.api import InvalidRequest
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.hooks import MessageBatchesHook
-from airflow_batches.hooks.message_batches import client_for
+from airflow_batches.hooks.message_batches import client_for, default_model
 
 KEY = "sk-ant-unit-test-key"
 PAGE = {"data": [], "has_more": False, "first_id": None, "last_id": None}
@@ -57,6 +57,8 @@ def test_bearer_auth_sends_the_key_as_a_bearer_token_and_nowhere_else() -> None:
             {"host": "gateway.example/anthropic", "port": 8443},
             "https://gateway.example:8443/anthropic/v1/messages/batches",
         ),
+        ({"host": "http://localhost", "port": 8080}, "http://localhost:8080/v1/messages/batches"),
+        ({"host": "http://localhost:8080/x", "port": 81}, "http://localhost:8080/x/v1/messages/batches"),
         ({"host": "  "}, "https://api.anthropic.com/v1/messages/batches"),
     ],
 )
@@ -74,7 +76,7 @@ def test_a_connection_of_the_other_providers_type_works_as_it_is() -> None:
 def test_extras_reach_the_wire() -> None:
     extra = {
         "anthropic_version": "2023-06-01",
-        "anthropic_beta": "output-300k-2026-03-24, other",
+        "anthropic_beta": "output-300k-2026-03-24, other,,",
         "workspace_id": "wrkspc_1",
         "headers": '{"x-team": "data"}',
     }
@@ -94,6 +96,8 @@ def test_the_timeout_is_that_of_the_connection() -> None:
     [
         (connection(password=None), "no API key; put it into the password field"),
         (connection({"auth": "magic"}), "auth 'magic'; it must be one of api_key, bearer"),
+        (connection({"anthropic_beta": 5}), "anthropic_beta that is neither a text nor a list of texts"),
+        (connection({"anthropic_beta": ["a", 1]}), "anthropic_beta that is neither a text nor a list of texts"),
         (connection({"timeout": "soon"}), "timeout that is not a number of seconds"),
         (connection({"timeout": -1}), "timeout that is not a number of seconds"),
         (connection({"headers": "[1]"}), "headers that are not a JSON object"),
@@ -118,10 +122,9 @@ def test_a_missing_connection_is_named() -> None:
         MessageBatchesHook("nowhere_default").get_conn()
 
 
-def test_the_default_model_is_that_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    fields = {"conn_type": "anthropicbatches", "password": KEY, "extra": {"model": "claude-haiku-4-5"}}
-    monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
-    assert MessageBatchesHook().default_model() == "claude-haiku-4-5"
+def test_the_default_model_is_that_of_the_connection() -> None:
+    assert default_model(connection({"model": "claude-haiku-4-5"})) == "claude-haiku-4-5"
+    assert default_model(connection({"model": " "})) is None
 
 
 def test_the_test_button_says_that_a_good_key_is_accepted(emulator: Emulator, connection: str) -> None:
@@ -138,3 +141,12 @@ def test_the_test_button_says_what_is_wrong_with_a_bad_key_without_showing_it(
     assert message.startswith("401 authentication_error")
     assert "Check the key" in message
     assert "sk-wrong-key" not in message
+
+
+def test_the_test_button_does_not_wait_longer_than_somebody_looks(
+    emulator: Emulator, connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.hooks.message_batches.TEST_TIMEOUT", 0.3)
+    emulator.fault(Fault(endpoint="list", action="stall", seconds=30))
+    good, message = MessageBatchesHook(connection).test_connection()
+    assert (good, "timed out" in message) == (False, True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import requests_mock
+from airflow.sdk.types import TaskInstanceKey
 
 from airflow_batches._compat import AirflowFailException
-from airflow_batches.api import BatchesClient
+from airflow_batches.api import BatchesClient, RetryPolicy
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchCancelOperator, MessageBatchDeleteOperator
 from tests.contexts import context
@@ -67,7 +69,16 @@ def test_a_refused_key_fails_the_task_at_once(emulator: Emulator, status: int) -
 
 
 @pytest.mark.usefixtures("connection")
-def test_an_unknown_batch_fails_the_cancel_at_once() -> None:
+def test_a_batch_that_is_too_fresh_to_be_found_is_canceled_all_the_same(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600)
+    batch_id = submitted(emulator)
+    emulator.fault(Fault(endpoint="get", action="status", status=404, times=2))
+    assert cancel(batch_id)["processing_status"] == "canceling"
+
+
+@pytest.mark.usefixtures("connection")
+def test_an_unknown_batch_fails_the_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_batches.api.retry.KNOWN", RetryPolicy(attempts=2, base=0.01, exists=True))
     with pytest.raises(AirflowFailException, match="404 not_found_error: Message Batch msgbatch_no not found"):
         cancel("msgbatch_no")
 
@@ -76,6 +87,29 @@ def test_an_unknown_batch_fails_the_cancel_at_once() -> None:
 def test_a_batch_that_ends_just_before_the_cancel_is_returned_as_it_is(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
     batch_id = submitted(emulator)
-    refused = {"status": 400, "message": "Batch has already ended"}
-    emulator.fault(Fault(endpoint="cancel", action="status", **refused))
+    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="Batch has already ended"))
     assert cancel(batch_id)["id"] == batch_id
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_batch_in_a_state_that_nobody_knows_yet_is_canceled_too(emulator: Emulator) -> None:
+    batch = {"id": "msgbatch_1", "processing_status": "finalizing"}
+    with requests_mock.Mocker() as http:
+        http.get(f"{emulator.url}/v1/messages/batches/msgbatch_1", json=batch)
+        canceling = http.post(f"{emulator.url}/v1/messages/batches/msgbatch_1/cancel", json=batch)
+        cancel("msgbatch_1")
+    assert canceling.call_count == 1
+
+
+def test_the_link_leads_to_the_console() -> None:
+    task = MessageBatchCancelOperator(task_id="cancel", batch_id="msgbatch_1")
+    (link,) = task.operator_extra_links
+    key = TaskInstanceKey(dag_id="d", task_id="cancel", run_id="r", try_number=1, map_index=-1)
+    assert link.get_link(task, ti_key=key) == "https://platform.claude.com/settings/workspaces/default/batches"
+
+
+@pytest.mark.parametrize("kind", [MessageBatchCancelOperator, MessageBatchDeleteOperator])
+def test_the_batch_and_the_connection_are_templates(kind: type[MessageBatchCancelOperator]) -> None:
+    task = kind(task_id="t", batch_id="{{ batch }}", conn_id="{{ conn }}")
+    task.render_template_fields({"batch": "msgbatch_1", "conn": "other"})  # type: ignore[typeddict-unknown-key]
+    assert (task.batch_id, task.conn_id) == ("msgbatch_1", "other")

@@ -178,30 +178,19 @@ def test_a_resume_that_knows_no_batch_is_airflows_error() -> None:
         operator().resume_execution("__fail__", {"error": "Trigger timeout"}, context())
 
 
-def test_a_kill_while_the_worker_waits_cancels_the_batch(emulator: Emulator) -> None:
-    emulator.configure(processing_time=3600.0)
-    task = operator(wait_for_completion=False)
-    run(task)
-    task.on_kill()
-    assert emulator.batches()[0]["processing_status"] == "canceling"
-
-
-def test_a_kill_leaves_the_batch_alone_when_asked_to(emulator: Emulator) -> None:
-    emulator.configure(processing_time=3600.0)
-    task = operator(wait_for_completion=False, cancel_on_kill=False)
-    run(task)
-    task.on_kill()
-    assert emulator.counters["cancel"] == 0
-
-
 def test_a_refused_key_fails_the_task_for_good(emulator: Emulator) -> None:
     emulator.fault(Fault(endpoint="create", action="status", status=401))
     with pytest.raises(AirflowFailException, match="401 authentication_error"):
         run(operator())
 
 
+def test_a_missing_connection_fails_the_task_for_good() -> None:
+    with pytest.raises(AirflowFailException, match="nowhere_default"):
+        run(operator(conn_id="nowhere_default"))
+
+
 def test_no_requests_fail_the_task_before_anything_is_sent(emulator: Emulator) -> None:
-    with pytest.raises(AirflowFailException):
+    with pytest.raises(AirflowFailException, match="requests holds no requests"):
         run(operator(requests=[]))
     assert emulator.counters["create"] == 0
 

@@ -50,7 +50,7 @@ def batch(batch_id: str = "b", status: str = "in_progress", **more: Any) -> Mess
 
 
 def receipt(fingerprint: str = "same", ids: str = "ids") -> Receipt:
-    return Receipt.of(scan(fingerprint, ids), batch_id="b", created_at=NOW, source="requests")
+    return Receipt.of(scan(fingerprint, ids), batch(), source="requests")
 
 
 def intent(fingerprint: str = "same", ids: str = "ids") -> Intent:
@@ -93,11 +93,21 @@ def test_an_intent_is_looked_for_or_what_the_user_says() -> None:
 
 
 def test_an_intent_with_other_requests_is_wanted_by_nobody() -> None:
-    assert step(intent("other")) == Send()
+    step_taken = step(intent("other"))
+    assert isinstance(step_taken, Send)
+    assert step_taken.cancel_first is None
+    assert "A batch of 3 other requests may have come of an earlier try" in step_taken.warning
 
 
 @pytest.mark.parametrize(
-    "its_batch", [RUNNING, batch(status="ended"), batch(status="something_new"), batch(status="ended", ended_at=NOW)]
+    "its_batch",
+    [
+        RUNNING,
+        batch(status="ended"),
+        batch(status="something_new"),
+        batch(status="ended", counts={"processing": 3}),
+        batch(status="ended", counts={}),
+    ],
 )
 def test_a_batch_of_the_same_requests_is_taken_up_again(its_batch: MessageBatch) -> None:
     assert step(Submitted(receipt=receipt()), its_batch) == Attach(receipt())
@@ -122,12 +132,15 @@ def test_another_items_record_makes_a_mapped_task_look_for_its_own_batch(record:
     looking = step(record, RUNNING, mapped=True, since=NOW - HOUR)
     assert isinstance(looking, Look)
     assert (looking.intent.fingerprint, looking.intent.ids_digest) == ("same", "ids")
-    assert step(record, RUNNING, mapped=True) == Send()
+    assert looking.besides == ({"b"} if isinstance(record, Submitted) else set())
 
 
-def test_other_requests_with_the_same_ids_have_changed_and_not_moved() -> None:
-    record = Submitted(receipt=receipt("other"))
-    assert step(record, RUNNING, mapped=True, since=NOW - HOUR) == Send(cancel_first="b")
+@pytest.mark.parametrize("since", [None, NOW - HOUR])
+def test_a_batch_with_the_same_ids_that_may_be_another_items_is_left_to_go_on(since: datetime | None) -> None:
+    step_taken = step(Submitted(receipt=receipt("other")), RUNNING, mapped=True, since=since)
+    assert isinstance(step_taken, Send)
+    assert step_taken.cancel_first is None
+    assert "Batch b of other requests is left to go on" in step_taken.warning
 
 
 OURS, FOREIGN, GOES_ON = (

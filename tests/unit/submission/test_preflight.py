@@ -35,8 +35,8 @@ def reasons(changes: dict[str, Any], *, version: str = "2026-10-21", default_mod
         ({"messages": []}, "messages: at least one message is required"),
         ({"messages": "Hello"}, "params.messages: Expected `array`, got `str`"),
         ({"max_tokens": ...}, "max_tokens: missing"),
-        ({"max_tokens": 0}, "max_tokens: must be at least 1, not 0"),
-        ({"max_tokens": "5"}, "params.max_tokens: Expected `int`, got `str`"),
+        ({"max_tokens": 0}, "max_tokens: must be at least 1, and whole, not 0"),
+        ({"max_tokens": "5"}, "params.max_tokens: Expected `int | float`, got `str`"),
         ({"stream": True}, "stream: true is not supported in batches"),
         ({"speed": "fast"}, "speed: fast mode is not for batches"),
         ({"store": True}, "store: is not supported in batches"),
@@ -66,6 +66,8 @@ def test_each_reason_is_told(changes: dict[str, Any], reason: str) -> None:
         {"tools": [{"type": "mcp_toolset"}], "tool_choice": {"type": "tool", "name": "from_the_server"}},
         {"tools": [TOOL], "tool_choice": {"type": "any"}},
         {"billing_policy": {"bill_to": "organization"}},
+        {"speed": "standard", "store": False, "cache_hint": None, "max_tokens": 10.0},
+        {"tool_choice": {"type": "tool", "name": "of_a_server"}, "mcp_servers": [{"type": "url"}]},
         {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}, {"type": "document"}]}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "citations": []}]}]},
     ],
@@ -96,6 +98,33 @@ def test_the_connections_api_version_decides_on_sampling_parameters(changes: dic
     assert reasons(changes, version="2023-06-01") == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "start"),
+    [
+        ({"temperature": 7}, "temperature: must be a number from 0 to 1, not 7"),
+        ({"top_p": "high"}, 'top_p: must be a number from 0 to 1, not "high"'),
+        ({"top_k": -1}, "top_k: must be a number from 0, not -1"),
+    ],
+)
+def test_an_older_api_version_takes_sampling_parameters_within_their_range(changes: dict[str, Any], start: str) -> None:
+    assert reasons(changes, version="2023-06-01") == [start]
+
+
+@pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
+@pytest.mark.parametrize(
+    ("messages", "start"),
+    [
+        (["Hello"], "messages.0: Expected `object`, got `str`"),
+        ([{"role": 5, "content": "x"}], "messages.0: role: Expected `str | null`, got `int`"),
+        ([{"role": "user", "content": 5}], "messages.0: content: Expected `str | array | null`, got `int`"),
+        ([{"role": "user", "content": "x"}, {"role": "assistant"}], "messages.1: content is missing"),
+        ([{"role": "user", "content": None}], "messages.0: content is missing"),
+    ],
+)
+def test_a_turn_that_is_none_is_told_with_its_place(messages: list[Any], start: str, version: str) -> None:
+    assert reasons({"messages": messages}, version=version) == [start]
+
+
 def test_a_default_model_stands_in_for_a_missing_one() -> None:
     assert reasons({"model": ...}, default_model="m") == []
 
@@ -121,7 +150,7 @@ def test_each_problem_names_line_custom_id_and_reason(emulator: Emulator, tmp_pa
     path.write_text(path.read_text().replace("\n", "\n\n"))
     assert str(refused(emulator, f"file://{path}")) == (
         f"file://{path}: 2 problems:\n"
-        "line 3, 'r-1': max_tokens: must be at least 1, not 0\n"
+        "line 3, 'r-1': max_tokens: must be at least 1, and whole, not 0\n"
         "line 7, 'no spaces, please': custom_id must be 1 to 64 of the characters a-z A-Z 0-9 _ -"
     )
 

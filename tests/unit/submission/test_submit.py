@@ -11,11 +11,11 @@ import pytest
 
 from airflow_batches.api import ApiError, BatchesClient, InvalidRequest, TransportError
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission import Receipt, SubmitKilled, UncertainSubmit, Unsettled
-from airflow_batches.submission.errors import Superseded
-from airflow_batches.submission.receipt import KEY
+from airflow_batches.submission import Receipt, SubmitKilled, Superseded, UncertainSubmit, Unsettled
+from airflow_batches.submission.outbox import POSTS
+from airflow_batches.submission.receipt import KEY, MemoryStore
 from airflow_batches.submission.source import ListSource
-from airflow_batches.submission.submit import POSTS, submit
+from airflow_batches.submission.submit import submit
 from tests.samples import some_requests
 from tests.unit.submission.helpers import SOON, Task
 
@@ -224,7 +224,8 @@ def test_a_candidate_of_another_task_is_left_alone(slow: Emulator) -> None:
 
 def test_a_batch_known_as_anothers_is_no_candidate(slow: Emulator) -> None:
     foreign: list[Receipt] = []
-    receipt = Task(slow).try_(REQUESTS, killed=lost_before_the_api(slow, foreign), others=lambda: foreign)
+    lost = lost_before_the_api(slow, foreign)
+    receipt = Task(slow).try_(REQUESTS, killed=lost, others=lambda _: {foreign[0].batch_id})
     assert ids(slow) == [receipt.batch_id, foreign[0].batch_id]
 
 
@@ -315,14 +316,17 @@ def test_a_kill_before_the_end_of_the_body_sends_nothing(emulator: Emulator) -> 
     assert ids(emulator) == []
 
 
-def test_a_kill_during_the_post_cancels_the_batch(slow: Emulator) -> None:
-    task = Task(slow)
-    with pytest.raises(SubmitKilled, match="was canceled") as killed:
-        task.try_(REQUESTS, killed=lambda: bool(ids(slow)))
-    (batch,) = slow.batches()
-    assert batch["id"] == killed.value.batch_id
-    assert batch["cancel_initiated_at"] is not None
-    assert task.try_(REQUESTS).batch_id != batch["id"]
+def test_a_batch_is_told_of_before_anything_else_can_fail(slow: Emulator) -> None:
+    class Broken(MemoryStore):
+        def set(self, key: str, value: Any) -> None:
+            if value["state"] == "submitted":
+                raise RuntimeError("the API server is away")
+            super().set(key, value)
+
+    told: list[str] = []
+    with pytest.raises(RuntimeError, match="away"):
+        Task(slow).try_(REQUESTS, store=Broken(), on_created=told.append)
+    assert told == ids(slow)
 
 
 def test_a_kill_while_the_fate_of_the_post_is_unknown_cancels_nothing_on_suspicion(slow: Emulator) -> None:
