@@ -65,7 +65,6 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id")
-    shallow_copy_attrs: Sequence[str] = ("requests",)  # a generator cannot be copied, a million requests should not
     operator_extra_links = (MessageBatchLink(),)
 
     def __init__(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -225,3 +227,57 @@ def test_a_callable_is_called_on_the_worker_not_by_the_template_engine(emulator:
     task.render_template_fields(context())
     run(task)
     assert emulator.batches()[0]["request_counts"]["succeeded"] == 2
+
+
+def test_a_generator_is_read_once_even_if_its_batch_had_to_be_looked_for(emulator: Emulator) -> None:
+    emulator.configure(processing_time=0.5, retry_after=0)
+    emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
+    task = operator(requests=(request for request in some_requests(3)), deferrable=False, poll_interval=0.1)
+    with DAG("d") as dag:
+        pass
+    batch_id, _ = run(task, dag=dag)
+    assert [batch["id"] for batch in emulator.batches()] == [batch_id]
+
+
+def test_a_try_whose_requests_could_not_be_made_is_followed_by_one_that_knows_that_nothing_was_sent(
+    emulator: Emulator,
+) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield some_requests(1)[0]
+        raise RuntimeError("the database is away")
+
+    store = StateStore()
+    with pytest.raises(RuntimeError, match="away"):
+        run(operator(requests=rows), task_state_store=store)
+    assert [record["state"] for record in store.values()] == ["begun"]
+    assert emulator.counters["create"] == 0
+
+
+def test_what_another_task_gave_is_kept_out_of_airflows_sight() -> None:
+    class Upstream(XComArg):
+        def resolve(self, context: Any) -> Any:
+            return some_requests(2)
+
+        def iter_references(self) -> Any:
+            return iter(())
+
+    task = operator(requests=[])
+    task.requests = Upstream()
+    task.render_template_fields(context())
+    assert isinstance(task.requests, Verbatim)
+    assert repr(task.requests) == "2 requests"
+
+
+@pytest.mark.parametrize(("version", "errored"), [("2023-06-01", 0), (None, 1)])
+def test_the_connections_api_version_judges_sampling_parameters(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, version: str | None, errored: int
+) -> None:
+    fields = {"conn_type": "anthropicbatches", "password": emulator.api_key, "host": emulator.url}
+    monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields | {"extra": {"anthropic_version": version}}))
+    task = operator(requests=some_requests(1, temperature=0.5))
+    if errored:
+        with pytest.raises(AirflowFailException, match="temperature: not permitted since API version 2026-10-21"):
+            run(task)
+    else:
+        run(task)
+        assert emulator.batches()[0]["request_counts"]["succeeded"] == 1
