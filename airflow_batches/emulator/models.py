@@ -13,31 +13,31 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-CATALOG: Final = (
-    "claude-fable-5-2",
-    "claude-mythos-5-2",
-    "claude-haiku-5-5",
-    "claude-sonnet-5-5",
-    "claude-opus-5-5",
-    "claude-fable-5-1",
-    "claude-mythos-5-1",
-    "claude-sonnet-5",
-    "claude-fable-5",
-    "claude-mythos-5",
-    "claude-opus-5",
-    "claude-opus-4-8",
-    "claude-opus-4-7",
-    "claude-sonnet-4-6",
-    "claude-opus-4-6",
-    "claude-opus-4-5-20251101",
-    "claude-haiku-4-5-20251001",
+OLDEST_FIRST: Final = (
     "claude-sonnet-4-5-20250929",
+    "claude-haiku-4-5-20251001",
+    "claude-opus-4-5-20251101",
+    "claude-opus-4-6",
+    "claude-sonnet-4-6",
+    "claude-opus-4-7",
+    "claude-opus-4-8",
+    "claude-opus-5",
+    "claude-mythos-5",
+    "claude-fable-5",
+    "claude-sonnet-5",
+    "claude-mythos-5-1",
+    "claude-fable-5-1",
+    "claude-opus-5-5",
+    "claude-sonnet-5-5",
+    "claude-haiku-5-5",
+    "claude-mythos-5-2",
+    "claude-fable-5-2",
 )
-"""What `GET /v1/models` lists, newest first."""
+"""What `GET /v1/models` lists."""
 
 LONG_OUTPUT_BETA: Final = "output-300k-2026-03-24"
 _NAME: Final = re.compile(r"claude-(haiku|sonnet|opus|fable|mythos)-(\d{1,2})(?:-(\d{1,2}))?(?:-(\d{8}))?")
-_DATED: Final = {name[:-9]: name for name in CATALOG if re.fullmatch(r".*-\d{8}", name)}
+_DATED: Final = {name[:-9]: name for name in OLDEST_FIRST if re.fullmatch(r".*-\d{8}", name)}
 _OLDEST: Final = (4, 5)
 _ADAPTIVE: Final = (4, 7)
 """From this version on: no sampling parameters, no fixed thinking budget."""

@@ -12,7 +12,8 @@ import msgspec
 
 from airflow_batches.emulator.clock import timestamp
 from airflow_batches.emulator.lifecycle import Counts, Record, Status, counts_before_end
-from airflow_batches.emulator.store import Page, Store
+from airflow_batches.emulator.paging import Page, page_json
+from airflow_batches.emulator.store import Store
 
 
 def batch_object(record: Record, store: Store, now: int, base: str) -> bytes:
@@ -37,15 +38,9 @@ def batch_object(record: Record, store: Store, now: int, base: str) -> bytes:
     )
 
 
-def page_object(page: Page, store: Store, now: int, base: str) -> bytes:
-    data = [batch_object(record, store, now, base) for record in page.records]
-    first, last = (page.records[0].id, page.records[-1].id) if data else (None, None)
-    return b'{"data":[%b],"has_more":%b,"first_id":%b,"last_id":%b}' % (
-        b",".join(data),
-        b"true" if page.has_more else b"false",
-        msgspec.json.encode(first),
-        msgspec.json.encode(last),
-    )
+def page_object(page: Page[Record], store: Store, now: int, base: str) -> bytes:
+    batches = [batch_object(record, store, now, base) for record in page.items]
+    return page_json(batches, [record.id for record in page.items], has_more=page.has_more)
 
 
 def deletion_object(batch_id: str) -> bytes:

@@ -1,12 +1,18 @@
-"""`limit`, `after_id` and `before_id` of a list call. Values out of range are refused in the API's style."""
+"""Lists, page by page: `limit`, `after_id` and `before_id` of a call, and the page that they ask for.
+
+Values out of range are refused in the API's style.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from airflow_batches.emulator.errors import ApiError
 
+_Item = TypeVar("_Item")
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1_000
 
@@ -17,6 +23,35 @@ class PageQuery(NamedTuple):
     limit: int
     after: str | None
     before: str | None
+
+
+class Page(NamedTuple, Generic[_Item]):
+    """Items newest first, and whether more lie further in the direction asked for."""
+
+    items: Sequence[_Item]
+    has_more: bool
+
+
+def page_of(
+    oldest_first: Sequence[_Item], limit: int, *, after: int | None = None, before: int | None = None
+) -> Page[_Item]:
+    """The items next older than the one at the index `after`, or next newer than that at `before`, or the newest."""
+    if before is not None:
+        start = before + 1
+        return Page(oldest_first[start : start + limit][::-1], start + limit < len(oldest_first))
+    end = len(oldest_first) if after is None else after
+    start = max(0, end - limit)
+    return Page(oldest_first[start:end][::-1], start > 0)
+
+
+def page_json(objects: Sequence[bytes], ids: Sequence[str], *, has_more: bool) -> bytes:
+    """A page of JSON objects that have these ids; keys in wire order (recorded live)."""
+    return b'{"data":[%b],"has_more":%b,"first_id":%b,"last_id":%b}' % (
+        b",".join(objects),
+        b"true" if has_more else b"false",
+        msgspec.json.encode(ids[0] if ids else None),
+        msgspec.json.encode(ids[-1] if ids else None),
+    )
 
 
 def page_query(query: Mapping[str, str]) -> PageQuery:

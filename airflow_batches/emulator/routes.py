@@ -21,9 +21,9 @@ from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import ApiError
 from airflow_batches.emulator.intake import take_in
 from airflow_batches.emulator.lifecycle import Record
-from airflow_batches.emulator.models import CATALOG, model_info
+from airflow_batches.emulator.models import OLDEST_FIRST, model_info
 from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
-from airflow_batches.emulator.paging import PageQuery, page_query
+from airflow_batches.emulator.paging import page_json, page_of, page_query
 from airflow_batches.emulator.wire import Response, rechunked
 
 _JSON: Final = {"content-type": "application/json"}
@@ -156,27 +156,18 @@ def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> R
 
 
 def _models(call: Call) -> Response:
-    """The catalogue, newest first, paged like batches."""
+    """The catalogue, paged like batches."""
     query = page_query(call.head.query)
-    for name, value in (("after_id", query.after), ("before_id", query.before)):
-        if value is not None and value not in CATALOG:
-            raise ApiError(400, f"{name}: model {value} not found.")
-    names, has_more = _slice(query)
-    page = {
-        "data": [model_info(name) for name in names],
-        "has_more": has_more,
-        "first_id": names[0] if names else None,
-        "last_id": names[-1] if names else None,
-    }
-    return Response(200, _JSON, msgspec.json.encode(page))
+    after, before = _model("after_id", query.after), _model("before_id", query.before)
+    page = page_of(OLDEST_FIRST, query.limit, after=after, before=before)
+    models = [msgspec.json.encode(model_info(name)) for name in page.items]
+    return Response(200, _JSON, page_json(models, page.items, has_more=page.has_more))
 
 
-def _slice(query: PageQuery) -> tuple[tuple[str, ...], bool]:
-    if query.before is not None:
-        newer = CATALOG[: CATALOG.index(query.before)]
-        return newer[-query.limit :], len(newer) > query.limit
-    older = CATALOG[CATALOG.index(query.after) + 1 :] if query.after is not None else CATALOG
-    return older[: query.limit], len(older) > query.limit
+def _model(cursor: str, name: str | None) -> int | None:
+    if name is not None and name not in OLDEST_FIRST:
+        raise ApiError(400, f"{cursor}: model {name} not found.")
+    return None if name is None else OLDEST_FIRST.index(name)
 
 
 HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {

@@ -13,12 +13,13 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 from airflow_batches.emulator.lifecycle import Record
 from airflow_batches.emulator.lines import Lines
+from airflow_batches.emulator.paging import Page, page_of
 
 
 class Shelf(Protocol):
@@ -124,13 +125,6 @@ class FolderShelf:
         torso.replace(path)
 
 
-class Page(NamedTuple):
-    """Records newest first, and whether more lie further in the direction asked for."""
-
-    records: list[Record]
-    has_more: bool
-
-
 class Store:
     """All batches. Every method is atomic; what decides over several steps does so inside `changing`."""
 
@@ -191,16 +185,14 @@ class Store:
         with self._lock:
             return sorted(self._by_id.values(), key=lambda r: -r.order)
 
-    def page(self, workspace: str, limit: int, *, after: Record | None = None, before: Record | None = None) -> Page:
+    def page(
+        self, workspace: str, limit: int, *, after: Record | None = None, before: Record | None = None
+    ) -> Page[Record]:
         """Newest first: the batches next older than `after`, or next newer than `before`, or the newest."""
         with self._lock:
             ordered = self._ordered.get(workspace, [])
-            if before is not None:
-                start = _place(ordered, before) + 1
-                return Page(ordered[start : start + limit][::-1], start + limit < len(ordered))
-            end = len(ordered) if after is None else _place(ordered, after)
-            start = max(0, end - limit)
-            return Page(ordered[start:end][::-1], start > 0)
+            older, newer = (None if record is None else _place(ordered, record) for record in (after, before))
+            return page_of(ordered, limit, after=older, before=newer)
 
     def _enter(self, record: Record) -> None:
         self._by_id[record.id] = record
