@@ -32,6 +32,10 @@ class Try:
     number: int = 1
     map_index: int = -1
     cleared: bool = False
+    state: str = "running"
+    """What Airflow says of the task when it is killed."""
+    source: str = "list"
+    """Or `generator`, or `uri`: a file beside the store."""
     run_started: str = "2026-01-01T00:00:00+00:00"
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,6 +86,16 @@ class Requests(list[Mapping[str, Any]]):
             yield request
 
 
+def given(requests: list[dict[str, Any]], spec: Try) -> Any:
+    if spec.source == "generator":
+        return (request for request in requests)
+    if spec.source == "uri":
+        path = Path(spec.store).with_suffix(".jsonl")
+        path.write_text("".join(json.dumps(request) + "\n" for request in requests))
+        return f"file://{path}"
+    return Requests(requests, spec.die)
+
+
 def main() -> None:
     spec = Try(**json.loads(sys.argv[1]))
     from airflow_batches.operators import MessageBatchSubmitOperator
@@ -91,14 +105,12 @@ def main() -> None:
     requests = some_requests(COUNT, prefix=spec.prefix, **({"system": spec.system} if spec.system else {}))
     task = MessageBatchSubmitOperator(
         task_id="task",
-        requests=Requests(requests, spec.die),
-        wait_for_completion=False,
-        settle_for=3.0,
-        **spec.options,
+        requests=given(requests, spec),
+        **({"wait_for_completion": False, "settle_for": 3.0} | dict(spec.options)),
     )
     # As Airflow's task process does: the handler calls on_kill, then the task goes on for some seconds.
     signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    ti = TaskInstance(map_index=spec.map_index, try_number=spec.number)
+    ti = TaskInstance(map_index=spec.map_index, try_number=spec.number, state=spec.state)
     run = DagRun(clear_number=int(spec.cleared), start_date=datetime.fromisoformat(spec.run_started))
     ctx = context(task_state_store=FileStore(spec.store, spec.die), dag_run=run, dag=Dag())
     ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in

@@ -142,6 +142,34 @@ def test_killed_before_the_batch_came_into_being_late(task: Task) -> None:
     assert ids(task.emulator) == [batch_id]
 
 
+@pytest.mark.parametrize("source", ["generator", "uri"])
+@pytest.mark.parametrize("death", ["after begun", "after intent", "before submitted", "after submitted"])
+def test_killed_wherever_the_requests_come_from(task: Task, source: str, death: str) -> None:
+    task.dies(die=death, source=source)
+    made = ids(task.emulator)
+    batch_id = task.submits(source=source)
+    assert ids(task.emulator) == [batch_id]
+    assert made in ([], [batch_id])
+
+
+def test_killed_while_it_looks_for_a_batch(task: Task) -> None:
+    task.dies(die="before submitted")
+    (batch_id,) = ids(task.emulator)
+    task.emulator.end_all()
+    task.emulator.fault(Fault(endpoint="results", action="slow", bytes_per_second=10_000))
+    task.dies_from_outside(lambda: task.emulator.counters["results"] == 1)
+    assert task.submits() == batch_id
+    assert ids(task.emulator) == [batch_id]
+
+
+def test_killed_between_the_cancel_of_the_old_batch_and_the_post_of_the_new_one(task: Task) -> None:
+    first = task.submits()
+    task.dies(die="before begun", system="Be brief")
+    assert task.emulator.counters["cancel"] == 1
+    second = task.submits(system="Be brief")
+    assert ids(task.emulator) == [second, first]
+
+
 def test_killed_after_the_id_was_stored(task: Task) -> None:
     task.dies(die="after submitted")
     (batch_id,) = ids(task.emulator)
@@ -202,6 +230,17 @@ def test_mapped_items_that_changed_places(emulator: Emulator, task: Task, tmp_pa
     assert not any(batch["cancel_initiated_at"] for batch in emulator.batches())
 
 
+def test_mapped_items_with_the_same_ids_that_changed_places_cancel_nothing_of_each_other(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    tasks = [Task(emulator, Try(store=str(tmp_path / f"{index}.json"), map_index=index)) for index in range(2)]
+    emulator.configure(processing_time=7200.0)
+    for each, item in zip(tasks, "ab", strict=True):
+        each.submits(system=item)
+    assert tasks[1].submits(system="a", cleared=True)
+    assert not any(batch["cancel_initiated_at"] for batch in emulator.batches())
+
+
 def test_a_batch_that_was_canceled_meanwhile(task: Task) -> None:
     first = task.submits()
     client(task.emulator).cancel(first)
@@ -244,7 +283,7 @@ def test_a_store_that_was_wiped_after_a_death(task: Task, death: str) -> None:
 def test_a_task_that_is_terminated_while_it_submits_leaves_no_batch_running(task: Task, point: str) -> None:
     if point == "before the answer":
         task.emulator.fault(Fault(endpoint="create", action="slow", bytes_per_second=200))
-    process = task.try_()
+    process = task.try_(state="failed")
     wait_until(lambda: task.state() == ("begun" if point == "during the body" else "intent"))
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
@@ -253,6 +292,21 @@ def test_a_task_that_is_terminated_while_it_submits_leaves_no_batch_running(task
     assert all(batch["cancel_initiated_at"] for batch in task.emulator.batches())
     second = task.submits()
     assert [batch["id"] for batch in task.emulator.batches() if not batch["cancel_initiated_at"]] == [second]
+
+
+@pytest.mark.parametrize(("state", "canceled"), [("failed", True), ("running", False)])
+def test_a_task_that_is_terminated_while_it_waits(task: Task, state: str, canceled: bool) -> None:
+    task.emulator.configure(retry_after=0)
+    options = {"wait_for_completion": True, "deferrable": False, "poll_interval": 0.2}
+    process = task.try_(state=state, options=options)
+    wait_until(lambda: task.emulator.counters["get"] > 2)
+    process.send_signal(signal.SIGTERM)
+    polls = task.emulator.counters["get"]
+    wait_until(lambda: task.emulator.counters["get"] > polls + 5 or process.poll() is not None)
+    process.kill()
+    process.communicate(timeout=60)
+    (batch,) = task.emulator.batches()
+    assert (batch["cancel_initiated_at"] is not None) is canceled
 
 
 def client(emulator: Emulator) -> BatchesClient:
