@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import logging
+import shlex
 import signal
 import sys
 import threading
@@ -26,7 +28,7 @@ _ABSENT: Final = "none"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the emulator's flags."""
-    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0: a free one (default)")
+    parser.add_argument("--port", type=_port, default=0, help="on 127.0.0.1; 0: a free one (default)")
     parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
     parser.add_argument("--log", action="store_true", help="write a line for every call to standard error")
     parser.add_argument("--prefix", default="", help="path before /v1/ (default: none)")
@@ -50,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, *, brief: bool = False) -> int:
-    """Serves until SIGINT or SIGTERM and returns the exit code. Prints where, in one line if `brief`."""
+    """Serves until SIGINT or SIGTERM and returns the exit code. Prints where, in one line if `brief`; the last word
+    of the first line is the URL, for whoever starts it as a process."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     if args.log:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
@@ -62,11 +65,21 @@ def run(args: argparse.Namespace, *, brief: bool = False) -> int:
     with emulator, _stop_signals() as stop:
         lines = [f"listening on {emulator.url}"]
         if not brief:
-            lines += [f"key to use: {emulator.api_key}", f"control at {emulator.control_url}/"]
+            lines += [
+                f"key to use: {emulator.api_key}",
+                f"control at {emulator.control_url}/",
+                _connection(emulator),
+            ]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         stop.wait()
     return 0
+
+
+def _connection(emulator: Emulator) -> str:
+    """The emulator as Airflow's default connection, for a shell."""
+    fields = {"conn_type": "anthropicbatches", "host": emulator.url, "password": emulator.api_key}
+    return f"export AIRFLOW_CONN_ANTHROPIC_DEFAULT={shlex.quote(json.dumps(fields))}"
 
 
 @contextmanager
@@ -80,6 +93,12 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"not a port, which is a number from 0 to 65535: {text!r}")
+    return int(text)
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:

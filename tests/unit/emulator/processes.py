@@ -35,6 +35,10 @@ class Program:
         self._out.close()
         self._err.close()
 
+    def lines(self, count: int) -> list[str]:
+        """So many further lines of stdout."""
+        return [self._out.readline().rstrip("\n") for _ in range(count)]
+
     def stop(self, number: int) -> tuple[int, str, str]:
         """Exit code and what was still written to stdout and stderr, after this signal."""
         self.process.send_signal(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import runpy
 import signal
@@ -18,6 +19,7 @@ import requests
 from airflow_batches.emulator import Emulator
 from airflow_batches.emulator.command import add_arguments, run
 from airflow_batches.emulator.settings import Settings
+from airflow_batches.hooks import MessageBatchesHook
 from tests.unit.emulator.client import Client, lines
 from tests.unit.emulator.processes import Program
 
@@ -48,13 +50,28 @@ def test_it_prints_one_line_serves_and_stops_cleanly_on(number: int) -> None:
         client.close()
 
 
-def test_the_command_prints_url_key_and_control_address() -> None:
+def test_the_command_prints_url_key_control_address_and_connection() -> None:
     with Program("--api-key", "sk-ant-mine", "--prefix", "p", command=COMMAND) as program:
         control = program.url.removesuffix("/p") + "/_emulator"
         assert requests.get(f"{control}/clock", timeout=30).status_code == 200
         code, out, err = program.stop(signal.SIGINT)
         assert (code, err) == (0, "")
-        assert out.splitlines() == ["key to use: sk-ant-mine", f"control at {control}/"]
+        connection = {"conn_type": "anthropicbatches", "host": program.url, "password": "sk-ant-mine"}
+        assert out.splitlines() == [
+            "key to use: sk-ant-mine",
+            f"control at {control}/",
+            f"export AIRFLOW_CONN_ANTHROPIC_DEFAULT='{json.dumps(connection)}'",
+        ]
+
+
+def test_the_printed_line_pasted_into_a_shell_connects_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-ant-it's-$HOME"
+    with Program("--api-key", key, "--prefix", "p", command=COMMAND) as program:
+        line = next(text for text in program.lines(3) if text.startswith("export "))
+        script = f'{line}\nprintf %s "$AIRFLOW_CONN_ANTHROPIC_DEFAULT"'
+        pasted = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
+        monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", pasted)
+        assert MessageBatchesHook().test_connection() == (True, f"{program.url} accepts the key.")
 
 
 def test_settings_are_flags() -> None:
@@ -102,7 +119,17 @@ def test_a_flag_becomes_a_setting(flags: list[str], name: str, value: object) ->
 
 
 @pytest.mark.parametrize(
-    "flags", [["--order", "random"], ["--answer-chars", "many"], ["--workspaces", "x"], ["--unknown"]], ids=str
+    "flags",
+    [
+        ["--order", "random"],
+        ["--answer-chars", "many"],
+        ["--workspaces", "x"],
+        ["--unknown"],
+        ["--port", "99999"],
+        ["--port", "-1"],
+        ["--port", "http"],
+    ],
+    ids=str,
 )
 def test_a_flag_that_is_none_ends_with_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -135,7 +162,7 @@ def test_the_signal_handlers_are_put_back(brief: bool, capsys: pytest.CaptureFix
     assert run(parsed(), brief=brief) == 0
     thread.join()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    assert len(capsys.readouterr().out.splitlines()) == (1 if brief else 3)
+    assert len(capsys.readouterr().out.splitlines()) == (1 if brief else 4)
 
 
 def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
