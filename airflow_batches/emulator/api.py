@@ -6,28 +6,27 @@ Everything that refuses raises ApiError; it becomes a response here and nowhere 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from airflow_batches.emulator import actions, ids
 from airflow_batches.emulator.access import admit
 from airflow_batches.emulator.call import Call, World
-from airflow_batches.emulator.clock import http_date
 from airflow_batches.emulator.errors import ApiError, EdgeTooLarge, edge_response, error_response
 from airflow_batches.emulator.faults import Fault
+from airflow_batches.emulator.headers import Told, dressed
 from airflow_batches.emulator.limits import seconds_left
 from airflow_batches.emulator.routes import HANDLERS, find_route
 from airflow_batches.emulator.spool import spool
 from airflow_batches.emulator.wire import Body, Connection, Head, Response
 
 _LOG: Final = logging.getLogger(__name__)
-ORGANIZATION: Final = "e5f1a4c2-7b1d-4c39-9a58-0d6f2b7c8e10"
 
 
 def answer(world: World, connection: Connection, head: Head, body: Body) -> Response:
     """The response to one API call. Raises Hangup where a fault ends the connection instead."""
-    request_id = ids.request_id()
+    request_id, began = ids.request_id(), monotonic()
     call: Call | None = None
     try:
         target = find_route(head.method, head.path, world.prefix)
@@ -39,7 +38,8 @@ def answer(world: World, connection: Connection, head: Head, body: Body) -> Resp
     except ApiError as error:
         response = error_response(error, request_id)
     _LOG.info("%s %s -> %s", head.method, head.path, response.status)
-    return _dressed(response, request_id, world, call)
+    workspace = call.workspace if call is not None else ""
+    return dressed(response, _told(world, request_id, workspace, monotonic() - began))
 
 
 def _struck(call: Call) -> Response:
@@ -66,20 +66,11 @@ def _keep_to_limit(call: Call) -> None:
         raise ApiError(429, headers={"retry-after": str(seconds_left(now))})
 
 
-def _dressed(response: Response, request_id: str, world: World, call: Call | None) -> Response:
-    """The headers every answer has; those behind the key only once the key is known."""
+def _told(world: World, request_id: str, workspace: str, seconds: float) -> Told:
+    """What the headers say; the rate limit, like the workspace, only once the key is known."""
     now = world.clock.micros()
-    headers = {"date": http_date(now), **response.headers}
-    if not response.edge:
-        headers["request-id"] = request_id
-        if call is not None and call.workspace:
-            headers |= world.window.headers(now, world.settings.requests_per_minute)
-            headers["anthropic-organization-id"] = ORGANIZATION
-            headers["anthropic-workspace-id"] = call.workspace
-        headers["x-robots-tag"] = "none"
-        headers["vary"] = "Accept-Encoding"
-    headers["server"] = "airflow-batches-emulator"
-    return replace(response, headers=headers)
+    limits = world.window.headers(now, world.settings.requests_per_minute) if workspace else {}
+    return Told(now, round(seconds * 1000), request_id, workspace, limits)
 
 
 def _claim(call: Call, table: actions.Table) -> Fault | None:

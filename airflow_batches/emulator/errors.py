@@ -34,7 +34,8 @@ MESSAGES: Final[Mapping[str, str]] = dict(tuple(KINDS.values())[::-1])
 """Error type to its usual message."""
 
 EDGE_PAGES: Final = frozenset({502, 503, 520, 521, 522, 523, 524})
-_NOT_RETRIED: Final = frozenset({400, 404, 405})
+_NOT_RETRIED: Final = frozenset({400, 404})
+"""Statuses that were recorded with `x-should-retry: false`."""
 
 
 class ApiError(Exception):

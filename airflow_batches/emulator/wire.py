@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 MAX_HEAD: Final = 65_536
 READ: Final = 262_144
 _BODILESS: Final = (204, 304)
+_OF_CONTENT: Final = ("date", "content-type", "content-disposition", "content-encoding")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, zero seconds: close() sends RST
 
 
@@ -124,13 +125,7 @@ class Connection:
 
     def answer(self, response: Response, *, keep_alive: bool, head_only: bool = False) -> None:
         """Writes a response. A body that raises Hangup leaves the chunked encoding torn."""
-        connection = "keep-alive" if keep_alive else "close"
-        lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
-        lines += [f"{name}: {value}" for name, value in response.headers.items()]
-        if response.status not in _BODILESS:
-            lines.append("transfer-encoding: chunked")
-        lines += [f"connection: {connection}", "", ""]
-        head = "\r\n".join(lines).encode("latin-1", "replace")
+        head = _head(response, keep_alive=keep_alive)
         if head_only or response.status in _BODILESS:
             self.send(head)
         elif isinstance(response.body, bytes):
@@ -213,6 +208,17 @@ def rechunked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
         del waiting[:whole]
     if waiting:
         yield bytes(waiting)
+
+
+def _head(response: Response, *, keep_alive: bool) -> bytes:
+    """Status line and headers; those of the framing stand behind those of the content, as recorded live."""
+    framing = {} if response.status in _BODILESS else {"transfer-encoding": "chunked"}
+    framing["connection"] = "keep-alive" if keep_alive else "close"
+    content = {name: value for name, value in response.headers.items() if name in _OF_CONTENT}
+    headers = content | framing | dict(response.headers) | framing
+    lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
 def _chunk(data: bytes) -> bytes:
