@@ -188,7 +188,7 @@ class BatchesClient:
         The iterator raises `StreamInterrupted` where the stream is cut or torn, and never starts over by itself:
         that would skip or double lines unseen.
         """
-        with self.open_results(batch_id) as response, closing(ResultStream(response)) as items:
+        with self.open_results(batch_id) as response, closing(ResultStream(response, self._hidden)) as items:
             yield items
 
     @contextmanager

@@ -12,7 +12,7 @@ Nothing is fetched again in here: a reader would lose or double lines unseen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import ValidationError
@@ -38,10 +38,10 @@ ARRIVAL: Final = 65_536
 
 
 class ResultStream:
-    """Iterates over the items of a results response, once."""
+    """Iterates over the items of a results response, once. `hide` takes out of a line what no error may quote."""
 
-    def __init__(self, response: requests.Response) -> None:
-        self._items = _items(_blocks(response))
+    def __init__(self, response: requests.Response, hide: Callable[[bytes], bytes] = bytes) -> None:
+        self._items = _items(_blocks(response), hide)
         self._closed = False
 
     def __iter__(self) -> Self:
@@ -67,12 +67,12 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
         raise error_from_exception(exc, body_was_sent=True) from exc
 
 
-def _items(blocks: Iterable[bytes]) -> Generator[ResultItem, None, None]:
+def _items(blocks: Iterable[bytes], hide: Callable[[bytes], bytes]) -> Generator[ResultItem, None, None]:
     lines = split_lines(blocks)
     lines_read = 0
     try:
         for line in lines:
-            yield _item(line, lines_read + 1)
+            yield _item(line, lines_read + 1, hide)
             lines_read += 1
     except (TransportError, _NoResult) as exc:
         if isinstance(exc, TransportError) or _is_last(lines):
@@ -84,12 +84,13 @@ class _NoResult(Exception):
     """A line that is no result; whether it was torn depends on what follows."""
 
 
-def _item(line: bytes, number: int) -> ResultItem:
+def _item(line: bytes, number: int, hide: Callable[[bytes], bytes]) -> ResultItem:
     try:
         return ResultItem.model_validate_json(line)
-    except ValidationError as exc:
-        start = line[:200].decode("utf-8", "replace")
-        raise _NoResult(f"results line {number:,} is not a result: {start!r}") from exc
+    except ValidationError:
+        start = hide(line)[:200].decode("utf-8", "replace")
+    # Not where it was caught: the chain would quote the line as it came.
+    raise _NoResult(f"results line {number:,} is not a result: {start!r}")
 
 
 def _is_last(lines: Iterator[bytes]) -> bool:

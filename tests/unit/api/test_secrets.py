@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import socket
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from airflow_batches.api import (
     TransportError,
     WaitTimeout,
 )
-from tests.unit.api.wire import answering, batch_bytes, hang_up, read_request, refused_port, reset, serving
+from tests.unit.api.wire import answer, answering, batch_bytes, hang_up, read_request, refused_port, reset, serving
 
 KEY = "sk-ant-api03-S3CR3T"
 ONE_TRY = RetryPolicy(attempts=2, base=0.0)
@@ -45,6 +46,24 @@ class Signing(requests.auth.AuthBase):
 def _cut(connection: socket.socket) -> None:
     read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n{")
+
+
+def echoing(status: str, after: bytes = b"") -> Callable[[socket.socket], None]:
+    """A gateway's page that shows the key which it was sent, in one line, with the rest of the page after it."""
+
+    def script(connection: socket.socket) -> None:
+        head, _ = read_request(connection)
+        shown = re.search(rb"^(?:x-api-key|authorization): [^\r]*", head, re.IGNORECASE | re.MULTILINE)
+        assert shown
+        answer(connection, b"<html>%s</html>" % shown[0] + after, status, "connection: close")
+
+    return script
+
+
+def _far_into_the_line(connection: socket.socket) -> None:
+    """The echoed key lies across the end of what an error quotes."""
+    read_request(connection)
+    answer(connection, b"x" * (200 - len(KEY) + 1) + KEY.encode() + b"</html>", "200 OK", "connection: close")
 
 
 def _failing_body() -> Iterator[bytes]:
@@ -78,6 +97,13 @@ FAILURES: list[tuple[type[Exception], object, Call]] = [
     (DecodeError, answering(b"<html>"), get),
     (DecodeError, answering(b"{\n{}\n"), lambda client: client.results("b")),
     (StreamInterrupted, _cut, lambda client: client.results("b")),
+    (ApiError, echoing("404 Not Found"), get),
+    (DecodeError, echoing("200 OK"), get),
+    (DecodeError, echoing("200 OK"), create),
+    (ApiError, echoing("502 Bad Gateway"), lambda client: client.results("b")),
+    (DecodeError, echoing("200 OK", after=b"\n<p>\n"), lambda client: client.results("b")),
+    (StreamInterrupted, echoing("200 OK"), lambda client: client.results("b")),
+    (StreamInterrupted, _far_into_the_line, lambda client: client.results("b")),
     (WaitTimeout, answering(batch_bytes()), lambda client: client.wait_for("b", timeout=0)),
     (InvalidRequest, hang_up, lambda client: client.get("..")),
     (InvalidRequest, hang_up, lambda client: client.create([{"custom_id": object()}])),
@@ -137,6 +163,22 @@ def test_a_refused_connection_does_not_tell_the_key_either(caplog: pytest.LogCap
         client.get("b")
     assert "S3CR3T" not in everything_said_by(caught.value) + caplog.text
     assert "trying again" in caplog.text
+
+
+@pytest.mark.parametrize("last", [b"", b"\n<p>\n"])
+def test_what_a_broken_results_line_holds_is_quoted_with_the_key_hidden(last: bytes) -> None:
+    with (
+        serving(echoing("200 OK", after=last)) as server,
+        BatchesClient(KEY, base_url=server.url) as client,
+        pytest.raises(BatchesError, match=r"results line 1 is not a result: '<html>x-api-key: \*\*\*</html>'"),
+    ):
+        client.results("b")
+
+
+def test_an_answer_of_the_model_that_holds_the_key_comes_as_it_is() -> None:
+    line = b'{"custom_id":"a","result":{"type":"succeeded","message":{"id":"%s"}}}' % KEY.encode()
+    with serving(answering(line)) as server, BatchesClient(KEY, base_url=server.url) as client:
+        assert KEY in repr(client.results("b"))
 
 
 def test_a_successful_call_logs_no_key(caplog: pytest.LogCaptureFixture) -> None:
