@@ -1,6 +1,7 @@
-"""The way of an API call: route, faults, body, key, limits, faults, handler, faults, headers.
+"""The way of an API call: route, faults, length, key, rate, body, faults, handler, faults, headers.
 
-Everything that refuses raises ApiError; it becomes a response here and nowhere else.
+What can be refused by the head alone is refused before the body is read, as the API and its edge do. Everything that
+refuses raises ApiError; it becomes a response here and nowhere else.
 """
 
 from __future__ import annotations
@@ -46,10 +47,13 @@ def _struck(call: Call) -> Response:
     """The answer, or what the faults that wait for such a call make of it."""
     if fault := _claim(call, actions.ARRIVAL):
         actions.ARRIVAL[fault.action](fault, call)
-    encoding = call.head.headers.get("content-encoding", "").lower()
-    call.payload = spool(call.body, encoding, call.settings.max_body_bytes)
+    limit = call.settings.max_body_bytes
+    if (call.body.declared or 0) > limit:
+        raise EdgeTooLarge
     call.workspace = admit(call.head.headers, call.endpoint, call.settings)
     _keep_to_limit(call)
+    encoding = call.head.headers.get("content-encoding", "").lower()
+    call.payload = spool(call.body, encoding, limit)
     proceed = partial(HANDLERS[call.endpoint], call)
     if fault := _claim(call, actions.EFFECT):
         return actions.EFFECT[fault.action](fault, call, proceed)

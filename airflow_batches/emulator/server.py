@@ -1,7 +1,8 @@
 """The sockets: one listener on the loopback address, one thread for each connection.
 
 Threads, because a fault acts on the socket itself (a reset, a torn body, a stall) and blocking code says so most
-plainly. `close()` shuts every socket down, so that no thread outlives it, whatever its client is doing.
+plainly. An answer may come before the body was read: a small rest of it is read after the answer, a larger one costs
+the connection. `close()` shuts every socket down, so that no thread outlives it, whatever its client is doing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from airflow_batches.emulator.wire import Body, Connection, Hangup, Head, Malfor
 
 HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4_096
-_DRAINED: Final = 1_000_000_000
 _PATIENCE: Final = 10.0
 _LOG: Final = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class Server:
         except MalformedRequest as error:
             with contextlib.suppress(OSError):
                 connection.answer(Response(400, {"content-type": "text/plain"}, str(error).encode()), keep_alive=False)
+                connection.linger()
         except OSError:  # the client left, or the server is closing: nobody is there to be told
             pass
         finally:
@@ -112,7 +113,10 @@ class Server:
         except Exception:  # noqa: BLE001 - a fault of the emulator itself: the client is told, the log has it all
             _LOG.exception("the emulator failed at %s %s", head.method, head.path)
             response = Response(500, {"content-type": "text/plain"}, b"the emulator failed; see its log\n")
-        drained = body.discard(_DRAINED)
-        keep_alive = head.keep_alive and drained and not response.close
+        keep_alive = head.keep_alive and body.nearly_done and not response.close
         connection.answer(response, keep_alive=keep_alive, head_only=head.method == "HEAD")
+        if keep_alive:
+            body.discard()
+        elif not body.done:
+            connection.linger()
         return keep_alive

@@ -20,8 +20,6 @@ _IN_MEMORY: Final = 1_000_000
 
 def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:
     """The body, decoded. Raises EdgeTooLarge over `limit` bytes, ApiError for an encoding that is none."""
-    if body.declared is not None and body.declared > limit:
-        raise EdgeTooLarge
     blocks = _limited(body.blocks(), limit, EdgeTooLarge())
     if encoding not in ("", "identity"):
         blocks = _decoded(blocks, encoding, limit)

@@ -14,11 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from time import monotonic
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 MAX_HEAD: Final = 65_536
 READ: Final = 262_144
+LINGER_SECONDS: Final = 30.0
+LINGER_BYTES: Final = 1_000_000_000
+_LINGER_IDLE: Final = 5.0  # seconds
+_WORTH_READING: Final = 65_536  # bytes
 _BODILESS: Final = (204, 304)
 _OF_CONTENT: Final = ("date", "content-type", "content-disposition", "content-encoding")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, zero seconds: close() sends RST
@@ -139,6 +144,18 @@ class Connection:
                     self.send(b"\r\n")
             self.send(b"0\r\n\r\n")
 
+    def linger(self) -> None:
+        """After a last answer: takes what the client still sends, within bounds. To close over unread bytes would
+        reset the connection, and the client might lose the answer that it has not read yet."""
+        deadline, left = monotonic() + LINGER_SECONDS, LINGER_BYTES
+        with suppress(OSError):  # the client is done, too slow, or gone
+            self.sock.shutdown(socket.SHUT_WR)
+            while left > 0 and (wait := deadline - monotonic()) > 0:
+                self.sock.settimeout(min(wait, _LINGER_IDLE))
+                if not (part := self.sock.recv(READ)):
+                    return
+                left -= len(part)
+
     def close(self, *, reset: bool = False) -> None:
         if reset:
             with suppress(OSError):  # a socket that is down already cannot be told
@@ -164,16 +181,16 @@ class Body:
         yield from self._chunks() if self._chunked else self._sized()
         self.done = True
 
-    def discard(self, bound: int) -> bool:
-        """Reads what is left, up to `bound` bytes. True: nothing is left, the connection can be used again."""
-        if self._expects:  # the client was never told to go on, it may not send the body at all
-            return self.done
+    @property
+    def nearly_done(self) -> bool:
+        """Whether what is left is sure to come and so little that to read it costs less than a new connection."""
+        return self.done or not (self._expects or self._chunked or self._left > _WORTH_READING)
+
+    def discard(self) -> None:
+        """Reads what is left."""
         if not self.done:
-            for block in self.blocks():
-                bound -= len(block)
-                if bound < 0:
-                    break
-        return self.done
+            for _ in self.blocks():
+                pass
 
     def _sized(self) -> Iterator[bytes]:
         while self._left:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.emulator.wire import Body, Connection, rechunked
+from airflow_batches.emulator.wire import rechunked
 from tests.unit.emulator.client import Client, dial, everything, head, line, lines
 from tests.unit.emulator.conftest import Eventually, Start
 
@@ -122,19 +122,6 @@ def test_rechunking_changes_the_blocks_and_not_the_bytes(blocks: list[bytes], si
     assert b"".join(out) == b"".join(blocks)
     assert all(len(block) == size for block in out[:-1])
     assert not out or 0 < len(out[-1]) <= size
-
-
-def test_only_so_much_of_an_unread_body_is_thrown_away() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        connection = Connection(ours, threading.Event())
-        theirs.sendall(b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\n" + b"x" * 9)
-        read = connection.read_head()
-        assert read is not None
-        body = Body(connection, read)
-        assert body.discard(8) is False
-        theirs.sendall(b"x")
-        assert body.discard(8) is True
 
 
 @pytest.mark.parametrize(
