@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -22,11 +23,12 @@ from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.landing.background import Background
 from airflow_batches.landing.claim import Claim
-from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
+from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused, LandingTimeout
 from airflow_batches.landing.formats import Output, encoder_for, format_of
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedObject, Manifest
+from airflow_batches.landing.patience import within
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.progress import Progress
 from airflow_batches.landing.stream import Block, Results, joined
@@ -62,8 +64,8 @@ def land(
     `path` is the results' URI, `.manifest.json` after it the manifest's. `failed_path` gets the lines that did not
     succeed. `format` is `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`,
     `.zst`). `receipt` is a submission's receipt, or just its ids digest. `storage_options` are fsspec's.
-    `timeout` bounds all readings, `stall_timeout` each silence, in seconds. `progress` is called every
-    `progress_every` seconds.
+    `timeout` bounds all that is asked of the API, `stall_timeout` each silence, in seconds; `retry` says what is asked
+    again, and how often in vain. `progress` is called every `progress_every` seconds.
 
     Landing again where the batch has landed already does nothing. With `verify="warn"` what came is published even
     if it is not what the batch counts, and the manifest says so.
@@ -84,12 +86,12 @@ def land(
     if not overwrite and (manifest := claim.landed(format_name)) is not None:
         logger.info("%s has landed at %s already", batch_id, results.uri)
         return manifest
-    batch = _ended(client.get(batch_id))
-    landing = _Landing(batch, digest, verify)
+    # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
+    policy = replace(retry or RetryPolicy(), exists=True)
+    landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), digest, verify)
     stream = Results(
-        client, batch_id, landing.expected.total,
-        retry=retry or RetryPolicy(), deadline=deadline, stall_timeout=stall_timeout,
-    )  # fmt: skip
+        client, batch_id, landing.expected.total, retry=policy, deadline=deadline, stall_timeout=stall_timeout
+    )
     with _output(results, format_name) as out, _failed_output(failed) as failed_out:
         with Background() as background:
             landing.fill(stream, out, failed_out, background, _paced(progress, progress_every))
@@ -207,6 +209,13 @@ def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | 
         if len(digest) == 32 and int(digest, 16) >= 0:
             return digest.lower()
     raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
+
+
+def _batch(client: BatchesClient, batch_id: str, policy: RetryPolicy, deadline: float) -> MessageBatch:
+    try:
+        return within(deadline - time.monotonic(), lambda: client.get(batch_id, retry=policy), lambda _: None)
+    except TimeoutError as exc:
+        raise LandingTimeout(f"the API did not say in time how {batch_id} stands") from exc
 
 
 def _ended(batch: MessageBatch) -> MessageBatch:

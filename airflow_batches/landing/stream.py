@@ -4,7 +4,8 @@ Rules:
 - A reading that breaks off, stalls, ends early or holds a torn line is followed by another from the start (the API
   has no ranges). What has been taken is skipped by its id, in whatever order the lines come.
 - Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
-  before one deadline. `get` said that the batch has ended, so a 404 is a replica that lags behind, and passes.
+  before one deadline. The policy alone says what is tried again; the client's own would multiply the attempts.
+- The wait for an answer to begin is a silence like any other, and as short.
 - Lines travel as they came. What is looked at line by line (a block with a line that is torn, or taken before)
   loses what is no result, blank lines too.
 - Memory: one block (1 MiB or one line), and the ids taken (about 12 MB for 100,000).
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,16 +24,11 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from airflow_batches.api.client import BatchesClient
-from airflow_batches.api.errors import (
-    ApiError,
-    BatchesError,
-    DecodeError,
-    StreamInterrupted,
-    TransportError,
-)
-from airflow_batches.api.retry import RetryPolicy
+from airflow_batches.api.errors import BatchesError, StreamInterrupted, TransportError
+from airflow_batches.api.retry import ONCE, RetryPolicy
 from airflow_batches.landing.errors import LandingTimeout
 from airflow_batches.landing.lines import ResultLine, decode, decode_block
+from airflow_batches.landing.patience import within
 from airflow_batches.landing.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -137,15 +134,26 @@ class Results:
         self.unreadable = 0
         self.ledger.begin_reading()
         try:
-            with self._client.open_results(self._batch_id) as response:
+            with self._opened() as response:
                 yield from self._new(whole_lines(self._arrivals(response)))
-        except (TransportError, StreamInterrupted, DecodeError) as error:
-            return error
-        except ApiError as error:
-            if not (error.passing or error.status == 404):
+        except BatchesError as error:
+            if not self._retry.retries(error, creates=False):
                 raise
             return error
         return None
+
+    @contextmanager
+    def _opened(self) -> Iterator[requests.Response]:
+        opening = self._client.open_results(self._batch_id, retry=ONCE)
+        patience = min(self._stall_timeout, self._deadline - time.monotonic())
+        with ExitStack() as opened:
+            try:
+                response = within(patience, opening.__enter__, lambda _: opening.__exit__(None, None, None))
+            except TimeoutError as exc:
+                self._check_time()
+                raise self._stalled() from exc
+            opened.push(opening)
+            yield response
 
     def _arrivals(self, response: requests.Response) -> Iterator[bytes]:
         arrivals = response.raw.stream(ARRIVAL, decode_content=True)

@@ -16,7 +16,15 @@ from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator
 from airflow_batches.landing import LandingError, LandingRefused, Location, Manifest, Progress, land
 from tests.samples import some_requests
-from tests.unit.landing.support import client_of, ended_batch, ids_in, landed_lines, lines_of_the_api, names_in
+from tests.unit.landing.support import (
+    QUICK,
+    client_of,
+    ended_batch,
+    ids_in,
+    landed_lines,
+    lines_of_the_api,
+    names_in,
+)
 
 
 def test_every_line_lands_as_it_came(client: BatchesClient, tmp_path: Path) -> None:
@@ -225,7 +233,7 @@ def test_archived_results_are_refused_with_the_reason(
 
 def test_an_unknown_batch_is_a_404(client: BatchesClient, tmp_path: Path) -> None:
     with pytest.raises(ApiError, match="404 not_found_error: Message Batch msgbatch_no not found"):
-        land(client, "msgbatch_no", f"file://{tmp_path}/out.jsonl")
+        land(client, "msgbatch_no", f"file://{tmp_path}/out.jsonl", retry=QUICK)
     assert not names_in(tmp_path)
 
 
@@ -290,4 +298,4 @@ def test_a_batch_of_another_workspace_is_not_found(emulator: Emulator, tmp_path:
     with client_of(emulator) as client:
         batch_id = ended_batch(client)
     with BatchesClient("sk-ant-other", base_url=emulator.url) as other, pytest.raises(ApiError, match="404"):
-        land(other, batch_id, f"file://{tmp_path}/out.jsonl")
+        land(other, batch_id, f"file://{tmp_path}/out.jsonl", retry=QUICK)

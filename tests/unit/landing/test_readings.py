@@ -118,6 +118,54 @@ def test_slow_bytes_are_waited_for(emulator: Emulator, client: BatchesClient, tm
     assert_whole(client, batch_id, tmp_path)
 
 
+def test_an_answer_that_does_not_begin_is_given_up_as_a_stall(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="late_accept", seconds=60))
+    assert landed(client, batch_id, tmp_path, stall_timeout=0.2).readings == 2
+    assert plan.struck == 1
+    assert_whole(client, batch_id, tmp_path)
+
+
+@pytest.mark.parametrize("endpoint", ["get", "results"])
+def test_the_overall_timeout_holds_where_no_answer_begins(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, endpoint: str
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint=endpoint, action="late_accept", times=None, seconds=60))
+    with pytest.raises(LandingTimeout):
+        landed(client, batch_id, tmp_path, timeout=0.3)
+    assert not names_in(tmp_path)
+
+
+def test_a_client_of_patience_does_not_multiply_the_readings(emulator: Emulator, tmp_path: Path) -> None:
+    with client_of(emulator) as client:
+        batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="status", status=503, times=None))
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as patient, pytest.raises(ApiError, match="503"):
+        landed(patient, batch_id, tmp_path)
+    assert plan.struck == QUICK.attempts
+
+
+def test_a_404_of_a_replica_that_lags_behind_passes(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, COUNT)
+    for endpoint in ("get", "results"):
+        emulator.fault(Fault(endpoint=endpoint, action="status", status=404, times=2))
+    assert landed(client, batch_id, tmp_path).readings == 3
+    assert_whole(client, batch_id, tmp_path)
+
+
+def test_a_404_that_stays_is_told(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, COUNT)
+    client.delete(batch_id)
+    asked = emulator.counters["get"]
+    with pytest.raises(ApiError, match=f"404 not_found_error: Message Batch {batch_id} not found"):
+        landed(client, batch_id, tmp_path)
+    assert emulator.counters["get"] - asked == QUICK.attempts
+    assert not names_in(tmp_path)
+
+
 def test_a_client_with_a_short_read_timeout_reads_again_too(emulator: Emulator, tmp_path: Path) -> None:
     with client_of(emulator, timeout=0.3) as client:
         batch_id = ended_batch(client, COUNT)
