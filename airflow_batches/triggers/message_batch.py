@@ -134,6 +134,7 @@ class MessageBatchTrigger(BaseTrigger):
             state = await state_of_deferred(self.task_instance)
             if state in OVER:
                 await self._call_off(f"the task is {state}")
+                logger.info("The task is %s: batch %s is called off", state, self.batch_id)
             else:
                 logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
         except Exception:  # nobody may be left to hear it: the trigger itself is gone by now

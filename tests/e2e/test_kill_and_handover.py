@@ -21,7 +21,7 @@ from tests.e2e.postgres import postgres
 
 pytestmark = pytest.mark.e2e
 
-LONG, SHORT, REACTS = "waits_long", "waits_short", "react_to_any_batch"
+LONG, SHORT, BLOCKS, REACTS = "waits_long", "waits_short", "waits_on_worker", "react_to_any_batch"
 EXAMPLE = Path(__file__).parents[2] / "example_dags" / f"{REACTS}.py"
 
 
@@ -129,8 +129,8 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reacts(tmp_path_factory: pytest.TempPathFactory, landed: Path) -> Path:
-    """The example of an asset's watcher: unpaused, in a hurry, and in a folder of this test."""
-    changes = {"/tmp/airflow-batches": str(landed), "poll_interval=60": "poll_interval=2", "n=True,": "n=False,"}
+    """The example of an asset's watcher: in a hurry, and in a folder of this test."""
+    changes = {"/tmp/airflow-batches": str(landed), "poll_interval=60": "poll_interval=2"}
     source = EXAMPLE.read_text()
     for old, new in changes.items():
         assert source.count(old) == 1
@@ -159,7 +159,7 @@ def airflow(emulator: Emulator, metrics: Sink, reacts: Path) -> Iterator[Private
             database_url=url,
         ) as running,
     ):
-        for dag_id in (LONG, SHORT, REACTS):
+        for dag_id in (LONG, SHORT, BLOCKS, REACTS):
             running.api.wait_for_dag(dag_id)
         yield running
 
@@ -177,9 +177,17 @@ def test_marked_failed_the_batch_is_canceled_however_slow_airflow_answers(waits:
     wait = waits["failed"]
     wait.mark("failed")
     until(lambda: wait.batch_status == "canceling")
-    until(lambda: f"The task is failed: canceled batch {wait.batch_id}" in wait.log())
+    until(lambda: f"The task is failed: batch {wait.batch_id} is called off" in wait.log())
 
 
+@pytest.fixture(scope="module")
+def watching(airflow: PrivateAirflow, emulator: Emulator) -> None:
+    """The watcher of the example is at work. It asks Airflow too, and the kill before must be the first to do so."""
+    airflow.api.call("PATCH", f"/api/v2/dags/{REACTS}", json={"is_paused": False})
+    until(lambda: emulator.counters["list"] > 1)
+
+
+@pytest.mark.usefixtures("watching")
 def test_cleared_the_batch_goes_on_and_the_next_try_takes_it_up(waits: dict[str, Wait], emulator: Emulator) -> None:
     wait = waits["cleared"]
     batch_id, batches = wait.batch_id, len(emulator.batches())
@@ -191,6 +199,30 @@ def test_cleared_the_batch_goes_on_and_the_next_try_takes_it_up(waits: dict[str,
     emulator.end(batch_id)
     assert wait.airflow.api.wait_for_run(LONG, wait.run_id) == "success"
     assert wait.batch_status == "ended"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [("mark", "the task is failed"), ("clear", "The task was killed, but is")],
+    ids=["failed", "cleared"],
+)
+def test_a_task_that_blocks_its_worker_is_killed_likewise(
+    airflow: PrivateAirflow, emulator: Emulator, end: str, said: str
+) -> None:
+    wait = Wait(airflow, emulator, BLOCKS, airflow.api.trigger(BLOCKS))
+    until(lambda: "Submitted 3 requests" in wait.log())
+    batch_id = until(lambda: wait.batch_id)
+    if end == "mark":
+        wait.mark("failed")
+        until(lambda: wait.batch_status == "canceling")
+    else:
+        wait.clear()
+        until(lambda: wait.task["try_number"] == 2 and "is taken up again" in wait.log())
+        until(lambda: wait.batch_id == batch_id)
+        assert wait.batch_status == "in_progress"
+        emulator.end(batch_id)
+        assert airflow.api.wait_for_run(BLOCKS, wait.run_id) == "success"
+    assert said.lower() in wait.log().lower()
 
 
 def test_when_its_time_is_over_the_batch_is_canceled(waits: dict[str, Wait]) -> None:
@@ -236,14 +268,15 @@ def test_a_triggerer_that_dies_is_replaced_and_the_task_completes(
     emulator.end(wait.batch_id)
     assert airflow.api.wait_for_run(LONG, wait.run_id) == "success"
     assert wait.batch_status == "ended"
-    assert emulator.counters["cancel"] == 2
+    assert emulator.counters["cancel"] == 3
 
 
 def test_an_asset_is_told_once_of_every_batch_that_ended_whatever_became_of_the_triggerers(
-    waits: dict[str, Wait], airflow: PrivateAirflow, landed: Path
+    waits: dict[str, Wait], airflow: PrivateAirflow, emulator: Emulator, landed: Path
 ) -> None:
     """One ended under the first triggerer, one while none of them ran the watcher, one under its successor."""
-    ended = {waits[name].batch_id for name in ("cleared", "failed", "handed over")}
+    ended = {batch["id"] for batch in emulator.batches() if batch["processing_status"] == "ended"}
+    assert {waits[name].batch_id for name in ("cleared", "failed", "handed over")} <= ended
     until(lambda: {path.stem for path in landed.glob("*.jsonl")} == ended)
     runs = airflow.api.call("GET", f"/api/v2/dags/{REACTS}/dagRuns")["dag_runs"]
     until(lambda: all(airflow.api.run_state(REACTS, run["dag_run_id"]) == "success" for run in runs))

@@ -1,4 +1,4 @@
-"""Two DAGs of one task each: a wait that lasts, and one whose time is soon over."""
+"""DAGs of one task each: a wait that lasts, one whose time is soon over, and one that blocks its worker."""
 
 from __future__ import annotations
 
@@ -19,3 +19,6 @@ with DAG("waits_long"):
 
 with DAG("waits_short"):
     MessageBatchSubmitOperator(task_id="batch", requests=REQUESTS, poll_interval=1, timeout=20, cancel_on_timeout=True)
+
+with DAG("waits_on_worker"):
+    MessageBatchSubmitOperator(task_id="batch", requests=REQUESTS, poll_interval=1, deferrable=False)

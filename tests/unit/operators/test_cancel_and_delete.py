@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests_mock
-from airflow.sdk.types import TaskInstanceKey
 
 from airflow_batches._compat import AirflowFailException
 from airflow_batches.api import BatchesClient, RetryPolicy
@@ -104,7 +105,7 @@ def test_a_batch_in_a_state_that_nobody_knows_yet_is_canceled_too(emulator: Emul
 def test_the_link_leads_to_the_console() -> None:
     task = MessageBatchCancelOperator(task_id="cancel", batch_id="msgbatch_1")
     (link,) = task.operator_extra_links
-    key = TaskInstanceKey(dag_id="d", task_id="cancel", run_id="r", try_number=1, map_index=-1)
+    key: Any = None  # not looked at, whatever the task
     assert link.get_link(task, ti_key=key) == "https://platform.claude.com/settings/workspaces/default/batches"
 
 
