@@ -12,7 +12,6 @@ from airflow_batches.api import BatchesClient, BatchesError
 from airflow_batches.demo import scenes
 from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.report import RESULTS_SHOWN
-from airflow_batches.demo.rest import AirflowFailed
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import Service
 from airflow_batches.landing.manifest import Manifest
@@ -47,6 +46,7 @@ class ExampleRun:
     """`to_its_end()` starts the run and follows it on the screen."""
 
     def __init__(self, airflow: PrivateAirflow, client: BatchesClient, screen: Screen, service: Service) -> None:
+        self._airflow = airflow
         self._api = airflow.api
         self._client = client
         self._screen = screen
@@ -68,11 +68,16 @@ class ExampleRun:
 
     def call_off_batch(self) -> None:
         """Cancel what still runs: a batch of the live API would go on, and be billed."""
-        if not self._service.live:
+        if not self._service.live or not self._run_id:
             return
-        with suppress(AirflowFailed):
-            self._look()
-        if self._seen.submit != "success" and self._seen.batch_id:
+        with self._airflow.held():
+            with suppress(BatchesError):
+                self._look()
+            if self._seen.submit == "success":
+                return
+            if self._seen.batch_id is None:
+                self._screen.show("No batch is known to have been submitted", "the Claude Console lists them all")
+                return
             batch = self._client.cancel(self._seen.batch_id)
             self._screen.show("The batch is called off", f"{batch.id} is {batch.processing_status}")
 

@@ -14,6 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -76,6 +77,10 @@ class PrivateAirflow:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._leave()
+
+    def held(self) -> AbstractContextManager[None]:
+        """What is run in here is run to its end, whatever interrupts the demo."""
+        return self._interruptions.held()
 
     def _leave(self) -> None:
         try:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batches.api import BatchesClient
 from airflow_batches.cli import main
 from airflow_batches.demo.scenes import DEFERRED
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from tests.e2e.processes import Program, program
 
 pytestmark = pytest.mark.e2e
@@ -60,10 +59,10 @@ def test_ctrl_c_in_the_middle_of_a_live_batch_cancels_it_and_leaves_nothing(tmp_
     ):
         demo.wait_for(DEFERRED)
         assert demo.listeners() == {"127.0.0.1"}
+        emulator.fault(Fault(endpoint="get", action="status", status=400, times=None))
         assert demo.end(signal.SIGINT) == 130
         assert_nothing_is_left(demo)
-        with BatchesClient(api_key=str(emulator.api_key), base_url=emulator.url) as client:
-            assert [batch.processing_status for batch in client.list().data] == ["canceling"]
+        assert [batch["processing_status"] for batch in emulator.batches()] == ["canceling"]
     assert "is canceling" in demo.output()
 
 
