@@ -15,7 +15,7 @@ from typing import Final
 
 SUBJECTS: Final = {
     "ours: operators and sensors": "from airflow_batches.operators import MessageBatchSubmitOperator, "
-    "MessageBatchResultsOperator, MessageBatchCancelOperator, MessageBatchDeleteOperator; "
+    "MessageBatchResultsOperator, MessageBatchCancelOperator, MessageBatchDeleteOperator, MessageBatchPlanOperator; "
     "from airflow_batches.sensors import MessageBatchSensor",
     "official: operator and sensor": "from airflow.providers.anthropic.operators.batch import AnthropicBatchOperator; "
     "from airflow.providers.anthropic.sensors.batch import AnthropicBatchSensor",
