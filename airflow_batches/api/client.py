@@ -88,7 +88,10 @@ class BatchesClient:
         self.retry_after: float | None = None
         """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
         self.clock_ahead = timedelta()
-        """How far the API's clock, which dates the batches, is ahead of ours; as of the last success, to a second."""
+        """How far the API's clock, which dates the batches, is ahead of ours, as of the last success that told.
+
+        From its `Date`, which has whole seconds, always rounded down; zero until known.
+        """
         named = {
             "anthropic-version": anthropic_version,
             "anthropic-beta": ",".join(betas) or None,
@@ -176,19 +179,20 @@ class BatchesClient:
 
         return wait_for(self, batch_id, poll_interval=poll_interval, timeout=timeout)
 
-    def results(self, batch_id: str) -> builtins.list[ResultItem]:
-        """Every result at once; a large batch wants `results_stream`."""
-        with self.results_stream(batch_id) as items:
+    def results(self, batch_id: str, *, retry: RetryPolicy | None = None) -> builtins.list[ResultItem]:
+        """Every result at once; a large batch wants `results_stream`. `retry` as for `get`."""
+        with self.results_stream(batch_id, retry=retry) as items:
             return [*items]
 
     @contextmanager
-    def results_stream(self, batch_id: str) -> Iterator[Iterator[ResultItem]]:
+    def results_stream(self, batch_id: str, *, retry: RetryPolicy | None = None) -> Iterator[Iterator[ResultItem]]:
         """Results as they arrive, one line in memory at a time; leaving the block closes the connection.
 
         The iterator raises `StreamInterrupted` where the stream is cut or torn, and never starts over by itself:
-        that would skip or double lines unseen.
+        that would skip or double lines unseen. `retry` is about the opening alone, as for `get`.
         """
-        with self.open_results(batch_id) as response, closing(ResultStream(response, self._hidden)) as items:
+        opened = self.open_results(batch_id, retry=retry)
+        with opened as response, closing(ResultStream(response, self._hidden)) as items:
             yield items
 
     @contextmanager
@@ -199,9 +203,7 @@ class BatchesClient:
 
     def _call(self, model: type[_Model], method: str, path: str, **options: Any) -> _Model:
         response = self._send_with_retries(method, path, **options)
-        now = self._clock()
-        self.retry_after = retry_after(response.headers, now=now)
-        self.clock_ahead = (date_of(response.headers) or now + self.clock_ahead) - now
+        self.retry_after = retry_after(response.headers, now=self._clock())
         content = self._hidden(response.content)
         try:
             return model.model_validate_json(content)
@@ -257,6 +259,7 @@ class BatchesClient:
                 stream=True,
             )
             if response.status_code // 100 == 2:
+                self._compare_clocks(response.headers)
                 if not stream:
                     response.content  # noqa: B018  # reads the body while failures still become ours
                 return response
@@ -275,6 +278,11 @@ class BatchesClient:
             except (HTTPError, OSError) as exc:  # the status is known, and says more than a body that breaks off
                 body = f"(the error's body broke off: {type(exc).__name__})".encode()
             return error_from_response(response.status_code, response.headers, self._hidden(body), now=self._clock())
+
+    def _compare_clocks(self, headers: Mapping[str, str]) -> None:
+        date = date_of(headers)
+        if date is not None:
+            self.clock_ahead = date - self._clock()
 
     def _hidden(self, answer: bytes) -> bytes:
         """An answer that ends up in an error must not hold the key, even if a gateway echoes what it was sent."""

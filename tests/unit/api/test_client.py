@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -331,6 +332,84 @@ def test_what_a_success_says_about_the_next_call_is_kept_until_the_next(
         client.get(ID)
         hints.append(client.retry_after)
     assert hints == [None, 10.0, None]
+
+
+NOON = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead"),
+    [
+        ("Fri, 01 May 2026 12:01:30 GMT", timedelta(seconds=89.75)),
+        ("Fri, 01 May 2026 11:00:00 GMT", -timedelta(hours=1, seconds=0.25)),
+    ],
+)
+def test_a_success_tells_how_far_the_apis_clock_is_ahead(
+    api: requests_mock.Mocker, date: str, ahead: timedelta
+) -> None:
+    api.get(f"{API}/{ID}", json=batch_json(), headers={"Date": date})
+    with BatchesClient(KEY, clock=lambda: NOON) as client:
+        assert client.clock_ahead == timedelta()
+        client.get(ID)
+        assert client.clock_ahead == ahead
+
+
+def test_every_call_compares_the_clocks(api: requests_mock.Mocker) -> None:
+    times = [f"Fri, 01 May 2026 12:00:0{second} GMT" for second in range(6)]
+    dates = [{"Date": time} for time in times]
+    api.post(API, json=batch_json(), headers=dates[0])
+    api.get(API, json=page(), headers=dates[1])
+    api.get(f"{API}/{ID}", json=batch_json(), headers=dates[2])
+    api.get(f"{API}/{ID}/results", headers=dates[3])
+    api.post(f"{API}/{ID}/cancel", json=batch_json(), headers=dates[4])
+    api.delete(f"{API}/{ID}", json={"id": ID}, headers=dates[5])
+    with BatchesClient(KEY, clock=lambda: NOON.replace(microsecond=0)) as client:
+        calls: list[Any] = [
+            lambda: client.create([HI]),
+            client.check,
+            lambda: client.get(ID),
+            lambda: client.results(ID),
+            lambda: client.cancel(ID),
+            lambda: client.delete(ID),
+        ]
+        seen = []
+        for call in calls:
+            call()
+            seen.append(client.clock_ahead.total_seconds())
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": ""}, {"Date": "soon"}, {"Date": "Fri, 01 May 2026 12:01:30 -0000"}])
+def test_an_answer_that_tells_no_date_leaves_what_is_known_of_the_clock(
+    api: requests_mock.Mocker, headers: dict[str, str]
+) -> None:
+    dated = {"Date": "Fri, 01 May 2026 12:01:30 GMT"}
+    answers: list[dict[str, Any]] = [{"json": batch_json(), "headers": sent} for sent in (headers, dated, headers)]
+    api.get(f"{API}/{ID}", answers)
+    with BatchesClient(KEY, clock=lambda: NOON) as client:
+        seen = []
+        for _ in range(3):
+            client.get(ID)
+            seen.append(client.clock_ahead.total_seconds())
+    assert seen == [0, 89.75, 89.75]
+
+
+def test_a_clock_that_is_an_hour_slow_is_told_so_to_a_second() -> None:
+    hour = timedelta(hours=1)
+    with (
+        Emulator() as emulator,
+        BatchesClient(emulator.api_key, base_url=emulator.url, clock=lambda: datetime.now(UTC) - hour) as client,
+    ):
+        client.check()
+        assert hour - timedelta(seconds=3) < client.clock_ahead <= hour
+
+
+def test_a_failure_tells_nothing_of_the_clock(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/{ID}", status_code=400, headers={"Date": "Fri, 01 May 2026 12:01:30 GMT"})
+    with BatchesClient(KEY, clock=lambda: NOON) as client:
+        with pytest.raises(ApiError):
+            client.get(ID)
+        assert client.clock_ahead == timedelta()
 
 
 def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client: BatchesClient) -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from airflow_batches.api import (
     TransportError,
     WaitTimeout,
 )
-from airflow_batches.api.errors import error_from_response, retry_after
+from airflow_batches.api.errors import date_of, error_from_response, retry_after
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 JSON = {"content-type": "application/json"}
@@ -170,6 +170,26 @@ def test_retry_after_in_every_spelling(headers: dict[str, str], seconds: float |
 def test_no_retry_after_is_too_odd_to_read(text: str) -> None:
     seconds = retry_after({"retry-after": text, "retry-after-ms": text}, now=NOW)
     assert seconds is None or 0 <= seconds < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("date", "read"),
+    [
+        ("Fri, 01 May 2026 12:01:30 GMT", NOW.replace(minute=1, second=30)),
+        ("Fri, 01 May 2026 14:01:30 +0200", NOW.replace(minute=1, second=30)),
+        ("Fri, 01 May 2026 12:01:30 -0000", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_the_date_of_an_answer_is_read_where_it_has_a_zone(date: str, read: datetime | None) -> None:
+    assert date_of(CaseInsensitiveDict({"Date": date})) == read
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} (Jan|Foo) \d{1,6} \d+:\d+:\d+ [+-]?\w{0,20}"))
+def test_no_date_is_too_odd_to_read(text: str) -> None:
+    date = date_of({"date": text})
+    assert date is None or abs(date - NOW) < timedelta.max
 
 
 JSON_VALUES = st.recursive(

@@ -7,6 +7,8 @@ import itertools
 import json
 import socket
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from airflow_batches.api import (
     DecodeError,
     InvalidRequest,
     OtherResult,
+    RetryPolicy,
     StreamInterrupted,
     Succeeded,
 )
@@ -214,6 +217,41 @@ def test_open_results_gives_the_unread_response_and_closes_it() -> None:
         with client.open_results("b") as response:
             assert response.raw.read() == A
         assert response.raw.closed
+
+
+def _opened(client: BatchesClient, **options: Any) -> bytes:
+    with client.open_results("b", **options) as response:
+        return response.raw.read()
+
+
+def _streamed(client: BatchesClient, **options: Any) -> int:
+    with client.results_stream("b", **options) as items:
+        return len([*items])
+
+
+def _read_at_once(client: BatchesClient, **options: Any) -> int:
+    return len(client.results("b", **options))
+
+
+READERS = [_opened, _streamed, _read_at_once]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_results_of_a_batch_that_exists_are_asked_for_again_after_a_404(reader: Callable[..., object]) -> None:
+    early = answering(b"", "404 Not Found")
+    known = RetryPolicy(attempts=2, base=0.0, exists=True)
+    with serving(early, answering(A)) as server, BatchesClient(KEY, base_url=server.url, retry=SOON) as client:
+        assert reader(client, retry=known) in (A, 1)
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_404_of_results_is_raised_by_the_clients_own_policy(reader: Callable[..., object]) -> None:
+    early = answering(b"", "404 Not Found")
+    with serving(early, answering(A)) as server, BatchesClient(KEY, base_url=server.url, retry=SOON) as client:
+        with pytest.raises(ApiError, match="404"):
+            reader(client)
+        assert server.connections == 1
 
 
 def test_an_error_of_the_reader_leaves_the_stream_closed() -> None:

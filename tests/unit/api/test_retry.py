@@ -16,7 +16,7 @@ from airflow_batches.api import (
     TransportError,
     WaitTimeout,
 )
-from airflow_batches.api.retry import ONCE
+from airflow_batches.api.retry import KNOWN, ONCE
 
 POLICY = RetryPolicy()
 
@@ -106,3 +106,32 @@ def test_once_is_one_attempt() -> None:
 @pytest.mark.parametrize("error", [BatchesError("x"), answered(404)])
 def test_the_worth_of_a_retry_does_not_depend_on_the_number_of_attempts(error: BatchesError) -> None:
     assert ONCE.retries(error, creates=False) is POLICY.retries(error, creates=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (answered(404), True),
+        (answered(404, should_retry=False), True),
+        (answered(404, retry_after=301), False),
+        (answered(403), False),
+        (answered(410), False),
+        (answered(500, should_retry=False), False),
+        (answered(500), True),
+        (TransportError("reset", maybe_sent=True), True),
+        (DecodeError("x"), False),
+    ],
+    ids=str,
+)
+def test_a_batch_that_is_known_to_exist_makes_a_404_worth_another_attempt(error: BatchesError, again: bool) -> None:
+    assert RetryPolicy(exists=True).retries(error, creates=False) is again
+
+
+def test_what_is_known_to_exist_changes_nothing_for_a_create() -> None:
+    assert RetryPolicy(exists=True).retries(answered(404), creates=True) is False
+
+
+def test_known_waits_some_twenty_seconds_for_what_is_not_there_yet() -> None:
+    delays = [KNOWN.delay(answered(404), attempt, rand=lambda: 0.5) for attempt in range(1, KNOWN.attempts)]
+    assert KNOWN.exists
+    assert 20 <= sum(delays) <= 40
