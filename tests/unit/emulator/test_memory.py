@@ -1,17 +1,43 @@
-"""A batch of any size passes through: what stays in memory is what its results need."""
+"""The largest batch there may be passes through: what stays in memory is what its results need."""
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Final
 
 import pytest
 
+from airflow_batches.emulator.settings import Settings
 from tests.unit.emulator.client import Client, line
 from tests.unit.emulator.processes import Program
 
-MB = 1_000_000
+MB: Final = 1_000_000
+LIMIT: Final = Settings().max_body_bytes
+
+
+class Largest:
+    """A create body of exactly the API's limit in bytes and so many requests, made while it is sent."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return LIMIT
+
+    def __iter__(self) -> Iterator[bytes]:
+        text, left, opening = "x" * (LIMIT // self._count - 200), LIMIT, b'{"requests":['
+        for number in range(self._count):
+            request = json.dumps(line(f"row-{number}", messages=[{"role": "user", "content": text}])).encode()
+            left -= len(opening) + len(request)
+            yield opening + request
+            opening = b","
+        yield b" " * (left - 2) + b"]}"
 
 
 def anonymous(program: Program) -> int:
@@ -21,20 +47,36 @@ def anonymous(program: Program) -> int:
     return int(size) * 1024
 
 
+@contextmanager
+def watched(program: Program) -> Iterator[SimpleNamespace]:
+    """`most` is the memory that the process had at its highest inside the block, looked at all the time."""
+    seen, over = SimpleNamespace(most=0), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            seen.most = max(seen.most, anonymous(program))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-def test_a_batch_of_60_mb_costs_a_fraction_of_it_to_take_and_to_answer() -> None:
-    text = "x" * 60_000
-    body = json.dumps(
-        {"requests": [line(f"row-{n}", messages=[{"role": "user", "content": text}]) for n in range(1000)]}
-    )
-    with Program("--answer-chars", "60000") as program:
+@pytest.mark.parametrize(("count", "bound"), [(1_000, 32 * MB), (100_000, 80 * MB)])
+def test_a_create_of_256_mb_and_its_results_pass_through(count: int, bound: int) -> None:
+    with Program("--answer-chars", str(LIMIT // count)) as program:
         client = Client(program)
         client.list()
         before = anonymous(program)
-        batch = client.send(body.encode()).json()
-        assert batch["request_counts"]["succeeded"] == 1000
-        response = client.results(batch["id"], stream=True)
-        size = sum(len(part) for part in response.iter_content(MB))
-        assert size > 60 * MB
-        assert anonymous(program) - before < 20 * MB
+        with watched(program) as seen:
+            batch = client.send(Largest(count)).json()
+            assert batch["request_counts"]["succeeded"] == count
+            response = client.results(batch["id"], stream=True)
+            size = sum(len(part) for part in response.iter_content(MB))
         client.close()
+    assert (LIMIT, size > LIMIT) == (256 * MB, True)
+    assert before < seen.most < before + bound
