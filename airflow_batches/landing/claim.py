@@ -3,19 +3,23 @@
 | at the place                                  | without `overwrite`                    |
 |-----------------------------------------------|----------------------------------------|
 | nothing                                       | land                                   |
-| this batch's results, verified, as asked for  | nothing to do, the manifest is true    |
+| this batch's results, as asked for, and whole | nothing to do, the manifest is true    |
 | this batch's results, otherwise               | land                                   |
 | another batch's results                       | refuse                                 |
 | an object that no manifest speaks of          | refuse                                 |
 | any object, and a pending note of this batch  | land                                   |
 
-With `overwrite` it lands in any case.
+With `overwrite` it lands in any case. As asked for: in that format, with that object for failures, of the ids that the
+receipt proves, and verified, unless `verify="warn"` asks for no more than what had come: another try might bring less.
+Whole: each object has the size that the manifest says.
 
 A pending note is written just before the results are published and removed once the manifest stands: a process
 killed in between leaves an object that nothing else would tell from a stranger's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -40,19 +44,30 @@ class Claim:
         self._batch_id = batch_id
         self._manifest = results.beside(SUFFIX)
         self._pending = results.beside(PENDING_SUFFIX)
+        own = {"results' own": results, "manifest's": self._manifest, "pending note's": self._pending}
+        for whose, place in own.items():
+            if failed is not None and failed.same_as(place):
+                raise LandingRefused(f"failed_path is the {whose} path: {place.uri}")
 
-    def landed(self, format_name: str) -> Manifest | None:
-        """The manifest where everything has landed already; None where the batch may land. Raises `LandingRefused`."""
-        size = self._results.size()
-        present = [self._results] if size is not None else []
-        if self._failed is not None and self._failed.size() is not None:
-            present.append(self._failed)
+    def landed(self, as_asked: Callable[[Manifest], bool]) -> Manifest | None:
+        """The manifest where everything has landed already; None where the batch may land. Raises `LandingRefused`.
+
+        `as_asked`: whether it is what this landing would make, apart from where.
+        """
+        places = [self._results, self._failed] if self._failed else [self._results]
+        sizes = {place.uri: place.size() for place in places}
+        present = [place for place in places if sizes[place.uri] is not None]
         if not present:
             return None
         found = self._found()
-        if not self._is_pending():
+        pending = self._is_pending()
+        if not pending:
             self._refuse_strangers(present, found)
-        return found if found and size is not None and self._as_asked(found, size, format_name) else None
+        if found is None or not self._whole(found, sizes) or not as_asked(found):
+            return None
+        if pending:
+            self._pending.remove()
+        return found
 
     def announce(self) -> None:
         """Says whose the results are that are about to appear, and takes back what was said of earlier ones."""
@@ -88,8 +103,8 @@ class Claim:
         except msgspec.MsgspecError:
             return False
 
-    def _as_asked(self, found: Manifest, size: int, format_name: str) -> bool:
-        failed_uri = self._failed.uri if self._failed else None
-        same_failed = failed_uri is None or (found.failed is not None and found.failed.uri == failed_uri)
-        intact = found.results.bytes == size and found.results.format == format_name
-        return found.batch_id == self._batch_id and found.verified and same_failed and intact
+    def _whole(self, found: Manifest, sizes: Mapping[str, int | None]) -> bool:
+        """Whether what is there is this batch's, and of the sizes that the manifest says."""
+        said = {landed.uri: landed.bytes for landed in (found.results, found.failed) if landed}
+        whole = all(size is not None and size == said.get(uri) for uri, size in sizes.items())
+        return whole and found.batch_id == self._batch_id

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Literal
 
 from airflow_batches.api.client import BatchesClient
@@ -79,11 +80,10 @@ def land(
     digest = _digest_of(receipt, batch_id)
     results = _located(path, storage_options)
     failed = None if failed_path is None else _located(failed_path, storage_options)
-    if failed is not None and failed.uri == results.uri:
-        raise LandingRefused(f"failed_path is the results' own path: {results.uri}")
     format_name = format_of(results.path, format)
     claim = Claim(results, failed, batch_id)
-    if not overwrite and (manifest := claim.landed(format_name)) is not None:
+    asked = partial(_as_asked, format_name=format_name, verify=verify, ids_digest=digest)
+    if not overwrite and (manifest := claim.landed(asked)) is not None:
         logger.info("%s has landed at %s already", batch_id, results.uri)
         return manifest
     # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
@@ -209,6 +209,12 @@ def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | 
         if len(digest) == 32 and int(digest, 16) >= 0:
             return digest.lower()
     raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
+
+
+def _as_asked(found: Manifest, *, format_name: str, verify: Verify, ids_digest: str | None) -> bool:
+    """Whether a landing would make what has landed already."""
+    proven = ids_digest in {None, found.ids_digest}
+    return found.results.format == format_name and (verify == "warn" or (found.verified and proven))
 
 
 def _batch(client: BatchesClient, batch_id: str, policy: RetryPolicy, deadline: float) -> MessageBatch:

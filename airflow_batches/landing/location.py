@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.landing.errors import LandingError, LandingRefused
@@ -51,11 +50,15 @@ class Location:
             fs, path = url_to_fs(uri, **(storage_options or {}))
         except (ValueError, ImportError) as exc:
             raise LandingRefused(f"{uri!r} cannot be opened: {exc}") from exc
-        return cls(fs, path, _showable(uri))
+        return cls(fs, path, _showable(uri, path))
 
     def beside(self, suffix: str) -> Location:
         """The object of the same name with this at its end."""
         return Location(self.fs, self.path + suffix, self.uri + suffix)
+
+    def same_as(self, other: Location) -> bool:
+        """Whether both are one place, however it is written."""
+        return self.uri == other.uri or (self.fs == other.fs and self.path == other.path)
 
     def read(self) -> bytes | None:
         """All of a small object, None when there is none."""
@@ -87,10 +90,11 @@ class Location:
                 return
 
 
-def require_uri(uri: str) -> None:
+def require_uri(uri: object) -> None:
     """Raises `LandingRefused` for what is no URI of an object."""
-    if "://" not in uri:
-        raise LandingRefused(f"{uri!r} is not a URI; write file:///folder/{uri.lstrip('/')} or s3://bucket/key")
+    if not isinstance(uri, str) or not uri.partition("://")[1]:
+        name = str(uri or "results.jsonl").lstrip("/")
+        raise LandingRefused(f"{uri!r} is not a URI; write file:///folder/{name} or s3://bucket/key")
     if uri.endswith("/"):
         raise LandingRefused(f"{uri!r} names a folder; name the object that the results shall become")
 
@@ -116,6 +120,11 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _showable(uri: str) -> str:
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+def _showable(uri: str, path: str) -> str:
+    """Without what may be a secret: a password and its user, a query. A file's name may hold anything."""
+    scheme, _, rest = uri.partition("://")
+    if scheme == "file":
+        return f"file://{path}"
+    place, slash, key = rest.partition("?")[0].partition("/")
+    user, _, host = place.rpartition("@")
+    return f"{scheme}://{host if ':' in user else place}{slash}{key}"

@@ -37,9 +37,9 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
 
     missing: int = 0
     foreign: int = 0
-    foreign_ids: Sequence[str] = ()
+    foreign_ids: tuple[str, ...] = ()
     doubled: int = 0
-    doubled_ids: Sequence[str] = ()
+    doubled_ids: tuple[str, ...] = ()
     other_ids: bool = False
     unreadable: int = 0
     """Lines that are torn or no results, where something else is wrong too."""
@@ -79,19 +79,19 @@ def compare(
         foreign=foreign,
         foreign_ids=_the_foreign_one(expected, ids, digest) if foreign == 1 else (),
         doubled=len(doubled),
-        doubled_ids=sorted(doubled)[:NAMED],
+        doubled_ids=tuple(sorted(doubled)[:NAMED]),
         other_ids=other_ids and not missing and not foreign,
         unreadable=unreadable,
         wrong_counts=wrong,
     )
 
 
-def _the_foreign_one(expected: Expectation, ids: Collection[str], digest: IdsDigest) -> Sequence[str]:
+def _the_foreign_one(expected: Expectation, ids: Collection[str], digest: IdsDigest) -> tuple[str, ...]:
     """Sixteen bytes name a single stranger: it is the id whose own digest is what the sum has too much."""
     if expected.ids_digest is None:
         return ()
     surplus = digest.surplus(expected.ids_digest)
-    return [custom_id for custom_id in ids if ids_digest([custom_id]) == surplus]
+    return tuple(custom_id for custom_id in ids if ids_digest([custom_id]) == surplus)
 
 
 def _named(ids: Sequence[str]) -> str:

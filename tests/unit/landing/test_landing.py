@@ -14,7 +14,7 @@ import zstandard
 from airflow_batches.api import ApiError, BatchesClient, InvalidRequest
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator
-from airflow_batches.landing import LandingError, LandingRefused, Location, Manifest, Progress, land
+from airflow_batches.landing import LandingError, LandingMismatch, LandingRefused, Location, Manifest, Progress, land
 from tests.samples import some_requests
 from tests.unit.landing.support import (
     QUICK,
@@ -160,6 +160,38 @@ def test_another_batchs_results_are_refused_and_stay(client: BatchesClient, tmp_
     assert (manifest.batch_id, len(ids_in(tmp_path / "out.jsonl"))) == (second, 3)
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_landing_again_lands_again_where_an_object_is_not_what_the_manifest_says(
+    client: BatchesClient, tmp_path: Path, damage: str
+) -> None:
+    batch_id = ended_batch(client)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl.gz"}
+    for name in ("out.jsonl", "failed.jsonl.gz"):
+        before = land(client, batch_id, **uris)
+        (tmp_path / name).unlink() if damage == "gone" else (tmp_path / name).write_bytes(b"")
+        assert land(client, batch_id, **uris) != before
+        assert landed_lines(tmp_path / "out.jsonl") == lines_of_the_api(client, batch_id)
+        assert landed_lines(tmp_path / "failed.jsonl.gz") == []
+
+
+def test_landing_again_with_a_receipt_proves_it(client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, 2)
+    first = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-0"])) == first
+    with pytest.raises(LandingMismatch, match="not those that were sent"):
+        land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-2"]))
+
+
+def test_a_process_that_died_after_the_manifest_leaves_a_note_that_goes_with_the_next_landing(
+    client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client)
+    first = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    (tmp_path / "out.jsonl.pending.json").write_text(json.dumps({"batch_id": batch_id}))
+    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl") == first
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
 def test_a_strangers_object_is_refused_and_stays(client: BatchesClient, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"precious")
@@ -271,11 +303,16 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"receipt": "many"}, "ids_digest is not 32 hex digits: 'many'"),
         ({"receipt": {}}, "ids_digest is not 32 hex digits"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
+        ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
+        ({"failed_path": "memory://bucket/out.jsonl.manifest.json"}, "failed_path is the manifest's path"),
+        ({"failed_path": "memory://bucket/out.jsonl.pending.json"}, "failed_path is the pending note's path"),
+        ({"path": None}, "None is not a URI"),
+        ({"path": "file://"}, "is not a URI|names a folder"),
     ],
 )
 def test_wrong_arguments_are_refused(client: BatchesClient, options: Any, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
-        land(client, "msgbatch_01", "memory://bucket/out.jsonl", **options)
+        land(client, "msgbatch_01", **{"path": "memory://bucket/out.jsonl", **options})
 
 
 def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesClient) -> None:
@@ -291,6 +328,18 @@ def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesC
 
 def test_what_is_recorded_of_a_uri_holds_no_credentials() -> None:
     assert Location.parse("memory://user:secret@bucket/out.jsonl?token=secret").uri == "memory://bucket/out.jsonl"
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:///tmp/a#b?c.jsonl", "memory://bucket/a#b.jsonl", "memory://container@account/o"]
+)
+def test_what_is_recorded_of_a_uri_still_names_the_object(uri: str) -> None:
+    assert Location.parse(uri).uri == uri
+
+
+def test_a_relative_files_uri_is_recorded_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Location.parse("file://out.jsonl").uri == f"file://{tmp_path}/out.jsonl"
 
 
 def test_a_batch_of_another_workspace_is_not_found(emulator: Emulator, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -235,7 +236,7 @@ def test_a_doubled_line_is_named_and_nothing_is_published(
     emulator.fault(Fault(endpoint="results", action="duplicate_line", line=line))
     with pytest.raises(LandingMismatch, match=rf"1 doubled \(r-{line}\)") as caught:
         landed(client, batch_id, tmp_path)
-    assert caught.value.mismatch.doubled_ids == [f"r-{line}"]
+    assert caught.value.mismatch.doubled_ids == (f"r-{line}",)
     assert not names_in(tmp_path)
 
 
@@ -312,6 +313,7 @@ def test_with_verify_warn_what_came_is_published_and_the_manifest_says_so(
     assert (manifest.verified, manifest.lines) == (False, COUNT - 1)
     assert manifest.mismatch is not None
     assert manifest.mismatch.missing == 1
+    assert manifest.to_dict() == json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert ids_in(tmp_path / "out.jsonl") == sorted(set(IDS) - {"r-5"})
 
 
@@ -324,6 +326,19 @@ def test_with_verify_warn_a_stream_that_never_gets_further_lands_as_far_as_it_ca
     manifest = landed(client, batch_id, tmp_path, verify="warn")
     assert manifest.mismatch is not None
     assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
+
+
+def test_with_verify_warn_landing_again_does_nothing_so_that_less_never_takes_the_place_of_more(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
+    first = landed(client, batch_id, tmp_path, verify="warn")
+    plan.delete()
+    emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
+    assert landed(client, batch_id, tmp_path, verify="warn") == first
+    assert len(landed_lines(tmp_path / "out.jsonl")) == COUNT - 1
 
 
 def test_what_landed_with_a_mismatch_is_landed_again_when_the_api_is_well(

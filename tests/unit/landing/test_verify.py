@@ -60,4 +60,4 @@ def test_doubled_ids_are_named_up_to_a_limit() -> None:
     many = [f"id-{number:02}" for number in range(NAMED + 5)]
     mismatch = compared(["a", "b", "c", "d"], {"succeeded": 3, "errored": 1}, doubled=many)
     assert mismatch is not None
-    assert (mismatch.doubled, [*mismatch.doubled_ids]) == (NAMED + 5, many[:NAMED])
+    assert (mismatch.doubled, mismatch.doubled_ids) == (NAMED + 5, tuple(many[:NAMED]))
