@@ -11,7 +11,7 @@
 Rules of this file:
 - The way to a client is passed in and gone once. It is gone again after a refusal (401, 403): keys rotate.
 - That there is no connection is believed after a while only: a look-up that fails looks the same.
-- No call takes longer than `LONGEST_CALL`, however slowly its bytes drip.
+- No call takes longer than `LONGEST_CALL`, however slowly its bytes drip; nor does the way to a client.
 """
 
 from __future__ import annotations
@@ -77,22 +77,23 @@ class Line:
 
     async def _ask(self, call: Call) -> Reply:
         try:
-            client = self._client = self._client or await self._connect()
-        except BatchesError as exc:
+            async with asyncio.timeout(LONGEST_CALL):  # not wait_for, which in Python 3.11 may swallow a cancellation
+                client = self._client = self._client or await self._connect()
+        except (BatchesError, TimeoutError) as exc:
             error = self._no_client(exc)
             return Reply(error, shared=error)
         self._missing_since = None
         try:
-            async with asyncio.timeout(LONGEST_CALL):  # not wait_for, which in Python 3.11 may swallow a cancellation
+            async with asyncio.timeout(LONGEST_CALL):
                 return await self._thread.run(lambda: _make(client, call))
         except TimeoutError:
             self.hang_up()
             return _failed(call, TransportError(f"no answer within {LONGEST_CALL:.0f} s", maybe_sent=True))
 
-    def _no_client(self, error: BatchesError) -> BatchesError:
+    def _no_client(self, error: BatchesError | TimeoutError) -> BatchesError:
         now = asyncio.get_running_loop().time()
         self._missing_since = now if self._missing_since is None else self._missing_since
-        if now - self._missing_since < CONNECTION_GRACE:
+        if isinstance(error, TimeoutError) or now - self._missing_since < CONNECTION_GRACE:
             return TransportError(f"no connection yet: {error}", maybe_sent=False)
         return error
 

@@ -10,7 +10,7 @@ Rules of this file:
 - Pages end where another is not worth its call: all is shown; the list ends; they are past where the batch would
   stand, or past what can still run; or more of them were in vain than gets are saved.
 - Batches appear, end and vanish between two pages. The cursor is the last id of the page before, so nothing that
-  was there all along is skipped; a cursor that has vanished itself ends the pages and proves nothing.
+  was there all along is skipped; a cursor that has vanished itself ends the pages, proves nothing, and is no failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Generator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from airflow_batches.api.errors import BatchesError
+from airflow_batches.api.errors import ApiError, BatchesError
 from airflow_batches.api.limits import LIFETIME
 from airflow_batches.api.models import BatchPage, MessageBatch
 
@@ -96,7 +96,8 @@ def _pages(
     while missing:
         page = yield Page(cursor)
         if not isinstance(page, BatchPage):
-            findings.failure = page if isinstance(page, BatchesError) else None
+            vanished = cursor is not None and isinstance(page, ApiError) and page.status in {400, 404}
+            findings.failure = page if isinstance(page, BatchesError) and not vanished else None
             return
         if cursor is not None and (not page.data or page.next_after == cursor):
             return

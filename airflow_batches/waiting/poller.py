@@ -3,14 +3,16 @@
 Rules of this file:
 - What to ask for is decided in `paging`, when in `roster`, what follows in `decision`: here it is only done.
 - One call at a time, at least `TICK` between the beginnings of two cycles.
-- What concerns one batch is told to those who wait for it; what concerns the connection to all (`line`). Failures
-  that pass slow the whole loop down, and nobody is dropped for them before his deadline.
+- What concerns one batch is told to those who wait for it; what concerns the connection to all (`line`).
+- A cycle in which no call succeeded slows the whole loop down. Nobody is dropped for failures that pass before his
+  deadline, nor kept longer for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Generator, Sequence
@@ -99,12 +101,16 @@ class Poller:
 
     async def _until_due(self) -> None:
         while True:
+            resting = self._rests_until - self._loop.time() > TICK
+            if resting:
+                self._roster.expire(self._now())
             self._wakes_at = max(self._roster.next_due(), self._rests_until)
             self._sooner.clear()
             if self._wakes_at <= self._loop.time():
                 return
+            deadline = self._roster.next_deadline(self._now()) if resting else math.inf
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._wakes_at):
+                async with asyncio.timeout_at(min(self._wakes_at, deadline)):
                     await self._sooner.wait()
 
     async def _cycle(self) -> None:
@@ -113,28 +119,31 @@ class Poller:
         self._metrics.gauge(WAITING, len(self._roster), tags=self._tags)
         wanted = self._roster.wanted(began, pages=began.steady >= self._no_pages_until)
         flow = cycle(wanted, oldest_running=began.wall - RUNS_AT_MOST)
-        failure, shared = await self._follow(flow, wanted)
+        failure, useful = await self._follow(flow, wanted)
         pause = self._outage.account(failure, self._loop.time())
-        if shared:
+        if not useful:
             self._rests_until = self._loop.time() + pause
 
     async def _follow(
         self, flow: Generator[Call, Answer, Findings], wanted: list[Wanted]
     ) -> tuple[BatchesError | None, bool]:
-        """Make the calls and tell what they gave; the last failure among them, and whether it ended the cycle."""
+        """Make the calls and tell what they gave; the last failure among them, and whether any call was of use."""
         haste = random.uniform(MOST_HASTE, 1.0)
         failure: BatchesError | None = None
+        useful = False
         step = _advance(flow, None)
         while not isinstance(step, Findings):
             reply = await self._ask(step)
-            failure = _failure(reply.answer) or failure
             if reply.shared is not None:
-                await self._tell(self._concerned(reply.shared, wanted), None, haste)
-                return failure, True
+                self._fail(reply.shared, wanted)
+                return reply.shared, False
+            useful = useful or not isinstance(reply.answer, BatchesError)
+            failure = (_failure(reply.answer) if isinstance(step, Get) else None) or failure
             await self._tell(_sights(step, reply.answer), reply.hint, haste)
             step = _advance(flow, reply.answer)
         self._learn(step)
-        return failure, False
+        failure = step.failure or failure
+        return failure, useful or failure is None
 
     async def _ask(self, call: Call) -> Reply:
         self._metrics.incr(POLLS, tags=self._tags)
@@ -150,11 +159,12 @@ class Poller:
                 self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
             await asyncio.sleep(0)
 
-    def _concerned(self, error: BatchesError, wanted: list[Wanted]) -> Sequence[Sight]:
+    def _fail(self, error: BatchesError, wanted: list[Wanted]) -> None:
         """What is final concerns everybody; what passes those who were due, the others have lost nothing yet."""
         final = refused(error) or isinstance(error, InvalidRequest)
-        batch_ids = self._roster.batch_ids() if final else [each.batch_id for each in wanted]
-        return [(batch_id, error) for batch_id in batch_ids]
+        now = self._now()
+        for batch_id in self._roster.batch_ids() if final else [each.batch_id for each in wanted]:
+            self._roster.fail(batch_id, error, now)
 
     def _learn(self, findings: Findings) -> None:
         now = self._now()

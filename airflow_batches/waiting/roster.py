@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from airflow_batches.api.errors import BatchesError
+from airflow_batches.api.errors import BatchesError, TransportError
+from airflow_batches.api.limits import FRESH_404
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.waiting.decision import KeepWaiting, Watch, decide, pause
+from airflow_batches.waiting.decision import Decision, KeepWaiting, Watch, decide, pause
 from airflow_batches.waiting.outcome import Outcome
 from airflow_batches.waiting.paging import Wanted, created
 
@@ -27,6 +28,9 @@ FIRST_POLL: Final = 10.0
 """Seconds after which a wait is polled first, at most: whoever waits has polled, or was restarted in a crowd."""
 RELIST: Final = 600.0
 """Seconds for which pages are not read for a batch that they do not show."""
+RELIST_FRESH: Final = 15.0
+"""Likewise, for a batch so fresh that the list may lag behind."""
+NOT_ASKED: Final = TransportError("the server had to be left alone", maybe_sent=False)
 
 
 class Now(NamedTuple):
@@ -94,6 +98,16 @@ class Roster:
         """When the next poll is due, on the steady clock; infinite when nobody waits."""
         return min((seat.due for seat in self), default=math.inf)
 
+    def next_deadline(self, now: Now) -> float:
+        """When the next wait is over, on the steady clock; infinite when none ever is."""
+        deadlines = [seat.watch.deadline for seat in self if seat.watch.deadline is not None]
+        return now.steady + min(deadlines) - now.wall if deadlines else math.inf
+
+    def expire(self, now: Now) -> None:
+        """End the waits whose deadline has passed while the server had to be left alone."""
+        for seat in [seat for seat in self if seat.watch.deadline is not None and seat.watch.deadline <= now.wall]:
+            self._decide(seat, seat.last_error or NOT_ASKED, now)
+
     def wanted(self, now: Now, *, pages: bool = True) -> list[Wanted]:
         """What to ask for in a cycle that begins now, most urgent first; nothing while nobody is due.
 
@@ -112,7 +126,8 @@ class Roster:
     def unlist(self, batch_id: str, now: Now) -> None:
         """Read no pages for a batch for a while."""
         for seat in self._seats.get(batch_id, ()):
-            seat.unlisted_until = now.steady + RELIST
+            fresh = now.wall - seat.watch.since < FRESH_404.total_seconds()
+            seat.unlisted_until = now.steady + (RELIST_FRESH if fresh else RELIST)
 
     def tell(
         self,
@@ -128,14 +143,26 @@ class Roster:
         `hint`: seconds until the next poll, as the server would have it. `haste`: factor of every interval.
         """
         for seat in tuple(self._seats.get(batch_id, ())):
-            decision = decide(seat.watch, answer, now=now.wall, hint=hint)
+            decision = self._decide(seat, answer, now, hint=hint)
             if isinstance(decision, KeepWaiting):
                 wait = pause(seat.watch, decision, poll_interval=seat.poll_interval * haste, now=now.wall)
                 seat.due = now.steady + wait
                 self._note(seat, answer)
-            else:
-                self.leave(seat)
-                seat.on_end(decision)
+
+    def fail(self, batch_id: str, error: BatchesError, now: Now) -> None:
+        """Tell those who wait for a batch that it could not be asked for; who goes on waiting is as due as before."""
+        for seat in tuple(self._seats.get(batch_id, ())):
+            if isinstance(self._decide(seat, error, now), KeepWaiting):
+                seat.last_error = error
+
+    def _decide(
+        self, seat: Seat, answer: MessageBatch | BatchesError, now: Now, *, hint: float | None = None
+    ) -> Decision:
+        decision = decide(seat.watch, answer, now=now.wall, hint=hint)
+        if not isinstance(decision, KeepWaiting):
+            self.leave(seat)
+            seat.on_end(decision)
+        return decision
 
     def _note(self, seat: Seat, answer: MessageBatch | BatchesError) -> None:
         if isinstance(answer, BatchesError):

@@ -223,3 +223,15 @@ def test_no_more_pages_are_read_than_two_for_each_batch_or_than_the_list_has(
     ran = run(Api(page_size, dict.fromkeys(sorted(listed), "in_progress")), wants(sorted(wanted)))
 
     assert len(ran.pages) <= min(2 * len(wanted), len(listed) // page_size + 1)
+
+
+def test_a_cursor_that_has_vanished_is_no_failure_of_the_connection() -> None:
+    flow = cycle([Wanted(f"b{number:04}") for number in range(FEW + 1)], oldest_running=0)
+    assert next(flow) == Page(None)
+    assert flow.send(BatchPage(data=[batch(99)], has_more=True, last_id="b0099")) == Page("b0099")
+    answer: Answer = ApiError(400, "invalid_request_error", "after_id b0099 not found")
+    try:
+        while True:
+            assert isinstance(flow.send(answer), Get)
+    except StopIteration as end:
+        assert end.value.failure is None

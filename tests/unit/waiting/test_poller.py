@@ -350,6 +350,116 @@ def test_a_deadline_is_kept_while_a_call_hangs(service: Service) -> None:
     assert "not answered" in outcome.message
 
 
+@pytest.mark.parametrize("failure", [{"action": "status", "status": 503}, {"action": "broken_json"}])
+def test_a_server_in_trouble_is_asked_less_often_not_more(service: Service, failure: dict[str, Any]) -> None:
+    ids = service.submit(30)
+
+    async def main() -> int:
+        for endpoint in ("get", "list"):
+            service.emulator.fault(Fault(endpoint=endpoint, times=None, **failure))
+        waits = asyncio.gather(*(service.wait(batch_id) for batch_id in ids))
+        await until(lambda: service.polls() > 0)
+        await asyncio.sleep(1.0)
+        asked = service.polls()
+        service.emulator.reset()
+        service.emulator.configure(retry_after=0)
+        waits.cancel()
+        return asked
+
+    # Twenty cycles of 0.05 s, of a page and five gets each, were there no pause between them.
+    assert asyncio.run(main()) < 40 * 6 / 2
+
+
+def test_a_failure_that_is_over_costs_no_interval(service: Service) -> None:
+    """The poll is made up for at once, not when the interval has passed again."""
+    (batch_id,) = service.submit()
+    service.emulator.fault(Fault(endpoint="get", action="reset", times=1))
+    service.emulator.end(batch_id)
+    began = time.monotonic()
+    outcome = asyncio.run(service.wait(batch_id, poll_interval=20.0))
+    assert outcome.ending is Ending.ENDED
+    assert time.monotonic() - began < 10
+
+
+def test_a_deadline_is_kept_to_the_second_while_the_server_wants_to_be_left_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PATIENCE", 60.0)
+    (batch_id,) = service.submit()
+    service.emulator.fault(Fault(endpoint="get", action="status", status=429, retry_after=300, times=None))
+    began = time.monotonic()
+    outcome = asyncio.run(service.wait(batch_id, timeout=0.5))
+    assert outcome.ending is Ending.TIMED_OUT
+    assert "429" in outcome.message
+    assert 0.4 < time.monotonic() - began < 3
+
+
+def test_a_look_up_that_never_answers_is_given_up_and_made_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LONGEST_CALL", 0.1)
+    (batch_id,) = service.submit()
+    service.emulator.end(batch_id)
+    looks = 0
+
+    async def connect() -> BatchesClient:
+        nonlocal looks
+        looks += 1
+        if looks < 3:
+            await asyncio.Event().wait()
+        return await service.connect()
+
+    assert asyncio.run(service.wait(batch_id, connect=connect)).ending is Ending.ENDED
+    assert looks == 3
+
+
+def test_a_wait_in_a_hurry_wakes_a_loop_that_sleeps(service: Service) -> None:
+    slow, fast = service.submit(2)
+
+    async def main() -> Outcome:
+        lazy = asyncio.create_task(service.wait(slow, poll_interval=3600.0))
+        await until(lambda: service.polls() == 1)
+        service.emulator.end(fast)
+        outcome = await service.wait(fast, poll_interval=0.1)
+        lazy.cancel()
+        return outcome
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)).ending is Ending.ENDED
+
+
+def test_a_final_failure_is_told_to_those_too_who_are_not_due(service: Service) -> None:
+    slow, fast = service.submit(2)
+
+    async def main() -> list[Outcome]:
+        lazy = asyncio.create_task(service.wait(slow, poll_interval=3600.0))
+        await until(lambda: service.polls() == 1)
+        service.emulator.fault(Fault(endpoint="get", action="status", status=401, times=None))
+        return [await service.wait(fast, poll_interval=0.1), await lazy]
+
+    assert endings(asyncio.run(asyncio.wait_for(main(), 20))) == {Ending.GAVE_UP}
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "BREATH", 1)
+    ids = service.submit(40)
+    told: list[str] = []
+    turns: set[int] = set()
+
+    async def main() -> None:
+        waits = asyncio.gather(
+            *(service.wait(batch_id, on_batch=lambda batch: told.append(batch.id)) for batch_id in ids)
+        )
+        while len(told) < len(ids):
+            turns.add(len(told))
+            await asyncio.sleep(0)
+        waits.cancel()
+
+    asyncio.run(main())
+    assert len(turns) > len(ids) / 2
+
+
 def test_a_hint_on_a_success_is_heeded(service: Service) -> None:
     service.emulator.configure(retry_after=1)
     (batch_id,) = service.submit()

@@ -11,7 +11,7 @@ from airflow_batches.api.errors import ApiError, TransportError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.waiting.decision import Watch
 from airflow_batches.waiting.outcome import Ending, Outcome
-from airflow_batches.waiting.roster import FIRST_POLL, RELIST, Now, Roster, Seat
+from airflow_batches.waiting.roster import FIRST_POLL, RELIST, RELIST_FRESH, Now, Roster, Seat
 
 START = Now(wall=1_700_000_000.0, steady=50.0)
 
@@ -178,3 +178,36 @@ def test_nobody_is_ever_due_later_than_his_interval(intervals: list[float], hast
             roster.tell(batch_id, running(batch_id), later(seconds), haste=haste)
         for waiter in waiters:
             assert later(seconds).steady < waiter.seat.due <= later(seconds).steady + waiter.seat.poll_interval
+
+
+def test_a_failure_of_the_connection_leaves_everybody_as_due_as_before() -> None:
+    waiter = Waiter(poll_interval=60.0)
+    roster = seated(waiter)
+    due = roster.next_due()
+    roster.fail("b", TransportError("reset", maybe_sent=True), later(FIRST_POLL))
+    assert roster.next_due() == due
+    assert str(waiter.seat.last_error) == "reset"
+
+
+def test_what_cannot_be_asked_in_time_is_over_at_its_deadline() -> None:
+    patient, hasty, asked = Waiter("a"), Waiter("b", deadline=30.0), Waiter("c", deadline=30.0)
+    roster = seated(patient, hasty, asked)
+    roster.fail("c", ApiError(429, "rate_limit_error", "slowly"), later(1))
+    assert roster.next_deadline(START) == later(30).steady
+    roster.expire(later(29.9))
+    assert len(roster) == 3
+    roster.expire(later(30))
+    assert roster.batch_ids() == ("a",)
+    assert {outcome.ending for waiter in (hasty, asked) for outcome in waiter.outcomes} == {Ending.TIMED_OUT}
+    assert "left alone" in hasty.outcomes[0].message
+    assert "slowly" in asked.outcomes[0].message
+
+
+def test_a_list_that_lags_behind_a_fresh_batch_is_read_again_soon() -> None:
+    roster = seated(Waiter("a"))
+    roster.unlist("a", later(5))
+    (wanted,) = roster.wanted(later(5 + RELIST_FRESH))
+    assert wanted.listed
+    roster.unlist("a", later(120))
+    (wanted,) = roster.wanted(later(120 + RELIST_FRESH))
+    assert not wanted.listed
