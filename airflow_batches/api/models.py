@@ -1,7 +1,8 @@
 """What the API sends, typed (pydantic).
 
 Rules: unknown fields, statuses and result types survive, because the API adds them without a new version; what
-may be absent is optional. A wire text is stored as it came, and what it means is a property derived from it.
+may be absent is optional. A wire text is stored as it came, and what it means is a property derived from it. A result
+line with an id and a type is a result, whatever shape the rest has.
 Shapes follow platform.claude.com/docs/en/api/messages/batches and lines recorded live in 2024-2026.
 """
 
@@ -9,9 +10,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 
 class _Wire(BaseModel):
@@ -93,14 +103,39 @@ class BatchDeleted(_Wire):
     type: str = "message_batch_deleted"
 
 
-class CacheCreation(_Wire):
+class _Paid(_Wire):
+    """A part of a result line. No odd field may cost the answers around it: the default stands in for it, and what
+    came is in `model_extra["unread"]` under the field's name, unless it was `null`.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_far_as_it_goes(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        value = cls._unwrapped(value)
+        try:
+            return handler(value)
+        except ValidationError as exc:
+            odd = {error["loc"][0] for error in exc.errors() if error["loc"]}
+            if not odd or any(cls.model_fields[str(name)].is_required() for name in odd):
+                raise
+        unread = {name: value[name] for name in odd if value[name] is not None}
+        fitting = {name: field for name, field in value.items() if name not in odd}
+        return handler({**fitting, "unread": unread} if unread else fitting)
+
+    @classmethod
+    def _unwrapped(cls, value: Any) -> Any:
+        """What holds the fields, where that is not the value itself."""
+        return value
+
+
+class CacheCreation(_Paid):
     """Cache-write tokens by time to live."""
 
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class Usage(_Wire):
+class Usage(_Paid):
     """Tokens of one answer. `input_tokens` leaves out what was written to or read from the cache."""
 
     input_tokens: int | None = None
@@ -111,7 +146,7 @@ class Usage(_Wire):
     service_tier: str | None = None
 
 
-class Message(_Wire):
+class Message(_Paid):
     """An answer of the model. Content blocks stay plain dicts: their types grow with every model."""
 
     id: str | None = None
@@ -124,10 +159,11 @@ class Message(_Wire):
     @property
     def text(self) -> str:
         """The text blocks, joined."""
-        return "".join(block.get("text", "") for block in self.content if block.get("type") == "text")
+        texts = [block.get("text") for block in self.content if block.get("type") == "text"]
+        return "".join(text for text in texts if isinstance(text, str))
 
 
-class RequestError(_Wire):
+class RequestError(_Paid):
     """Why one request failed.
 
     The API nests it in a whole error body (`{"type": "error", "error": {…}, "request_id": …}`, recorded live);
@@ -139,27 +175,31 @@ class RequestError(_Wire):
     details: dict[str, Any] | None = None
     request_id: str | None = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _unwrap(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("error"), dict):
-            envelope = {name: field for name, field in value.items() if name not in {"type", "error"}}
-            return {**envelope, **value["error"]}
+    def _unwrapped(cls, value: Any) -> Any:
+        match value:
+            case str():
+                return {"message": value}
+            case {"error": dict(nested), **around}:
+                around.pop("type", None)  # it says "error"
+                return {**around, **nested}
+            case {"type": "error", "error": str(text), **around}:
+                return {**around, "message": text}
         return value
 
 
-class Succeeded(_Wire):
+class Succeeded(_Paid):
     """Answered, and billed; a refusal arrives as this too, with `stop_reason` `refusal`."""
 
     type: Literal["succeeded"]
-    message: Message
+    message: Message = Message()
 
 
-class Errored(_Wire):
+class Errored(_Paid):
     """Refused or failed; not billed."""
 
     type: Literal["errored"]
-    error: RequestError
+    error: RequestError = RequestError()
 
 
 class Canceled(_Wire):
@@ -185,7 +225,7 @@ _KNOWN_RESULTS = frozenset({"succeeded", "errored", "canceled", "expired"})
 
 def _result_tag(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return kind if kind in _KNOWN_RESULTS else "other"
+    return kind if isinstance(kind, str) and kind in _KNOWN_RESULTS else "other"
 
 
 Result = Annotated[

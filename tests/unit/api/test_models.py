@@ -16,12 +16,14 @@ from airflow_batches.api import (
     Canceled,
     Errored,
     Expired,
+    Message,
     MessageBatch,
     OtherResult,
     ProcessingStatus,
     RequestError,
     ResultItem,
     Succeeded,
+    Usage,
 )
 from tests.unit.api.wire import batch_json
 
@@ -174,6 +176,122 @@ def test_an_error_keeps_what_stands_around_and_in_it() -> None:
     assert RequestError.model_validate_json(error.model_dump_json()) == error
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (None, "unknown_error", ""),
+        ("overloaded", "unknown_error", "overloaded"),
+        ({"type": "error", "error": "overloaded"}, "unknown_error", "overloaded"),
+        ({"type": "error", "error": None}, "error", ""),
+        ({"type": "api_error", "message": "m", "error": "code"}, "api_error", "m"),
+        ({"type": "error", "error": {"type": None, "message": None}}, "unknown_error", ""),
+        ({"type": "error", "error": {"type": 5, "message": "m", "details": "text"}}, "unknown_error", "m"),
+        ({"type": "api_error", "message": {"en": "m"}, "details": [1]}, "api_error", ""),
+        (["x"], "unknown_error", ""),
+    ],
+)
+def test_an_error_of_an_odd_shape_is_read_as_far_as_it_goes(error: object, kind: str, message: str) -> None:
+    result = item({"type": "errored", "error": error}).result
+    assert isinstance(result, Errored)
+    assert (result.error.type, result.error.message, result.error.details) == (kind, message, None)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"message": None}, {}, {"message": "text"}, {"message": [1]}, {"message": {"content": None, "usage": None}}]
+)
+def test_an_answer_without_what_is_expected_has_what_stands_for_nothing(odd: dict[str, Any]) -> None:
+    result = item({"type": "succeeded", **odd}).result
+    assert isinstance(result, Succeeded)
+    message = result.message
+    assert (message.text, message.content, message.role, message.model) == ("", [], "assistant", None)
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unread"),
+    [
+        ({"usage": "free"}, {"usage": "free"}),
+        ({"content": "text"}, {"content": "text"}),
+        ({"content": [{"type": "text", "text": "a"}, "b"]}, {"content": [{"type": "text", "text": "a"}, "b"]}),
+        ({"id": 5, "role": ["x"]}, {"id": 5, "role": ["x"]}),
+    ],
+)
+def test_a_field_of_an_unknown_shape_costs_that_field_alone_and_survives(
+    changes: dict[str, Any], unread: dict[str, Any]
+) -> None:
+    result = item({"type": "succeeded", "message": MESSAGE_2026_09 | changes}).result
+    assert isinstance(result, Succeeded)
+    assert result.message.model == MESSAGE_2026_09["model"]
+    assert result.message.stop_reason == "end_turn"
+    assert result.message.model_extra is not None
+    assert result.message.model_extra["unread"] == unread
+    assert "unread" not in (result.model_extra or {})
+
+
+def test_an_odd_number_of_tokens_leaves_the_other_numbers_readable() -> None:
+    usage = USAGE_2026 | {"input_tokens": "many", "cache_creation": {"ephemeral_5m_input_tokens": 1.5}}
+    result = item({"type": "succeeded", "message": MESSAGE_2026_09 | {"usage": usage}}).result
+    assert isinstance(result, Succeeded)
+    got = result.message.usage
+    assert (got.input_tokens, got.output_tokens, got.service_tier) == (None, 5, "batch")
+    assert got.model_extra == {"inference_geo": "not_available", "unread": {"input_tokens": "many"}}
+    assert got.cache_creation is not None
+    assert got.cache_creation.model_extra == {"unread": {"ephemeral_5m_input_tokens": 1.5}}
+
+
+def test_a_message_of_an_unknown_shape_survives_whole() -> None:
+    result = item({"type": "succeeded", "message": "42", "note": 1}).result
+    assert result.model_extra == {"note": 1, "unread": {"message": "42"}}
+    assert ResultItem.model_validate_json(ResultItem(custom_id="a", result=result).model_dump_json()).result == result
+
+
+def test_text_blocks_without_a_text_are_none() -> None:
+    blocks = [{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": "a"}, {"type": ["text"]}]
+    result = item({"type": "succeeded", "message": {"content": blocks}}).result
+    assert isinstance(result, Succeeded)
+    assert (result.message.text, result.message.content) == ("a", blocks)
+
+
+def test_models_made_by_hand_are_checked_no_less_than_they_are_read() -> None:
+    made = Succeeded(type="succeeded", message=Message(model="m", content=[{"type": "text", "text": "a"}]))
+    assert (made.message.text, made.message.model_extra) == ("a", {})
+    assert Succeeded.model_validate(made) is made
+
+
+FIELDS = sorted(
+    {"type", "message", "error", "details", "content", "usage", "cache_creation", "request_id", "id", "text", "unread"}
+    | set(Usage.model_fields)
+)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+ANY_FIELDS = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), JSON_VALUES, max_size=6)
+
+
+@given(
+    custom_id=st.text(),
+    kind=st.sampled_from(["succeeded", "errored", "canceled", "expired"]) | st.text(),
+    around=ANY_FIELDS,
+    fields=ANY_FIELDS,
+)
+def test_a_line_with_an_id_and_a_type_is_a_result_whatever_else_it_holds(
+    custom_id: str, kind: str, around: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    line = json.dumps({**around, "custom_id": custom_id, "result": {**fields, "type": kind}})
+    read = ResultItem.model_validate_json(line)
+    assert (read.custom_id, read.result.type) == (custom_id, kind)
+    if isinstance(read.result, Succeeded):
+        assert isinstance(read.result.message.text, str)
+        assert isinstance(read.result.message.usage, Usage)
+    if isinstance(read.result, Errored):
+        assert isinstance(read.result.error.message, str)
+    assert ResultItem.model_validate_json(read.model_dump_json(by_alias=True)).custom_id == custom_id
+
+
 def test_canceled_and_expired_lines_are_their_own_types() -> None:
     assert isinstance(item({"type": "canceled"}).result, Canceled)
     assert isinstance(item({"type": "expired"}).result, Expired)
@@ -267,7 +385,17 @@ def test_a_batch_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", '{"custom_id":"a"}', '{"custom_id":"a","result":{}}', '{"custom_id":1,"result":{"type":"x"}}', "[]"]
+    "line",
+    [
+        "{}",
+        '{"custom_id":"a"}',
+        '{"custom_id":"a","result":null}',
+        '{"custom_id":"a","result":{}}',
+        '{"custom_id":"a","result":{"type":["succeeded"]}}',
+        '{"custom_id":"a","result":{"type":null}}',
+        '{"custom_id":1,"result":{"type":"x"}}',
+        "[]",
+    ],
 )
 def test_what_lacks_its_id_or_its_type_is_no_result(line: str) -> None:
     with pytest.raises(ValidationError):

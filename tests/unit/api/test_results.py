@@ -189,6 +189,24 @@ def test_a_broken_line_that_others_follow_is_a_decode_error_with_its_number() ->
     assert "results line 2 is not a result: '<html>'" in str(error)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"custom_id":"o","result":{"type":"succeeded","message":null}}',
+        b'{"custom_id":"o","result":{"type":"succeeded","message":{"content":null,"usage":"free"}}}',
+        b'{"custom_id":"o","result":{"type":"errored","error":"overloaded"}}',
+        b'{"custom_id":"o","result":{"type":"errored","error":{"type":"error","error":{"details":["x"]}}}}',
+    ],
+)
+def test_a_result_of_an_odd_shape_keeps_nobody_from_the_others(odd: bytes) -> None:
+    assert read(answering(A + b"\n" + odd + b"\n" + B + b"\n")) == (["a", "o", "b"], None)
+
+
+def test_a_result_whose_type_is_no_text_is_a_decode_error() -> None:
+    ids, error = read(answering(A + b'\n{"custom_id":"o","result":{"type":[]}}\n' + B + b"\n"))
+    assert (ids, type(error)) == (["a"], DecodeError)
+
+
 def test_a_broken_line_right_before_the_cut_is_an_interruption() -> None:
     assert interrupted(chunked(A + b"\n{\n", end=b"")) == (["a"], 1)
 
