@@ -18,12 +18,6 @@ class CacheCreation(msgspec.Struct, gc=False):
     ephemeral_1h_input_tokens: int | None = None
 
 
-class ServerTools(msgspec.Struct, gc=False):
-    """Calls of server tools, billed by the call."""
-
-    web_search_requests: int | None = None
-
-
 class LineUsage(msgspec.Struct, gc=False):
     """Tokens of one answer; `input_tokens` leaves out what was written to or read from the cache."""
 
@@ -32,8 +26,22 @@ class LineUsage(msgspec.Struct, gc=False):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation: CacheCreation | None = None
-    server_tool_use: ServerTools | None = None
+    server_tool_use: dict[str, int | None] | None = None
     inference_geo: str | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it says all that is needed; nothing cached is no cache members."""
+        return self.input_tokens is not None and self.output_tokens is not None
+
+    @property
+    def other_cache_writes(self) -> int:
+        """Tokens written to the cache for a time to live that is not known here."""
+        if self.cache_creation is None or self.cache_creation_input_tokens is None:
+            return 0
+        known = self.cache_creation
+        minutes, hour = known.ephemeral_5m_input_tokens or 0, known.ephemeral_1h_input_tokens or 0
+        return self.cache_creation_input_tokens - minutes - hour
 
     @property
     def prompt_tokens(self) -> int:
@@ -42,11 +50,19 @@ class LineUsage(msgspec.Struct, gc=False):
         return (self.input_tokens or 0) + cached
 
 
+class StopDetails(msgspec.Struct, gc=False):
+    """Why an answer was refused."""
+
+    category: str | None = None
+
+
 class LineMessage(msgspec.Struct, gc=False):
     """The answer, without its text."""
 
     model: str | None = None
     usage: LineUsage | None = None
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
 
 
 class LineError(msgspec.Struct, gc=False):

@@ -1,7 +1,8 @@
 """What answers cost, by the price list of `genai-prices` (extra `prices`). Never a guess: unknown is None.
 
 Rules: batch answers cost half of the list price for input, output, cache writes and cache reads (docs, page
-"Pricing"). Answers with a surcharge of another kind (calls of a server tool, a region) are not priced.
+"Pricing"). Answers with a surcharge of another kind (calls of a server tool, a region) are not priced. A refusal
+before the first token costs nothing, unless its category is one that is billed (release notes of 2026-09-24).
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class PriceList:
         )
 
     def _range_cost(self, price_range: PriceRange, usage: ModelUsage) -> Decimal | None:
+        if price_range.free:
+            return Decimal(0)
         if price_range.surcharged or usage.without_usage:
             return None
         total = Decimal(0)

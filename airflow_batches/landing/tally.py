@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from airflow_batches.landing.lines import LineResult, LineUsage, ResultLine
+from airflow_batches.landing.lines import LineMessage, LineResult, LineUsage, ResultLine
 
 SUCCEEDED: Final = "succeeded"
 ERRORED: Final = "errored"
+REFUSAL: Final = "refusal"
 UNKNOWN_MODEL: Final = "unknown"
+
+ORDINARY_REGIONS: Final = frozenset({None, "not_available", "global"})
+"""Of inference, at the list price; the others may cost more (docs, page "Pricing")."""
+
+FREE_TOOLS: Final = frozenset({"web_fetch_requests"})
+"""Of the server's own, billed by their tokens alone (docs, page "Pricing")."""
+
+BILLED_REFUSALS: Final = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+"""Categories that are billed though the answer was refused before its first token (release notes, 2026-09-24)."""
 
 
 class ModelUsage(msgspec.Struct, kw_only=True):
@@ -30,7 +40,7 @@ class ModelUsage(msgspec.Struct, kw_only=True):
     cache_write_1h_tokens: int = 0
     cache_read_tokens: int = 0
     without_usage: int = 0
-    """Answers whose usage could not be read."""
+    """Answers whose usage could not be read, or not in full."""
 
     def add(self, other: ModelUsage) -> None:
         """Adds another's numbers to these."""
@@ -44,7 +54,9 @@ class PriceRange(msgspec.Struct, frozen=True):
     model: str
     length: int = 0
     surcharged: bool = False
-    """Something beside tokens has a price: a region, calls of a server tool."""
+    """Something beside known tokens has a price: a region, calls of a server tool, cache writes of another kind."""
+    free: bool = False
+    """Refused before the first token, and not billed."""
 
 
 class Tally:
@@ -72,39 +84,52 @@ class Tally:
         return models
 
     def _grouped(self, results: Iterable[LineResult]) -> dict[PriceRange, list[LineUsage | None]]:
-        models: dict[str, list[LineUsage | None]] = {}
+        models: dict[str, list[LineMessage]] = {}
         for result in results:
             if result.type == SUCCEEDED:
-                message = result.message
-                model = (message and message.model) or UNKNOWN_MODEL
-                models.setdefault(model, []).append(message.usage if message else None)
+                message = result.message or _NOTHING
+                models.setdefault(message.model or UNKNOWN_MODEL, []).append(message)
         return {key: usages for model, answers in models.items() for key, usages in self._ranged(model, answers)}
 
-    def _ranged(
-        self, model: str, usages: list[LineUsage | None]
-    ) -> Iterable[tuple[PriceRange, list[LineUsage | None]]]:
+    def _ranged(self, model: str, answers: list[LineMessage]) -> Iterable[tuple[PriceRange, list[LineUsage | None]]]:
         steps = self._price_steps(model)
-        if not steps and not any(map(_surcharged, usages)):
-            return [(PriceRange(model), usages)]
-        ranged: dict[tuple[int, bool], list[LineUsage | None]] = {}
-        for usage in usages:
-            length = bisect_left(steps, usage.prompt_tokens) if steps and usage else 0
-            ranged.setdefault((length, _surcharged(usage)), []).append(usage)
+        if not steps and not any(map(_surcharged, answers)) and not any(map(_free, answers)):
+            return [(PriceRange(model), [answer.usage for answer in answers])]
+        ranged: dict[tuple[int, bool, bool], list[LineUsage | None]] = {}
+        for answer in answers:
+            length = bisect_left(steps, answer.usage.prompt_tokens) if steps and answer.usage else 0
+            ranged.setdefault((length, _surcharged(answer), _free(answer)), []).append(answer.usage)
         return [(PriceRange(model, *key), found) for key, found in ranged.items()]
 
 
-def _surcharged(usage: LineUsage | None) -> bool:
-    """`us` inference costs more on some models, web searches cost by the call (docs, page "Pricing")."""
+_NOTHING: Final = LineMessage()
+
+
+def _surcharged(answer: LineMessage) -> bool:
+    usage = answer.usage
     if usage is None:
         return False
-    tools = usage.server_tool_use
-    return usage.inference_geo == "us" or bool(tools and tools.web_search_requests)
+    return (
+        usage.inference_geo not in ORDINARY_REGIONS
+        or usage.other_cache_writes != 0
+        or (usage.server_tool_use is not None and _has_priced_calls(usage.server_tool_use))
+    )
+
+
+def _has_priced_calls(calls: Mapping[str, int | None]) -> bool:
+    return any(count and tool not in FREE_TOOLS for tool, count in calls.items())
+
+
+def _free(answer: LineMessage) -> bool:
+    if answer.stop_reason != REFUSAL or answer.usage is None or answer.usage.output_tokens:
+        return False
+    return answer.stop_details is None or answer.stop_details.category not in BILLED_REFUSALS
 
 
 def _add(total: ModelUsage, usages: list[LineUsage | None]) -> None:
     known = [usage for usage in usages if usage is not None]
     total.answers += len(usages)
-    total.without_usage += len(usages) - len(known)
+    total.without_usage += len(usages) - sum([usage.is_full for usage in known])
     total.input_tokens += sum([usage.input_tokens or 0 for usage in known])
     total.output_tokens += sum([usage.output_tokens or 0 for usage in known])
     total.cache_read_tokens += sum([usage.cache_read_input_tokens or 0 for usage in known])

@@ -59,6 +59,11 @@ def test_what_cannot_be_priced_in_full_is_not_priced(price_range: PriceRange, us
     assert (cost.total, cost.by_model) == (None, {"claude-haiku-4-5": None})
 
 
+def test_an_answer_that_is_not_billed_costs_nothing() -> None:
+    cost = PriceList(AT).cost({PriceRange("claude-haiku-4-5", free=True): MILLION})
+    assert (cost.total, cost.by_model) == ("0", {"claude-haiku-4-5": "0"})
+
+
 def test_nothing_answered_costs_nothing() -> None:
     cost = PriceList(AT).cost({})
     assert (cost.total, cost.by_model) == ("0", {})

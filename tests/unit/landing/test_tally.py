@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+import pytest
 
-from airflow_batches.landing.lines import ResultLine
+from airflow_batches.landing.lines import ResultLine, StopDetails
 from airflow_batches.landing.tally import PriceRange, Tally
+
+
+PLAIN: Final = {"input_tokens": 1, "output_tokens": 1}
 
 
 def answer(model: str | None = "m", **usage: Any) -> ResultLine:
     message = {"model": model, "usage": usage or None}
     return msgspec.convert({"custom_id": "a", "result": {"type": "succeeded", "message": message}}, ResultLine)
+
+
+def counted(tally: Tally) -> dict[PriceRange, int]:
+    return {key: usage.answers for key, usage in tally.ranges.items()}
 
 
 def other(kind: str, **error: Any) -> ResultLine:
@@ -45,11 +53,12 @@ def test_cache_writes_of_old_answers_are_of_five_minutes() -> None:
     assert (tally.by_model()["m"].cache_write_5m_tokens, tally.by_model()["m"].cache_write_1h_tokens) == (7, 0)
 
 
-def test_answers_without_model_or_usage_are_counted() -> None:
+def test_answers_without_model_or_full_usage_are_counted() -> None:
     tally = Tally()
-    tally.add([answer(None), answer("m", input_tokens=None)])
+    tally.add([answer(None), answer("m", input_tokens=None, output_tokens=5), answer("m", **PLAIN)])
     assert tally.by_model()["unknown"].without_usage == 1
-    assert (tally.by_model()["m"].answers, tally.by_model()["m"].without_usage) == (1, 0)
+    assert (tally.by_model()["m"].answers, tally.by_model()["m"].without_usage) == (2, 1)
+    assert tally.by_model()["m"].output_tokens == 6
 
 
 def test_only_answers_have_usage() -> None:
@@ -68,8 +77,57 @@ def test_prompts_are_told_apart_where_a_price_has_steps() -> None:
     assert tally.by_model()["stepped"].answers == 4
 
 
-def test_answers_with_a_surcharge_are_told_apart() -> None:
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"inference_geo": "us"},
+        {"inference_geo": "from_the_future"},
+        {"server_tool_use": {"web_search_requests": 1}},
+        {"server_tool_use": {"from_the_future": 1}},
+        {"cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_24h_input_tokens": 5}},
+    ],
+)
+def test_answers_with_a_surcharge_are_told_apart(extra: dict[str, Any]) -> None:
     tally = Tally()
-    tally.add([answer(inference_geo="us"), answer(server_tool_use={"web_search_requests": 1}), answer(input_tokens=1)])
-    surcharged = {key: usage.answers for key, usage in tally.ranges.items()}
-    assert surcharged == {PriceRange("m", 0, True): 2, PriceRange("m"): 1}
+    tally.add([answer(**PLAIN, **extra), answer(**PLAIN)])
+    assert counted(tally) == {PriceRange("m", surcharged=True): 1, PriceRange("m"): 1}
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        {"inference_geo": "global"},
+        {"inference_geo": "not_available"},
+        {"server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 3}},
+        {
+            "cache_creation_input_tokens": 5,
+            "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3},
+        },
+    ],
+)
+def test_answers_at_the_list_price_are_one(usual: dict[str, Any]) -> None:
+    tally = Tally()
+    tally.add([answer(**PLAIN, **usual), answer(**PLAIN)])
+    assert counted(tally) == {PriceRange("m"): 2}
+
+
+@pytest.mark.parametrize(
+    ("details", "output", "free"),
+    [
+        ({"category": "cyber"}, 0, True),
+        ({"category": None}, 0, True),
+        (None, 0, True),
+        ({"category": "bio"}, 0, False),
+        ({"category": "cyber"}, 1, False),
+    ],
+)
+def test_a_refusal_before_the_first_token_is_free_but_for_some_categories(
+    details: dict[str, Any] | None, output: int, free: bool
+) -> None:
+    refused = answer(input_tokens=1, output_tokens=output)
+    assert refused.result.message is not None
+    refused.result.message.stop_reason = "refusal"
+    refused.result.message.stop_details = msgspec.convert(details, StopDetails | None)
+    tally = Tally()
+    tally.add([refused])
+    assert counted(tally) == {PriceRange("m", free=free): 1}
