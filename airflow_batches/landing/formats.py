@@ -56,6 +56,7 @@ class Output:
         self._hash = hashlib.sha256()
         self._lines = 0
         self._bytes = 0
+        self._published = False
         self._file = create(location)
 
     def write(self, lines: bytes, count: int) -> None:
@@ -78,10 +79,12 @@ class Output:
     def commit(self) -> None:
         """Publishes the object."""
         self._file.commit()
+        self._published = True
 
     def discard(self) -> None:
-        """Leaves nothing."""
-        self._file.discard()
+        """Leaves nothing of what has not been published."""
+        if not self._published:
+            self._file.discard()
 
     def _put(self, data: bytes) -> None:
         if data:

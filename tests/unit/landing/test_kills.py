@@ -1,7 +1,9 @@
-"""kill -9 in the middle of a landing: no object, and the next run lands it."""
+"""kill -9 of a landing: midway it leaves no object, between two objects none that lies, and the next run ends it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -28,6 +30,20 @@ with BatchesClient(key, base_url=url) as client:
     land(client, batch_id, uri, storage_options=json.loads(options))
 """
 
+DYING_SCRIPT = """
+import os, pathlib, signal, sys
+from airflow_batches.api import BatchesClient
+from airflow_batches.landing import land
+url, key, batch_id, folder, left = *sys.argv[1:5], [int(sys.argv[5])]
+replace = pathlib.Path.replace
+def replace_or_die(*paths):
+    left[0] -= 1
+    return replace(*paths) if left[0] else os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.replace = replace_or_die
+with BatchesClient(key, base_url=url) as client:
+    land(client, batch_id, f"file://{folder}/out", failed_path=f"file://{folder}/failed", overwrite=True)
+"""
+
 
 @contextmanager
 def store(kind: str, folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
@@ -41,8 +57,6 @@ def store(kind: str, folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]
 
 def killed_midway(emulator: Emulator, batch_id: str, uri: str, options: dict[str, Any], ready: Any) -> None:
     """A process that lands, killed as soon as `ready` says that something of it can be seen."""
-    import json
-
     arguments = [emulator.url, emulator.api_key, batch_id, uri, json.dumps(options)]
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments])
     try:
@@ -73,3 +87,26 @@ def test_a_landing_killed_midway_leaves_no_object_and_the_next_run_lands_it(
         assert landed_lines(folder / "out.jsonl") == lines_of_the_api(client, batch_id)
         if kind == "file":
             assert names_in(folder) == {"out.jsonl", "out.jsonl.manifest.json"}
+
+
+@pytest.mark.parametrize("landed_before", [False, True])
+@pytest.mark.parametrize("before", [1, 2, 3, 4], ids=["the note", "failures", "results", "the manifest"])
+def test_a_landing_killed_before_one_of_its_objects_never_lies_and_the_next_run_ends_it(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, before: int, landed_before: bool
+) -> None:
+    emulator.configure(errored_share=0.5)
+    batch_id = ended_batch(client, 20)
+    if landed_before:
+        land(client, batch_id, f"file://{tmp_path}/out")
+    arguments = [emulator.url, emulator.api_key, batch_id, str(tmp_path), str(before)]
+    killed = subprocess.run([sys.executable, "-c", DYING_SCRIPT, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "failed").exists() == (before > 2)
+    assert (tmp_path / "out").exists() == (landed_before or before > 3)
+    assert (tmp_path / "out.manifest.json").exists() == (landed_before and before == 1)
+    if (tmp_path / "out.manifest.json").exists():
+        said = json.loads((tmp_path / "out.manifest.json").read_bytes())
+        assert said["results"]["sha256"] == hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest()
+    assert land(client, batch_id, f"file://{tmp_path}/out", failed_path=f"file://{tmp_path}/failed").verified
+    assert landed_lines(tmp_path / "out") == lines_of_the_api(client, batch_id)
+    assert names_in(tmp_path) == {"out", "failed", "out.manifest.json"}

@@ -192,6 +192,20 @@ def test_a_process_that_died_after_the_manifest_leaves_a_note_that_goes_with_the
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
+def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends_it(
+    client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
+    in_the_way = tmp_path / "out.jsonl"
+    with pytest.raises(LandingRefused, match=r"writing .*out\.jsonl is not possible: IsADirectoryError"):
+        land(client, batch_id, **uris, progress=lambda _: in_the_way.mkdir(exist_ok=True), progress_every=0)
+    in_the_way.rmdir()
+    assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl.pending.json"}
+    assert land(client, batch_id, **uris).verified
+    assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl", "out.jsonl.manifest.json"}
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
 def test_a_strangers_object_is_refused_and_stays(client: BatchesClient, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"precious")

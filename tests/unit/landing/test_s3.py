@@ -78,6 +78,24 @@ def test_a_failed_landing_aborts_its_upload(
     assert unfinished_uploads(server, bucket) == []
 
 
+def test_what_is_published_is_not_discarded_when_the_next_object_fails(
+    client: BatchesClient, server: S3Server, bucket: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch_id = ended_batch(client)
+    failed = Location.parse(f"s3://{bucket.name}/failed.jsonl", server.storage_options)
+    with pytest.raises(LandingRefused, match="IsADirectoryError"):
+        land(
+            client,
+            batch_id,
+            f"file://{tmp_path}/out.jsonl",
+            failed_path=failed,
+            progress=lambda _: (tmp_path / "out.jsonl").mkdir(exist_ok=True),
+            progress_every=0,
+        )
+    assert files_in(bucket) == ["failed.jsonl"]
+    assert "unfinished" not in caplog.text
+
+
 @pytest.mark.parametrize("size", [0, 1, UPLOAD_BYTES - 1, UPLOAD_BYTES, 2 * UPLOAD_BYTES + 1])
 def test_an_object_of_any_size_is_whole(server: S3Server, bucket: Path, size: int) -> None:
     put(Location.parse(f"s3://{bucket.name}/{size}", server.storage_options), b"x" * size)
