@@ -172,7 +172,8 @@ class BatchesClient:
     def wait_for(self, batch_id: str, *, poll_interval: float = 30.0, timeout: float | None = None) -> MessageBatch:
         """Poll until the batch has `ended`, or has a status unknown here. Seconds; `WaitTimeout` when over.
 
-        Passing failures are waited out like a batch that goes on, until the timeout.
+        Passing failures are waited out like a batch that goes on, until the timeout; but an API that does not answer
+        even once, with the client's own retries, is raised as `TransportError` or `DecodeError`.
         """
         # The one decision about a poll stands with the waiting; a script that never waits does not load it.
         from airflow_batches.waiting.wait import wait_for

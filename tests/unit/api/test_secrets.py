@@ -103,6 +103,7 @@ FAILURES: list[tuple[type[Exception], object, Call]] = [
     (ApiError, echoing("502 Bad Gateway"), lambda client: client.results("b")),
     (DecodeError, echoing("200 OK", after=b"\n<p>\n"), lambda client: client.results("b")),
     (StreamInterrupted, echoing("200 OK"), lambda client: client.results("b")),
+    (DecodeError, echoing("200 OK"), lambda client: client.wait_for("b")),
     (StreamInterrupted, _far_into_the_line, lambda client: client.results("b")),
     (WaitTimeout, answering(batch_bytes()), lambda client: client.wait_for("b", timeout=0)),
     (InvalidRequest, hang_up, lambda client: client.get("..")),

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 import requests_mock
 
 from airflow_batches.api import (
     ApiError,
     BatchesClient,
+    BatchesError,
+    DecodeError,
     MessageBatch,
     ProcessingStatus,
     RetryPolicy,
@@ -21,7 +24,7 @@ from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.waiting.decision import KeepWaiting, Watch
 from airflow_batches.waiting.outcome import Ending, Outcome
 from airflow_batches.waiting.wait import Answer, ask, poll, wait, wait_for
-from tests.unit.api.wire import batch_json
+from tests.unit.api.wire import answering, batch_bytes, batch_json, serving
 
 URL = "https://api.anthropic.com/v1/messages/batches/b"
 START = 1_000_000.0
@@ -216,10 +219,74 @@ def test_a_real_wait_gets_over_whatever_the_emulator_does_to_it() -> None:
         assert [plan.struck for plan in plans] == [1, 1, 1, 1]
 
 
-def test_a_server_that_is_gone_times_out_like_a_batch_that_goes_on() -> None:
-    with Emulator() as emulator:
-        url = emulator.url
-    with BatchesClient("key", base_url=url) as client:
-        assert isinstance(ask(client, "b", retry=RetryPolicy(attempts=1)), TransportError)
-        with pytest.raises(WaitTimeout, match="the last poll failed: the connection failed"):
-            client.wait_for("b", poll_interval=0.01, timeout=0.05)
+HTML = {"text": "<html>It works</html>"}
+REFUSED = {"exc": requests.ConnectionError("refused")}
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "kind", "polls"), [(REFUSED, TransportError, 4), (HTML, DecodeError, 2)], ids=["refused", "html"]
+)
+@pytest.mark.parametrize("timeout", [None, 3600.0])
+def test_an_api_that_has_never_answered_is_not_waited_for(
+    api: requests_mock.Mocker,
+    client: BatchesClient,
+    clock: Clock,
+    unanswered: dict[str, Any],
+    kind: type[BatchesError],
+    polls: int,
+    timeout: float | None,
+) -> None:
+    api.get(URL, [unanswered] * 9)
+    with pytest.raises(kind):
+        wait_for(client, "b", poll_interval=30, timeout=timeout)
+    assert api.call_count == polls
+    assert 30 not in clock.naps
+
+
+@pytest.mark.parametrize("unanswered", [[REFUSED], [HTML], [REFUSED] * 3])
+def test_an_api_that_answers_the_clients_own_retries_is_waited_for(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock, unanswered: list[dict[str, Any]]
+) -> None:
+    api.get(URL, [*unanswered, {"json": batch_json()}, {"json": batch_json("ended")}])
+    assert wait_for(client, "b", poll_interval=30, timeout=None).processing_status is ProcessingStatus.ENDED
+    assert clock.naps[-1] == 30
+
+
+@pytest.mark.parametrize("failure", [{"status_code": 404}, {"status_code": 503}])
+def test_an_error_of_the_api_is_an_answer_also_where_the_first_attempt_had_none(
+    api: requests_mock.Mocker, client: BatchesClient, clock: Clock, failure: dict[str, Any]
+) -> None:
+    api.get(URL, [REFUSED, *[failure] * 3, REFUSED, {"json": batch_json("ended")}])
+    assert wait_for(client, "b", poll_interval=10, timeout=None).processing_status is ProcessingStatus.ENDED
+
+
+@pytest.mark.parametrize("answered", [{"json": batch_json()}, {"status_code": 404}, {"status_code": 529}])
+@pytest.mark.parametrize("unanswered", [REFUSED, HTML])
+def test_an_api_that_has_answered_once_is_waited_for_however_it_fails_then(
+    api: requests_mock.Mocker,
+    client: BatchesClient,
+    clock: Clock,
+    answered: dict[str, Any],
+    unanswered: dict[str, Any],
+) -> None:
+    api.get(URL, [answered, *[unanswered] * 9, {"json": batch_json("ended")}])
+    assert wait_for(client, "b", poll_interval=30, timeout=None).processing_status is ProcessingStatus.ENDED
+    assert clock.naps == [30] * 10
+
+
+def test_a_name_that_nobody_has_is_raised_by_a_wait_without_an_end() -> None:
+    policy = RetryPolicy(attempts=2, base=0.0)
+    with (
+        BatchesClient("key", base_url="http://api.anthropic.invalid", retry=policy) as client,
+        pytest.raises(TransportError, match="the connection failed"),
+    ):
+        client.wait_for("b")
+
+
+def test_a_server_that_goes_away_meanwhile_times_out_like_a_batch_that_goes_on() -> None:
+    with (
+        serving(answering(batch_bytes())) as server,
+        BatchesClient("key", base_url=server.url) as client,
+        pytest.raises(WaitTimeout, match="the last poll failed: the connection failed"),
+    ):
+        client.wait_for("b", poll_interval=0.01, timeout=0.2)
