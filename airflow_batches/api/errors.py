@@ -46,6 +46,12 @@ CURES: Final[Mapping[int, str]] = {
 }
 
 
+NO_ROUTE: Final = "Not found"
+"""All that the API says of a path that it does not have; of a batch it says more."""
+
+NOT_THE_API: Final = "not an answer of the API"
+
+
 class BatchesError(Exception):
     """Root of everything this package raises on its own account."""
 
@@ -92,6 +98,8 @@ class ApiError(BatchesError):
             parts.append(f"(request-id {self.request_id})")
         if self.status in CURES:
             parts.append(CURES[self.status])
+        if self.status == 404 and (self.message == NO_ROUTE or self.message.startswith(NOT_THE_API)):
+            parts.append("Is the base URL right? It must not end in /v1.")
         return " ".join(parts)
 
     @property
@@ -162,7 +170,7 @@ def _message_without_body(status: int, headers: Mapping[str, str], body: bytes) 
             "Set the connection's host to the API's final base URL"
         )
     start = body[:200].decode("utf-8", "replace").strip()
-    return f"not an answer of the API ({headers.get('content-type', 'no content type')}): {start!r}"
+    return f"{NOT_THE_API} ({headers.get('content-type', 'no content type')}): {start!r}"
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:

@@ -420,6 +420,15 @@ def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client
     assert (caught.value.status, caught.value.kind, caught.value.request_id) == (404, "not_found_error", "req_1")
 
 
+def test_a_base_url_that_brings_its_own_v1_is_named_as_what_is_wrong() -> None:
+    with (
+        Emulator() as emulator,
+        BatchesClient(emulator.api_key, base_url=f"{emulator.url}/v1") as client,
+        pytest.raises(ApiError, match=r"404 .*Is the base URL right\? It must not end in /v1"),
+    ):
+        client.check()
+
+
 def test_an_empty_body_is_refused(api: requests_mock.Mocker, client: BatchesClient) -> None:
     with pytest.raises(InvalidRequest, match="empty"):
         client.create_streamed(b"")

@@ -137,6 +137,25 @@ def test_a_refusal_that_has_a_cure_names_it(status: int, cure: str) -> None:
     assert cure in str(error(status, b"{}"))
 
 
+@pytest.mark.parametrize("body", [b"", b"<html>no such page</html>", envelope("not_found_error", "Not found")])
+def test_a_404_of_something_else_than_a_batch_asks_about_the_base_url(body: bytes | Mapping[str, Any]) -> None:
+    assert "Is the base URL right?" in str(error(404, body))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, envelope("not_found_error", "Message Batch msgbatch_1 not found.")),
+        (404, envelope("not_found_error", "Message Batch msgbatch_1 has no available results.")),
+        (400, b""),
+        (502, b"<html>"),
+        (400, envelope("invalid_request_error", "Not found")),
+    ],
+)
+def test_another_error_says_nothing_of_the_base_url(status: int, body: bytes | Mapping[str, Any]) -> None:
+    assert "base URL" not in str(error(status, body))
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
