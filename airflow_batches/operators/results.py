@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.waiting import seconds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -33,8 +35,8 @@ class MessageBatchResultsOperator(BaseOperator):
     :param overwrite: land even where something is.
     :param receipt: the submission's receipt, or its ids digest, for a proof that the ids are those that were sent
         (templated).
-    :param timeout: seconds for the whole landing.
-    :param stall_timeout: seconds of silence after which the results are asked for again.
+    :param timeout: seconds (or a timedelta) for the whole landing.
+    :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
     :param conn_id: connection with the API key (templated).
     :param storage_conn_id: connection of the store, where `path` names none (templated).
     """
@@ -53,28 +55,28 @@ class MessageBatchResultsOperator(BaseOperator):
         self,
         *,
         batch_id: str | XComArg,
-        path: str,
-        failed_path: str | None = None,
+        path: str | XComArg,
+        failed_path: str | XComArg | None = None,
         format: str | None = None,  # noqa: A002  # as in `land`
-        verify: str = "error",
+        verify: Literal["error", "warn"] = "error",
         overwrite: bool = False,
-        receipt: Mapping[str, Any] | str | None = None,
-        timeout: float = 3600.0,
-        stall_timeout: float = 60.0,
+        receipt: Mapping[str, Any] | str | XComArg | None = None,
+        timeout: timedelta | float = timedelta(hours=1),
+        stall_timeout: timedelta | float = timedelta(minutes=1),
         conn_id: str = "anthropic_default",
         storage_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
-        self.path = path
-        self.failed_path = failed_path
+        self.path = cast("str", path)
+        self.failed_path = cast("str | None", failed_path)
         self.format = format
         self.verify = verify
         self.overwrite = overwrite
-        self.receipt = receipt
-        self.timeout = timeout
-        self.stall_timeout = stall_timeout
+        self.receipt = cast("Mapping[str, Any] | str | None", receipt)
+        self.timeout = seconds(timeout)
+        self.stall_timeout = seconds(stall_timeout)
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id
 
@@ -91,7 +93,7 @@ class MessageBatchResultsOperator(BaseOperator):
                 self._location(self.path),
                 failed_path=self._location(self.failed_path) if self.failed_path else None,
                 format=self.format,
-                verify=self.verify,  # type: ignore[arg-type]  # `land` refuses what it does not know
+                verify=self.verify,
                 overwrite=self.overwrite,
                 receipt=self.receipt,
                 timeout=self.timeout,

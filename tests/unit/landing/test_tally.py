@@ -10,8 +10,7 @@ import pytest
 from airflow_batches.landing.lines import ResultLine, StopDetails
 from airflow_batches.landing.tally import PriceRange, Tally
 
-
-PLAIN: Final = {"input_tokens": 1, "output_tokens": 1}
+PLAIN: Final[dict[str, Any]] = {"input_tokens": 1, "output_tokens": 1}
 
 
 def answer(model: str | None = "m", **usage: Any) -> ResultLine:

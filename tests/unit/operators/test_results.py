@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import DAG, Asset, AssetAlias, Context
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_batches._compat import AirflowFailException
-from airflow_batches.api import BatchesClient, BatchesError
+from airflow_batches.api import BatchesClient, BatchesError, RetryPolicy
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingMismatch, Manifest
-from airflow_batches.operators import MessageBatchResultsOperator
+from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
+from airflow_batches.operators import MessageBatchResultsOperator, MessageBatchSubmitOperator
 from tests.contexts import context
 from tests.samples import some_requests
 from tests.servers import s3_server
@@ -32,7 +35,25 @@ def batch_id(emulator: Emulator) -> str:
         return client.create(some_requests(30)).id
 
 
-def results(batch_id: str, path: str, **options: Any) -> MessageBatchResultsOperator:
+class GivesXComs:
+    """A task instance of which only other tasks' XComs are asked."""
+
+    task_id, map_index = "land", -1
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+
+    def xcom_pull(self, *, key: str, **which: Any) -> Any:
+        return self.given[key]
+
+
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function takes where nothing is said: too long to wait for in a test."""
+    assert function.__kwdefaults__ is not None
+    return function.__kwdefaults__
+
+
+def results(batch_id: Any, path: Any, **options: Any) -> MessageBatchResultsOperator:
     return MessageBatchResultsOperator(task_id="land", batch_id=batch_id, path=path, **options)
 
 
@@ -72,6 +93,16 @@ def test_every_outlet_asset_gets_the_numbers(batch_id: str, tmp_path: Path) -> N
     assert (event.dest_asset_key.uri, event.extra) == (f"file://{tmp_path}/out.jsonl", manifest)
 
 
+def test_a_retry_that_finds_all_landed_gives_the_assets_the_same_numbers(batch_id: str, tmp_path: Path) -> None:
+    asset, alias = Asset("reviews"), AssetAlias("somewhere")
+    land = results(batch_id, f"file://{tmp_path}/out.jsonl", outlets=[asset, alias])
+    first = land.execute(context(outlet_events=OutletEventAccessors()))
+    events = OutletEventAccessors()
+    land.execute(context(outlet_events=events))
+    assert events[asset].extra == first
+    assert [event.extra for event in events[alias].asset_alias_events] == [first]
+
+
 def test_lineage_names_each_object_once(batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = get_hook_lineage_collector()
     reported: list[str] = []
@@ -81,10 +112,81 @@ def test_lineage_names_each_object_once(batch_id: str, tmp_path: Path, monkeypat
     assert reported == uris
 
 
-def test_progress_is_logged(batch_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_and_the_end_are_logged(
+    batch_id: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.setitem(defaults_of(land), "progress_every", 0.0)
     results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+    assert re.search(
+        rf"{batch_id}: 30 of 30 lines \(100%\), [\d.]+ MB at [\d.]+ MB/s, 0 s left", capsys.readouterr().out
+    )
     assert f"{batch_id} landed at file://{tmp_path}/out.jsonl: 30 lines" in caplog.text
+
+
+def test_where_what_and_by_what_are_templates() -> None:
+    fields = MessageBatchResultsOperator.template_fields
+    assert {*fields} == {"batch_id", "path", "failed_path", "format", "receipt", "conn_id", "storage_conn_id"}
+    task = results(**dict.fromkeys(fields, "{{ run_id }}"))
+    task.render_template_fields({"run_id": "today"})
+    assert {getattr(task, name) for name in fields} == {"today"}
+
+
+def test_a_receipt_that_another_task_gives_is_rendered_and_makes_that_task_come_first() -> None:
+    with DAG("dag", schedule=None):
+        submit = MessageBatchSubmitOperator(task_id="submit", requests="file:///requests.jsonl")
+        output: Any = submit.output
+        task = results(output, output["path"], failed_path=None, receipt=output["receipt"])
+    given = {"return_value": "msgbatch_01", "path": "file:///out.jsonl", "receipt": {"ids_digest": "0" * 32}}
+    assert task.upstream_task_ids == {"submit"}
+    task.render_template_fields(Context(ti=GivesXComs(given)))  # type: ignore[typeddict-item]
+    assert (task.batch_id, task.path, task.receipt) == (*given.values(),)
+
+
+def test_it_may_be_mapped_over_receipts() -> None:
+    receipt = {"batch_id": "msgbatch_01", "ids_digest": "0" * 32}
+    with DAG("dag", schedule=None):
+        mapped = MessageBatchResultsOperator.partial(task_id="land", timeout=60).expand_kwargs(
+            [{"batch_id": "msgbatch_01", "path": "file:///out.jsonl", "receipt": receipt}]
+        )
+    task: Any = mapped.unmap({"batch_id": "msgbatch_01", "path": "file:///out.jsonl", "receipt": receipt})
+    assert (task.batch_id, task.receipt, task.timeout) == ("msgbatch_01", receipt, 60.0)
+
+
+def test_times_are_seconds_or_timedeltas_and_more_than_none() -> None:
+    task = results("msgbatch_01", "file:///out.jsonl", timeout=timedelta(minutes=2), stall_timeout=7)
+    assert (task.timeout, task.stall_timeout) == (120.0, 7.0)
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        results("msgbatch_01", "file:///out.jsonl", stall_timeout=timedelta(0))
+
+
+def test_the_times_are_those_of_the_landing(emulator: Emulator, batch_id: str, tmp_path: Path) -> None:
+    plan = emulator.fault(Fault(endpoint="results", action="stall", times=None, seconds=60))
+    with pytest.raises(LandingTimeout):
+        results(batch_id, f"file://{tmp_path}/out.jsonl", timeout=0.8, stall_timeout=0.1).execute(context())
+    assert plan.struck > 1
+
+
+def test_results_asked_for_after_the_batch_was_deleted_fail_the_task_for_good(
+    emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        client.delete(batch_id)
+    with pytest.raises(AirflowFailException, match=f"404 not_found_error: Message Batch {batch_id} not found"):
+        results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_results_that_have_landed_outlive_their_batch(emulator: Emulator, batch_id: str, tmp_path: Path) -> None:
+    first = results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        client.delete(batch_id)
+    assert results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context()) == first
 
 
 def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
