@@ -77,7 +77,7 @@ class WaitsForBatch:
             return self.conclude(decision)
         if self.deferrable:
             self._defer(watch)
-        outcome, _ = wait(client, watch, poll_interval=self.poll_interval)
+        outcome, _ = wait(client, watch, poll_interval=self.poll_interval, on_answer=_teller())
         return self.conclude(outcome)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
@@ -182,3 +182,17 @@ class WaitsForBatch:
     def client(self) -> BatchesClient:
         """A client for the task's connection."""
         return self.hook().get_conn()
+
+
+def _teller() -> Callable[[object], None]:
+    """Logs how a batch goes on, as the trigger does."""
+    from airflow_batches.api import MessageBatch
+    from airflow_batches.waiting.progress import Progress
+
+    progress = Progress()
+
+    def tell(answer: object) -> None:
+        if isinstance(answer, MessageBatch) and (line := progress.line(answer, now=time.time())):
+            logger.info(line)
+
+    return tell

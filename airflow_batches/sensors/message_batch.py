@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -63,8 +64,30 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
             self._since = first.timestamp() if first else time.time()
             return super().execute(context)
         context["ti"].xcom_push(key=BATCH_ID, value=self.batch_id)
-        with task_errors(), self.client() as client:
+        with self._softly(), task_errors(), self.client() as client:
             return self.wait_for_batch(client, self.batch_id)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str:
+        """The leg after the wait."""
+        with self._softly():
+            return super().execute_complete(context, event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's entry to a resumed leg."""
+        with self._softly():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @contextmanager
+    def _softly(self) -> Iterator[None]:
+        """What Airflow does for a sensor that pokes: with `soft_fail`, a failure skips."""
+        from airflow_batches._compat import AirflowFailException, AirflowSkipException
+
+        try:
+            yield
+        except AirflowFailException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def poke(self, context: Context) -> PokeReturnValue:
         """One poll."""

@@ -5,11 +5,12 @@
 Rules of this file:
 - All news of a look are one event, and events keep `GAP` apart: up to Airflow 3.3, an asset event that arrives while
   an earlier one of the same asset waits for the scheduler is left over until the next one (apache/airflow issue
-  54659, pull request 70972).
+  54659, pull request 70972). A DAG that is at its `max_active_runs` makes the scheduler wait longer than that.
 - It never ends: a failure is waited out, said once, and over when the API answers again.
 - From Airflow 3.3 on, its place is kept in the asset's state store, so that what ends while no triggerer runs is told
-  afterwards. What it told is stored one poll later, when Airflow has it: a triggerer that dies in between tells it
-  twice rather than never. The place is read before each look, because a triggerer that hung may have been replaced.
+  afterwards. What it told is stored `GAP` later, when Airflow has it: a triggerer that dies in between tells it twice
+  rather than never. The place is read before each look, and before what a look found is told, because a triggerer
+  that hung may have been replaced.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATE: Final = "airflow_batches.told"
-"""Key in the asset's state store; what is there is `Told.to_state()`."""
+STATE: Final = "airflow_batches.told."
+"""Key in the asset's state store, before the connection's id; what is there is `Told.to_state()`."""
 MOST_IN_EVENT: Final = 100
 """Batches; an event is stored in Airflow's database, and travels with every run that it triggers."""
 GAP: Final = 10.0
@@ -37,30 +38,36 @@ GAP: Final = 10.0
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds until a state store that does not answer is asked again; doubled each time."""
+STORE_PATIENCE: Final = 60.0
+"""Seconds for one answer of the store."""
 
 
 class MessageBatchEndedTrigger(BaseEventTrigger):
     """Tells once of each batch of a connection's workspace that ends, whoever submitted it.
 
     The event's payload has `batches`, each with `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO
-    texts; a DAG finds it as `payload` in the `extra` of its triggering asset events. Give each asset a trigger of its
-    own.
+    texts; a DAG finds it as `payload` in the `extra` of its triggering asset events. After a pause of the DAG, what
+    ended meanwhile is told first. Two assets need a `name` each, or Airflow takes their triggers for one.
 
     A look reads the list back to what may still have been running, a call for each 1,000 batches of the last day.
 
     :param conn_id: connection to poll with.
     :param poll_interval: seconds between two looks.
+    :param name: tells this trigger from another with the same arguments.
     """
 
-    def __init__(self, *, conn_id: str = "anthropic_default", poll_interval: float = 60.0, **_ignored: Any) -> None:
+    def __init__(
+        self, *, conn_id: str = "anthropic_default", poll_interval: float = 60.0, name: str = "", **_ignored: Any
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
         self.conn_id = conn_id
         self.poll_interval = poll_interval
+        self.name = name
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and kwargs, as Airflow stores them."""
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {"conn_id": self.conn_id, "poll_interval": self.poll_interval}
+        return path, {"conn_id": self.conn_id, "poll_interval": self.poll_interval, "name": self.name}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, fire, sleep, for ever."""
@@ -80,9 +87,14 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
             while True:
                 await self._exchange(told)
                 news, error = await look(line, told, now=time.time())
+                if news:
+                    meanwhile = await self._stored()
+                    news = [batch for batch in news if not meanwhile.knows(batch)]
                 for start in range(0, len(news), MOST_IN_EVENT):
                     yield TriggerEvent({"batches": [*map(_told, news[start : start + MOST_IN_EVENT])]})
                     await asyncio.sleep(GAP)
+                if news:
+                    await self._exchange(told)
                 await asyncio.sleep(max(self.poll_interval, outage.account(error, loop.time())))
         finally:
             line.hang_up()
@@ -98,30 +110,45 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
         store = getattr(self, "asset_state_store", None)
         if store is None:
             return
-        stored = await self._stored(store)
+        stored = await self._stored()
         told.merge(stored)
         if told == stored:
             return
         try:
-            await store.aset(STATE, told.to_state())
+            async with asyncio.timeout(STORE_PATIENCE):
+                await store.aset(STATE + self.conn_id, told.to_state())
         except Exception as error:  # noqa: BLE001  # tried again at the next look
-            logger.warning("The place in the list of batches could not be stored: %s", error)
+            logger.warning("The place in the list of batches could not be stored: %s", _said(error))
 
-    async def _stored(self, store: Any) -> Told:
+    async def _stored(self) -> Told:
         from airflow_batches.waiting.endings import Told
 
+        store = getattr(self, "asset_state_store", None)
+        if store is None:
+            return Told()
         pause = FIRST_PAUSE
         while True:
             try:
-                state = await store.aget(STATE)
-                return Told() if state is None else Told.from_state(state)
-            except ValueError as error:
-                logger.error("The place in the list of batches is lost, and begins anew: %s", error)
-                return Told()
+                async with asyncio.timeout(STORE_PATIENCE):
+                    return _read(await store.aget(STATE + self.conn_id))
             except Exception as error:  # noqa: BLE001  # not to be taken for "there was none"
-                logger.warning("The asset state store does not answer, asking again: %s", error)
+                logger.warning("The asset state store does not answer, asking again: %s", _said(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _read(state: Any) -> Told:
+    from airflow_batches.waiting.endings import Told
+
+    try:
+        return Told() if state is None else Told.from_state(state)
+    except ValueError as error:
+        logger.error("The place in the list of batches is lost, and begins anew: %s", error)
+        return Told()
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _told(batch: MessageBatch) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 QUIET: Final = 10.0
 """Seconds."""
+KILLS_AT_ONCE: Final = 8
+"""When a run of a thousand mapped tasks is failed, each with a thread and a connection of its own."""
+
+_slots: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 class MessageBatchTrigger(BaseTrigger):
@@ -131,12 +136,13 @@ class MessageBatchTrigger(BaseTrigger):
         from airflow_batches._task_state import OVER, state_of_deferred
 
         try:
-            state = await state_of_deferred(self.task_instance)
-            if state in OVER:
+            async with _kill_slots():
+                state = await state_of_deferred(self.task_instance)
+                if state not in OVER:
+                    logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
+                    return
                 await self._call_off(f"the task is {state}")
-                logger.info("The task is %s: batch %s is called off", state, self.batch_id)
-            else:
-                logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
+            logger.info("The task is %s: batch %s is called off", state, self.batch_id)
         except Exception:  # nobody may be left to hear it: the trigger itself is gone by now
             logger.exception("The task was killed; batch %s could not be canceled, or need not be", self.batch_id)
 
@@ -151,3 +157,7 @@ class MessageBatchTrigger(BaseTrigger):
             await thread.run(lambda: call_off(client, self.batch_id, reason))
         finally:
             thread.finish(client.close)
+
+
+def _kill_slots() -> asyncio.Semaphore:
+    return _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(KILLS_AT_ONCE))

@@ -43,10 +43,15 @@ class Told:
         news = []
         for at, batch_id, batch in ended:
             self.newest = max(self.newest, at)
-            if self.floor is not None and at > self.floor and batch_id not in self.ids:
+            if self.floor is not None and not self.knows(batch):
                 self.ids[batch_id] = at
                 news.append(batch)
         return news
+
+    def knows(self, batch: MessageBatch) -> bool:
+        """Whether the batch's end was told."""
+        old = self.floor is not None and batch.ended_at is not None and batch.ended_at.timestamp() <= self.floor
+        return old or batch.id in self.ids
 
     def settle(self, now: float) -> None:
         """After a list that was read to its end: move the floor, and forget the ids below it."""

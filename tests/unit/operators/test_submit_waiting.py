@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -83,6 +84,13 @@ def test_without_a_triggerer_the_worker_waits_and_concludes_the_same(emulator: E
     batch_id, _ = run(operator(deferrable=False, poll_interval=0.2))
     assert emulator.batches()[0]["processing_status"] == "ended"
     assert batch_id == emulator.batches()[0]["id"]
+
+
+def test_a_worker_that_waits_says_how_the_batch_goes_on(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    emulator.configure(processing_time=0.5, retry_after=0)
+    run(operator(deferrable=False, poll_interval=0.1))
+    assert caplog.text.count("is in_progress: 3 processing") == 1
 
 
 def test_the_resumed_leg_returns_the_id_of_the_event() -> None:

@@ -103,6 +103,17 @@ def test_failing_softly_it_skips(mode: dict[str, Any], emulator: Emulator) -> No
         sensor(submit(emulator), soft_fail=True, **mode).execute(context())
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_failing_softly_it_skips_also_where_the_connection_is_at_fault(
+    mode: dict[str, Any], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KEYLESS", '{"conn_type": "anthropicbatches"}')
+    with pytest.raises(AirflowSkipException):
+        sensor(submit(emulator), conn_id="keyless", soft_fail=True, **mode).execute(context())
+    with pytest.raises(AirflowFailException, match="no API key"):
+        sensor(submit(emulator), conn_id="keyless", **mode).execute(context())
+
+
 @pytest.mark.parametrize(("rate", "passes"), [(0.5, True), (0.4, False)])
 def test_the_failure_rate_it_bears_is_the_users(rate: float, passes: bool, emulator: Emulator) -> None:
     event = Outcome(ending=Ending.ENDED, batch_id="b", status="ended", counts=Counts(succeeded=1, errored=1)).to_event()

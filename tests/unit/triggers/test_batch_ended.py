@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -32,6 +35,9 @@ def small_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_batches.triggers.batch_ended.GAP", 0.01)
 
 
+PLACE = "airflow_batches.told.anthropic_default"
+
+
 class Store:
     """An asset's state store: JSON, which outlives the trigger; it can be out of order, or not be reached."""
 
@@ -43,7 +49,7 @@ class Store:
 
     @property
     def told(self) -> str:
-        return self.values.get("airflow_batches.told", "")
+        return self.values.get(PLACE, "")
 
     async def aget(self, key: str, default: Any = None) -> Any:
         self.reads += 1
@@ -174,6 +180,92 @@ def test_after_a_restart_it_tells_what_ended_meanwhile_and_nothing_twice(emulato
     asyncio.run(main())
 
 
+def test_what_was_told_is_stored_before_the_next_look_is_slept_for(emulator: Emulator) -> None:
+    """A triggerer that is stopped tells nothing twice, but within the moment in which Airflow takes the event."""
+    store = Store()
+
+    async def main() -> None:
+        (batch_id,) = submit(emulator)
+        async with Watching(trigger(store)) as seen:
+            await until(lambda: store.writes > 0)
+            emulator.end(batch_id)
+            await until(lambda: seen.ids == [batch_id])
+        restarted = trigger(store, poll_interval=3600.0)
+        async with Watching(restarted):
+            await until(lambda: batch_id in store.told)
+
+    asyncio.run(main())
+
+
+def test_what_another_owner_told_during_the_look_is_not_told_again(emulator: Emulator) -> None:
+    """This one hung between its look and its event."""
+
+    async def main() -> None:
+        store = Store()
+        (batch_id,) = submit(emulator)
+        async with Watching(trigger(store)) as late:
+            await until(lambda: store.writes > 0)
+            emulator.fault(Fault(endpoint="list", action="stall", seconds=0.3))
+            looked = emulator.counters["list"]
+            await until(lambda: emulator.counters["list"] > looked)
+            store.reachable.clear()
+            emulator.end(batch_id)
+            reads = store.reads
+            await until(lambda: store.reads > reads)
+            told = json.loads(store.told)
+            store.values[PLACE] = json.dumps(told | {"ids": {**told["ids"], batch_id: told["newest"] + 1e10}})
+            store.reachable.set()
+            await looks(emulator, 3)
+            assert late.ids == []
+
+    asyncio.run(main())
+
+
+def test_each_connection_has_a_place_of_its_own(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_ANTHROPIC_DEFAULT"])
+    store = Store()
+
+    async def main() -> None:
+        async with Watching(trigger(store)), Watching(trigger(store, conn_id="other")):
+            await until(lambda: len(store.values) == 2)
+
+    asyncio.run(main())
+    assert set(store.values) == {PLACE, "airflow_batches.told.other"}
+
+
+def test_a_store_that_refuses_to_be_read_is_no_lost_place(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.FIRST_PAUSE", 0.01)
+
+    class Refusing(Store):
+        async def aget(self, key: str, default: Any = None) -> Any:
+            self.reads += 1
+            raise ValueError("Task has 2 concrete inlets")
+
+    async def main() -> None:
+        store = Refusing()
+        async with Watching(trigger(store)):
+            await until(lambda: store.reads > 2)
+            assert not store.values
+
+    asyncio.run(main())
+    assert "does not answer, asking again: ValueError: Task has 2 concrete inlets" in caplog.text
+    assert "begins anew" not in caplog.text
+
+
+def test_it_leaves_no_connection_behind(emulator: Emulator) -> None:
+    async def main() -> None:
+        async with Watching(trigger()):
+            await looks(emulator)
+
+    asyncio.run(main())
+    deadline = time.monotonic() + 10
+    while any(thread.name.startswith("ended-") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_two_owners_for_a_while_tell_it_once(emulator: Emulator) -> None:
     """One hung, the other took over, told an end and stored that; then the first one came back."""
 
@@ -240,7 +332,7 @@ def test_what_could_not_be_stored_is_stored_later(emulator: Emulator, caplog: py
 
 def test_a_state_that_cannot_be_read_begins_anew(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
-    store.values["airflow_batches.told"] = '{"floor": "yesterday"}'
+    store.values[PLACE] = '{"floor": "yesterday"}'
 
     async def main() -> None:
         old, new = submit(emulator, 2)
@@ -295,5 +387,6 @@ def test_no_failure_ends_it(
 def test_its_kwargs_are_plain_and_old_and_new_ones_are_taken() -> None:
     path, kwargs = MessageBatchEndedTrigger(poll_interval=30, since="then").serialize()
     assert path == "airflow_batches.triggers.batch_ended.MessageBatchEndedTrigger"
-    assert kwargs == {"conn_id": "anthropic_default", "poll_interval": 30}
+    assert kwargs == {"conn_id": "anthropic_default", "poll_interval": 30, "name": ""}
     assert MessageBatchEndedTrigger().serialize()[1]["poll_interval"] == 60.0
+    assert MessageBatchEndedTrigger(name="a").serialize() != MessageBatchEndedTrigger(name="b").serialize()

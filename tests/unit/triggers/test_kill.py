@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -186,3 +187,26 @@ def test_where_triggers_do_not_hear_kills_a_cancellation_is_looked_into(
     asyncio.run(killing())
     assert supervisor.answered == 1
     assert emulator.counters["cancel"] == cancels
+
+
+def test_a_run_of_many_tasks_that_is_failed_does_not_storm_the_api(
+    emulator: Emulator, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_batch, "KILLS_AT_ONCE", 3)
+    supervisor.states = {"run": {"task": "failed"}}
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        triggers = [deferred(client.create(some_requests(1)).id) for _ in range(12)]
+    most = 0
+
+    async def killing() -> None:
+        nonlocal most
+        kills = asyncio.gather(*(trigger.on_kill() for trigger in triggers))
+        while not kills.done():
+            most = max(most, sum(thread.name.startswith("cancel-") for thread in threading.enumerate()))
+            await asyncio.sleep(0.001)
+
+    emulator.configure(cancel_time=3600.0)
+    asyncio.run(killing())
+    assert {batch["processing_status"] for batch in emulator.batches()} == {"canceling"}
+    assert emulator.counters["cancel"] == 12
+    assert 0 < most <= 4, "one may be on its way out"

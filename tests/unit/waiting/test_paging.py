@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,8 +231,7 @@ def test_a_cursor_that_has_vanished_is_no_failure_of_the_connection() -> None:
     assert next(flow) == Page(None)
     assert flow.send(BatchPage(data=[batch(99)], has_more=True, last_id="b0099")) == Page("b0099")
     answer: Answer = ApiError(400, "invalid_request_error", "after_id b0099 not found")
-    try:
+    with pytest.raises(StopIteration) as end:
         while True:
             assert isinstance(flow.send(answer), Get)
-    except StopIteration as end:
-        assert end.value.failure is None
+    assert end.value.value.failure is None
