@@ -8,7 +8,7 @@
 | 429, 529                                      | yes                    | yes                  |
 | no answer, certainly not sent                 | yes                    | yes                  |
 | no answer, perhaps sent                       | yes                    | no                   |
-| 404 of a batch that `exists`                  | yes                    | -                    |
+| 404 of a batch that `exists`, whatever it says| yes                    | -                    |
 | anything else                                 | no                     | no                   |
 
 A create has no idempotency key (docs name none), so a second POST after an unknown first one may be a second,
@@ -67,4 +67,4 @@ ONCE: Final = RetryPolicy(attempts=1)
 """No second attempt: for callers that have a loop of their own."""
 
 KNOWN: Final = RetryPolicy(attempts=8, exists=True)
-"""For batches that somebody was told of; some twenty seconds, while nothing is there."""
+"""For batches that somebody was told of; half a minute on the average, while nothing is there."""

@@ -91,8 +91,10 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
             for line in split_lines(response.iter_content(READ_BYTES)):
                 digest.update((decoder.decode(line).custom_id,))
                 lines += 1
-    except (requests.RequestException, msgspec.MsgspecError) as exc:
-        raise StreamInterrupted(f"the results of {batch.id} broke off ({exc})", lines_read=lines) from exc
+    # Not UTF-8 in a name is a UnicodeDecodeError, brackets by the thousand a RecursionError.
+    except (requests.RequestException, msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        kind = type(exc).__name__
+        raise StreamInterrupted(f"the results of {batch.id} broke off ({kind})", lines_read=lines) from exc
     if batch.request_counts.total not in {lines, 0}:
         raise StreamInterrupted(f"the results of {batch.id} are not complete", lines_read=lines)
     return digest.hexdigest()
