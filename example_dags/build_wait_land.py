@@ -1,4 +1,4 @@
-"""Requests built by a task, a sensor that waits on its own, failed lines landed apart."""
+"""Requests built by a task, a sensor that waits on its own, ids proved by the receipt, failed lines landed apart."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def build_wait_land() -> None:
     MessageBatchResultsOperator(
         task_id="land",
         batch_id=ended.output,
+        receipt=submit.output["receipt"],
         path="{{ params.path }}/{{ run_id }}/reviews.jsonl",
         failed_path="{{ params.path }}/{{ run_id }}/failed.jsonl",
     )
