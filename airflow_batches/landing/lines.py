@@ -6,6 +6,7 @@ known shape (the API adds fields and types without a new version), the line coun
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import msgspec
@@ -104,6 +105,7 @@ class _BareLine(msgspec.Struct, gc=False):
 
 _decoder: Final = msgspec.json.Decoder(ResultLine)
 _bare_decoder: Final = msgspec.json.Decoder(_BareLine)
+_json: Final = json.JSONDecoder()
 # Not UTF-8 in a name is a UnicodeDecodeError, brackets by the thousand a RecursionError.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -111,12 +113,30 @@ _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 def decode_block(data: bytes) -> list[ResultLine] | None:
     """The results of whole lines, None where one of them needs a closer look. About 1 µs a line of 2 KB.
 
-    Where newlines stand is not looked at: two results on one line pass, as does one on two.
+    Where newlines stand is not looked at: two results on one line are two, as one on two lines is one.
     """
     try:
         return _decoder.decode_lines(data)
     except _UNREADABLE:
         return None
+
+
+def results_in(line: bytes) -> list[tuple[bytes, ResultLine | None]]:
+    """A line with its result; each with its own where parts were joined without a newline; nothing in a blank one."""
+    result = decode(line)
+    return [(part, decode(part)) for part in _apart(line)] if result is None else [(line, result)]
+
+
+def _apart(line: bytes) -> list[bytes]:
+    parts, rest = [], line.decode(errors="surrogateescape").strip()
+    try:
+        while rest:
+            end = _json.raw_decode(rest)[1]
+            parts.append(rest[:end].encode(errors="surrogateescape"))
+            rest = rest[end:].lstrip()
+    except (ValueError, RecursionError):
+        return [line]
+    return parts
 
 
 def decode(line: bytes) -> ResultLine | None:

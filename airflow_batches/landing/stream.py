@@ -6,8 +6,9 @@ Rules:
 - Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
   before one deadline. The policy alone says what is tried again; the client's own would multiply the attempts.
 - The wait for an answer to begin is a silence like any other, and as short.
-- Lines travel as they came. What is looked at line by line (a block with a line that is torn, or taken before)
-  loses what is no result, blank lines too.
+- Lines travel as they came. What is looked at line by line (a block with a line that is torn, blank, or taken before)
+  loses what is no result; results that share a line, for want of a newline between them, get one each.
+- A block is given when it is large enough, or late, so that a slow stream shows its progress too.
 - Memory: one block (1 MiB or one line), and the ids taken (about 12 MB for 100,000).
 """
 
@@ -27,7 +28,7 @@ from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.errors import BatchesError, StreamInterrupted, TransportError
 from airflow_batches.api.retry import ONCE, RetryPolicy
 from airflow_batches.landing.errors import LandingTimeout
-from airflow_batches.landing.lines import ResultLine, decode, decode_block
+from airflow_batches.landing.lines import ResultLine, decode_block, results_in
 from airflow_batches.landing.patience import within
 from airflow_batches.landing.watchdog import Watchdog
 
@@ -38,6 +39,9 @@ ARRIVAL: Final = 262_144
 
 BLOCK: Final = 1_048_576
 """Bytes that are decoded and written at once, at least: more calls cost more than they give."""
+
+LATE: Final = 1.0
+"""Seconds after which less will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,11 @@ class Results:
 
     def _block(self, data: bytes) -> Block:
         results = decode_block(data)
-        if results is None or not self.ledger.admit_all([result.custom_id for result in results]):
+        if (
+            results is None
+            or len(results) != _newlines(data)
+            or not self.ledger.admit_all([result.custom_id for result in results])
+        ):
             return self._picked(data.split(b"\n"))
         return Block(data, results)
 
@@ -190,12 +198,12 @@ class Results:
         kept: list[bytes] = []
         results: list[ResultLine] = []
         for line in lines:
-            result = decode(line)
-            if result is None:
-                self.unreadable += bool(line.strip())
-            elif self.ledger.admit(result.custom_id):
-                kept.append(line)
-                results.append(result)
+            for part, result in results_in(line):
+                if result is None:
+                    self.unreadable += 1
+                elif self.ledger.admit(result.custom_id):
+                    kept.append(part)
+                    results.append(result)
         return Block(joined(kept), results)
 
     def _pause(self, trouble: BatchesError, fruitless: int) -> None:
@@ -235,26 +243,36 @@ def _broken_off(exc: Exception) -> TransportError:
     return TransportError(f"the stream broke off ({type(exc).__name__})", maybe_sent=True)
 
 
+def _newlines(data: bytes) -> int:
+    """How many there are. Lines of some length are left by leaps, where `bytes.count` looks at each byte in turn."""
+    count, at = 0, data.find(b"\n")
+    while at >= 0:
+        count, at = count + 1, data.find(b"\n", at + 1)
+    return count
+
+
 def joined(lines: Iterable[bytes]) -> bytes:
     """Lines as they are written: each ended by one newline."""
     return b"".join([line + b"\n" for line in lines])
 
 
-def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
-    """Blocks of lines, each ended by a newline, at least `size` bytes long but for the last.
+def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK, late: float = LATE) -> Iterator[bytes]:
+    """Blocks of lines, each ended by a newline, at least `size` bytes long but for the last, and for the `late` ones.
 
     What follows the last newline is given as a line too, also where the arrivals break off: whether it is whole
     shows when it is decoded.
     """
     pending: list[bytes] = []
     held = 0
+    due = time.monotonic() + late
     try:
         for arrived in arrivals:
             end = arrived.rfind(b"\n") + 1
-            if end and held + end >= size:
+            if end and (held + end >= size or time.monotonic() >= due):
                 block = b"".join([*pending, arrived[:end]])
                 pending, held = [arrived[end:]], len(arrived) - end
                 yield block
+                due = time.monotonic() + late
             else:
                 pending.append(arrived)
                 held += len(arrived)

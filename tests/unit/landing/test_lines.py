@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.landing.lines import decode, decode_block
+from airflow_batches.landing.lines import decode, decode_block, results_in
 
 SUCCEEDED = (
     b'{"custom_id":"probe-beta","result":{"type":"succeeded","message":{"model":"claude-haiku-4-5-20251001",'
@@ -98,6 +98,29 @@ def test_a_block_is_decoded_at_once_or_needs_a_closer_look() -> None:
     assert results is not None
     assert [line.custom_id for line in results] == ["probe-beta", "probe-bad"]
     assert decode_block(whole + SUCCEEDED[:-1] + b"\n") is None
+
+
+@pytest.mark.parametrize("between", [b"", b" ", b"\r"])
+def test_results_that_share_a_line_are_told_apart_as_they_came(between: bytes) -> None:
+    odd = b'{"custom_id":"a","result":{"type":"x","more":"\xff}{"}}'
+    found = results_in(between.join([SUCCEEDED, odd, ERRORED]))
+    assert [part for part, _ in found] == [SUCCEEDED, odd, ERRORED]
+    assert [result and result.result.type for _, result in found] == ["succeeded", "x", "errored"]
+
+
+@pytest.mark.parametrize("line", [SUCCEEDED, SUCCEEDED + b"\r"])
+def test_a_line_with_one_result_stays_as_it_is(line: bytes) -> None:
+    assert results_in(line) == [(line, decode(SUCCEEDED))]
+
+
+@pytest.mark.parametrize("line", [SUCCEEDED + b"{", SUCCEEDED + SUCCEEDED[:-1], b"[" * 100_000])
+def test_a_torn_line_is_unreadable_as_a_whole(line: bytes) -> None:
+    assert results_in(line) == [(line, None)]
+
+
+@pytest.mark.parametrize("line", [b"", b"  ", b"\r"])
+def test_a_blank_line_holds_nothing(line: bytes) -> None:
+    assert results_in(line) == []
 
 
 @given(st.sampled_from([SUCCEEDED, ERRORED]), st.data())

@@ -45,7 +45,7 @@ def batches(draw: st.DrawFn) -> list[bytes]:
 
 @st.composite
 def readings(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], bool]]:
-    """Bodies as they may come: shuffled, with blank lines, cut short, in chunks; and whether they end properly."""
+    """Bodies as they may come: shuffled, with too many newlines or too few, cut short, in chunks; and if they end."""
     found = []
     for _ in range(draw(st.integers(0, 4))):
         body = draw(bodies(lines))
@@ -56,7 +56,7 @@ def readings(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], boo
 
 @st.composite
 def bodies(draw: st.DrawFn, lines: list[bytes]) -> bytes:
-    ends = [draw(st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \n"])) for _ in lines]
+    ends = [draw(st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \n", b""])) for _ in lines]
     shuffled = draw(st.permutations(lines))
     body = b"".join(line + end for line, end in zip(shuffled, ends, strict=True))
     return body if draw(st.booleans()) else body.rstrip(b"\r\n ")
@@ -124,6 +124,7 @@ def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.Dat
             manifest = land(client, "msgbatch_01", f"file://{folder}/out", retry=RetryPolicy(attempts=6, base=0))
         landed = (Path(folder) / "out").read_bytes()
         assert sorted(line.strip() for line in landed.split(b"\n") if line.strip()) == sorted(lines)
+        assert manifest.lines == manifest.results.lines == len(lines)
         assert manifest.verified
         assert names_in(Path(folder)) == {"out", "out.manifest.json"}
 
@@ -152,8 +153,12 @@ def test_lines_do_not_depend_on_how_bytes_arrive(lines: list[bytes], size: int, 
         step = rng.randint(1, 9)
         arrivals.append(body[at : at + step])
         at += step
-    found = [*whole_lines(arrivals, size)]
+    found = [*whole_lines(arrivals, size, late=60)]
     whole = body if not body or body.endswith(b"\n") else body + b"\n"
     assert b"".join(found) == whole
     assert all(bytes(block).endswith(b"\n") for block in found)
     assert all(len(block) >= size for block in found[:-1])
+
+
+def test_lines_that_are_late_do_not_wait_for_a_block_to_fill() -> None:
+    assert [*whole_lines([b"a\nb\nc", b"d", b"\ne\n"], late=0)] == [b"a\nb\n", b"cd\ne\n"]
