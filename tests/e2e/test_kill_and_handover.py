@@ -240,9 +240,11 @@ def test_what_is_counted_while_waiting_reaches_airflows_metrics(waits: dict[str,
 
 
 def test_a_triggerer_that_hung_and_was_replaced_cancels_nothing_when_it_comes_back(
-    waits: dict[str, Wait], airflow: PrivateAirflow
+    waits: dict[str, Wait], airflow: PrivateAirflow, emulator: Emulator
 ) -> None:
     wait = waits["handed over"]
+    looks = emulator.counters["list"]
+    until(lambda: emulator.counters["list"] > looks + 1)  # the watcher has stored what it told
     first = wait.triggerer
     airflow.start_triggerer()
     hung = airflow.triggerers[0]
