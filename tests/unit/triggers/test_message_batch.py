@@ -62,6 +62,20 @@ def test_nothing_fires_in_the_first_ten_seconds(emulator: Emulator) -> None:
     assert time.monotonic() - began >= 10.0
 
 
+def test_a_trigger_that_fails_does_not_fire_sooner_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To Airflow, a trigger that raises has fired: the same race, lost by a bug of ours."""
+    monkeypatch.setattr(message_batch, "QUIET", 0.5)
+
+    async def wait(_: MessageBatchTrigger) -> Outcome:
+        raise LookupError("a bug in here")
+
+    monkeypatch.setattr(MessageBatchTrigger, "_wait", wait)
+    began = time.monotonic()
+    with pytest.raises(LookupError, match="a bug in here"):
+        asyncio.run(events(waiting_for("msgbatch_1")))
+    assert time.monotonic() - began >= 0.5
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_batch, "QUIET", 0.1)
