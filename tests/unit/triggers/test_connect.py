@@ -19,13 +19,13 @@ class LookUp:
     """Airflow's look-up of a connection, which answers when it is let."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
-        self.asked = self.answered = 0
-        self.may_answer = asyncio.Event()
+        self.answered = 0
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self._error = error
         monkeypatch.setattr(BaseHook, "aget_connection", self._look_up)
 
     async def _look_up(self, conn_id: str) -> Connection:
-        self.asked += 1
+        self.asked.set()
         await self.may_answer.wait()
         self.answered += 1
         if self._error is not None:
@@ -37,8 +37,7 @@ def test_a_look_up_is_answered_even_if_the_trigger_is_cancelled_meanwhile(monkey
     async def main() -> None:
         look_up = LookUp(monkeypatch)
         connecting = asyncio.create_task(connect("c"))
-        while not look_up.asked:
-            await asyncio.sleep(0)
+        await look_up.asked.wait()
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
@@ -67,7 +66,7 @@ def test_a_connection_that_cannot_be_had_is_named_and_what_its_backend_said_is_n
 ) -> None:
     async def main() -> None:
         LookUp(monkeypatch, RuntimeError("the vault does not take the token s.1234")).may_answer.set()
-        with pytest.raises(InvalidRequest, match="'c' cannot be looked up: RuntimeError$"):
+        with pytest.raises(InvalidRequest, match=r"'c' cannot be looked up: RuntimeError$"):
             await connect("c")
 
     asyncio.run(main())
