@@ -233,8 +233,12 @@ def _never_connected(exc: BaseException) -> bool:
 
 
 def _innermost(exc: BaseException) -> str:
+    from http.client import HTTPException
+
     last = _chain(exc)[-1]
-    return f"{type(last).__name__}: {last}"
+    # Who parses an answer quotes it, and a server may have echoed the key; what the system says is its own.
+    quotes = isinstance(last, HTTPException | ValueError) and not isinstance(last, OSError)
+    return type(last).__name__ if quotes else f"{type(last).__name__}: {last}"
 
 
 def _chain(exc: BaseException) -> list[BaseException]:

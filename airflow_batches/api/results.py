@@ -64,7 +64,11 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
         while arrived := response.raw.read1(ARRIVAL, decode_content=True):
             yield arrived
     except (HTTPError, OSError) as exc:
-        raise error_from_exception(exc, body_was_sent=True) from exc
+        failure = error_from_exception(exc, body_was_sent=True)
+    else:
+        return
+    # Not where it was caught: the chain would quote the answer as it came.
+    raise failure
 
 
 def _items(blocks: Iterable[bytes], hide: Callable[[bytes], bytes]) -> Generator[ResultItem, None, None]:

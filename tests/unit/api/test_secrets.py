@@ -66,6 +66,18 @@ def _far_into_the_line(connection: socket.socket) -> None:
     answer(connection, b"x" * (200 - len(KEY) + 1) + KEY.encode() + b"</html>", "200 OK", "connection: close")
 
 
+def _no_http(connection: socket.socket) -> None:
+    """The echo stands where the status should, and whoever parses that quotes it."""
+    read_request(connection)
+    connection.sendall(b"x-api-key: " + KEY.encode() + b"\r\n\r\n")
+
+
+def _no_chunk(connection: socket.socket) -> None:
+    """The echo stands where the length of a chunk should."""
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + KEY.encode() + b"\r\n")
+
+
 def _failing_body() -> Iterator[bytes]:
     yield b"1"
     raise OSError("the source is gone")
@@ -104,6 +116,9 @@ FAILURES: list[tuple[type[Exception], object, Call]] = [
     (DecodeError, echoing("200 OK", after=b"\n<p>\n"), lambda client: client.results("b")),
     (StreamInterrupted, echoing("200 OK"), lambda client: client.results("b")),
     (DecodeError, echoing("200 OK"), lambda client: client.wait_for("b")),
+    (TransportError, _no_http, get),
+    (TransportError, _no_chunk, get),
+    (StreamInterrupted, _no_chunk, lambda client: client.results("b")),
     (StreamInterrupted, _far_into_the_line, lambda client: client.results("b")),
     (WaitTimeout, answering(batch_bytes()), lambda client: client.wait_for("b", timeout=0)),
     (InvalidRequest, hang_up, lambda client: client.get("..")),
