@@ -12,6 +12,7 @@ Nothing is fetched again in here: a reader would lose or double lines unseen.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Self
 
@@ -90,11 +91,19 @@ class _NoResult(Exception):
 
 def _item(line: bytes, number: int, hide: Callable[[bytes], bytes]) -> ResultItem:
     try:
-        return ResultItem.model_validate_json(line)
-    except ValidationError:
+        return _parsed(line)
+    except (ValueError, RecursionError):
         start = hide(line)[:200].decode("utf-8", "replace")
     # Not where it was caught: the chain would quote the line as it came.
     raise _NoResult(f"results line {number:,} is not a result: {start!r}")
+
+
+def _parsed(line: bytes) -> ResultItem:
+    try:
+        return ResultItem.model_validate_json(line)
+    except ValidationError:
+        # Slower, and reads what pydantic's parser refuses: one half of a surrogate pair, brackets by the hundred.
+        return ResultItem.model_validate(json.loads(line))
 
 
 def _is_last(lines: Iterator[bytes]) -> bool:

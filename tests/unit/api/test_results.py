@@ -125,6 +125,18 @@ def test_text_in_a_line_comes_out_as_it_is(name: str) -> None:
     assert item.result.model_extra == {"text": name}
 
 
+@pytest.mark.parametrize("odd", [b'"\\ud83d"', b'{"\\udc00":1}', b"[" * 300 + b"]" * 300])
+def test_what_only_a_lenient_parser_reads_is_read(odd: bytes) -> None:
+    line = b'{"custom_id":"odd","result":{"type":"succeeded","message":{"model":"m","content":[{"input":%s}]}}}' % odd
+    assert read(answering(line + b"\n" + A)) == (["odd", "a"], None)
+
+
+def test_brackets_beyond_all_reading_are_no_result() -> None:
+    ids, error = read(answering(b"[" * 200_000 + b"\n" + A))
+    assert ids == []
+    assert isinstance(error, DecodeError)
+
+
 @pytest.mark.parametrize("body", [b"", b"\n", b"\r\n \n"])
 def test_an_empty_body_has_no_items(body: bytes) -> None:
     assert read(answering(body)) == ([], None)
