@@ -45,7 +45,7 @@ class Reply(NamedTuple):
     shared: BatchesError | None = None
 
 
-def refused(answer: Answer) -> bool:
+def refused(answer: Answer | None) -> bool:
     """Whether the key or its permissions were refused."""
     return isinstance(answer, ApiError) and answer.status in REFUSALS
 

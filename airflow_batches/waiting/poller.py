@@ -4,6 +4,8 @@ Rules of this file:
 - What to ask for is decided in `paging`, when in `roster`, what follows in `decision`: here it is only done.
 - One call at a time, at least `TICK` between the beginnings of two cycles.
 - What concerns one batch is told to those who wait for it; what concerns the connection to all (`line`).
+- An outage of the list is over when it can be read again, though single batches are had meanwhile; that it may not
+  be read is none.
 - A cycle in which no call succeeded slows the whole loop down. Nobody is dropped for failures that pass before his
   deadline, nor kept longer for them.
 """
@@ -15,17 +17,17 @@ import logging
 import math
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import suppress
 from contextvars import Context
-from typing import Final
+from typing import Final, TypeVar
 
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
 from airflow_batches.api.models import BatchPage, MessageBatch
 from airflow_batches.waiting.line import Connect, Line, Reply, refused
 from airflow_batches.waiting.metrics import POLL_ERRORS, POLLS, WAITING, Metrics
 from airflow_batches.waiting.outage import Outage
-from airflow_batches.waiting.paging import RUNS_AT_MOST, Answer, Call, Findings, Get, Wanted, cycle
+from airflow_batches.waiting.paging import FEW, RUNS_AT_MOST, Answer, Call, Findings, Get, Wanted, cycle
 from airflow_batches.waiting.roster import RELIST, Now, Roster, Seat
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,9 @@ MOST_HASTE: Final = 0.9
 LIST_PAUSE: Final = 15.0
 """Seconds without pages after one has failed."""
 BREATH: Final = 100
-"""Batches of a page that are told of before other tasks of the loop have their turn."""
+"""Waits or batches that are told of before other tasks of the loop have their turn."""
+
+_T = TypeVar("_T")
 
 Sight = tuple[str, MessageBatch | BatchesError]
 """A batch's id, and how it was seen."""
@@ -57,6 +61,8 @@ class Poller:
         self._wakes_at = 0.0
         self._rests_until = 0.0
         self._no_pages_until = 0.0
+        self._list_fails = False
+        self._may_list = True
         # Its own context: what it logs does not belong to the task that happened to come first.
         self._task = self._loop.create_task(self._run(), name=f"batches-{name}", context=Context())
         self._task.add_done_callback(self._on_done)
@@ -103,7 +109,7 @@ class Poller:
         while True:
             resting = self._rests_until - self._loop.time() > TICK
             if resting:
-                self._roster.expire(self._now())
+                await self._expire()
             self._wakes_at = max(self._roster.next_due(), self._rests_until)
             self._sooner.clear()
             if self._wakes_at <= self._loop.time():
@@ -120,6 +126,8 @@ class Poller:
         wanted = self._roster.wanted(began, pages=began.steady >= self._no_pages_until)
         flow = cycle(wanted, oldest_running=began.wall - RUNS_AT_MOST)
         failure, useful = await self._follow(flow, wanted)
+        if failure is None and self._list_fails and len(self._roster) > FEW:
+            return
         pause = self._outage.account(failure, self._loop.time())
         if not useful:
             self._rests_until = self._loop.time() + pause
@@ -135,14 +143,15 @@ class Poller:
         while not isinstance(step, Findings):
             reply = await self._ask(step)
             if reply.shared is not None:
-                self._fail(reply.shared, wanted)
+                await self._fail(reply.shared, wanted)
                 return reply.shared, False
+            self._list_fails = self._list_fails and not isinstance(reply.answer, BatchPage)
             useful = useful or not isinstance(reply.answer, BatchesError)
             failure = (_failure(reply.answer) if isinstance(step, Get) else None) or failure
             await self._tell(_sights(step, reply.answer), reply.hint, haste)
             step = _advance(flow, reply.answer)
         self._learn(step)
-        failure = step.failure or failure
+        failure = failure if refused(step.failure) else step.failure or failure
         return failure, useful or failure is None
 
     async def _ask(self, call: Call) -> Reply:
@@ -154,29 +163,51 @@ class Poller:
 
     async def _tell(self, sights: Sequence[Sight], hint: float | None, haste: float) -> None:
         now = self._now()
-        for start in range(0, len(sights), BREATH):
-            for batch_id, sight in sights[start : start + BREATH]:
-                self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
-            await asyncio.sleep(0)
+        async for batch_id, sight in _breathing(sights):
+            self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
 
-    def _fail(self, error: BatchesError, wanted: list[Wanted]) -> None:
+    async def _fail(self, error: BatchesError, wanted: list[Wanted]) -> None:
         """What is final concerns everybody; what passes those who were due, the others have lost nothing yet."""
         final = refused(error) or isinstance(error, InvalidRequest)
         now = self._now()
-        for batch_id in self._roster.batch_ids() if final else [each.batch_id for each in wanted]:
+        concerned = self._roster.batch_ids() if final else [each.batch_id for each in wanted]
+        async for batch_id in _breathing(concerned):
             self._roster.fail(batch_id, error, now)
+
+    async def _expire(self) -> None:
+        now = self._now()
+        async for seat in _breathing(self._roster.overdue(now)):
+            self._roster.expire(seat, now)
 
     def _learn(self, findings: Findings) -> None:
         now = self._now()
         for batch_id in findings.unlisted:
             self._roster.unlist(batch_id, now)
-        if findings.failure is not None:
-            self._no_pages_until = now.steady + (RELIST if refused(findings.failure) else LIST_PAUSE)
+        if refused(findings.failure):
+            self._no_pages_until = now.steady + RELIST
+            self._say_refusal(findings.failure)
+        elif findings.failure is not None:
+            self._no_pages_until, self._list_fails = now.steady + LIST_PAUSE, True
+
+    def _say_refusal(self, error: BatchesError | None) -> None:
+        if self._may_list:
+            logger.warning(
+                "Batches cannot be listed over connection %s, and are asked for one by one: %s", self._name, error
+            )
+        self._may_list = False
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             for seat in tuple(self._roster):
                 seat.on_crash(error)
+
+
+async def _breathing(things: Sequence[_T]) -> AsyncIterator[_T]:
+    """One after the other, with a turn for the loop's other tasks after each `BREATH` of them."""
+    for start in range(0, len(things), BREATH):
+        for thing in things[start : start + BREATH]:
+            yield thing
+        await asyncio.sleep(0)
 
 
 def _advance(flow: Generator[Call, Answer, Findings], answer: Answer | None) -> Call | Findings:

@@ -103,10 +103,13 @@ class Roster:
         deadlines = [seat.watch.deadline for seat in self if seat.watch.deadline is not None]
         return now.steady + min(deadlines) - now.wall if deadlines else math.inf
 
-    def expire(self, now: Now) -> None:
-        """End the waits whose deadline has passed while the server had to be left alone."""
-        for seat in [seat for seat in self if seat.watch.deadline is not None and seat.watch.deadline <= now.wall]:
-            self._decide(seat, seat.last_error or NOT_ASKED, now)
+    def overdue(self, now: Now) -> list[Seat]:
+        """Those whose deadline has passed."""
+        return [seat for seat in self if seat.watch.deadline is not None and seat.watch.deadline <= now.wall]
+
+    def expire(self, seat: Seat, now: Now) -> None:
+        """End a wait whose deadline has passed while the server had to be left alone."""
+        self._decide(seat, seat.last_error or NOT_ASKED, now)
 
     def wanted(self, now: Now, *, pages: bool = True) -> list[Wanted]:
         """What to ask for in a cycle that begins now, most urgent first; nothing while nobody is due.

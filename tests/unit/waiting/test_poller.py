@@ -286,6 +286,10 @@ def test_a_fresh_batch_may_be_unknown_for_a_while(service: Service) -> None:
     assert endings(outcomes) == {Ending.ENDED}
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("airflow_batches.waiting")]
+
+
 FAULTS = {
     "500": Fault(endpoint="*", action="status", status=500, times=3),
     "529": Fault(endpoint="*", action="status", status=529, times=3),
@@ -310,16 +314,14 @@ def test_what_passes_is_tried_again_and_said_once(
         waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
         await until(lambda: plan.fault.times == plan.struck)
         struck = service.polls()
-        await until(lambda: service.polls() > struck + count)
+        await until(lambda: service.polls() > struck + count and len(said(caplog)) > 1)
         service.emulator.end_all()
         return list(await asyncio.gather(*waits))
 
     assert endings(asyncio.run(main())) == {Ending.ENDED}
-    said = [record.getMessage() for record in caplog.records if "Polling over connection conn" in record.getMessage()]
-    assert len(said) % 2 == 0
-    assert 2 <= len(said) <= 4
-    assert "fails and is tried again" in said[0]
-    assert "works again" in said[1]
+    first, second = said(caplog)
+    assert "fails and is tried again" in first
+    assert "works again" in second
 
 
 def test_an_outage_lasts_no_longer_than_a_deadline(service: Service) -> None:
@@ -461,6 +463,102 @@ def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
 
     asyncio.run(main())
     assert len(turns) > len(ids) / 2
+
+
+async def turns_until_done(waits: list[asyncio.Task[Outcome]]) -> set[int]:
+    """How many of the waits were over, each time that another task had its turn."""
+    turns: set[int] = set()
+    while (done := sum(wait.done() for wait in waits)) < len(waits):
+        turns.add(done)
+        await asyncio.sleep(0)
+    return turns
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_all_are_told_that_the_key_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "BREATH", 1)
+    service.emulator.configure(api_key="sk-ant-another")
+
+    async def main() -> set[int]:
+        return await turns_until_done([asyncio.create_task(service.wait(f"msgbatch_{n}")) for n in range(40)])
+
+    assert len(asyncio.run(main())) > 20
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_deadlines_pass_that_could_not_be_asked_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "BREATH", 1)
+    service.emulator.fault(Fault(endpoint="*", action="status", status=429, retry_after=300, times=None))
+
+    async def main() -> set[int]:
+        now = time.time()
+        watches = [Watch(batch_id=f"msgbatch_{n}", since=now, deadline=now + 0.5) for n in range(40)]
+        waits = [wait_async("conn", service.connect, watch, poll_interval=INTERVAL) for watch in watches]
+        return await turns_until_done([*map(asyncio.create_task, waits)])
+
+    assert len(asyncio.run(main())) > 20
+
+
+def test_a_list_that_fails_while_single_batches_are_had_is_one_outage(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    ids = service.submit(12)
+    plan = service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=4))
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: plan.struck == 4)
+        assert len(said(caplog)) == 1
+        await until(lambda: len(said(caplog)) == 2)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+    first, second = said(caplog)
+    assert "fails and is tried again: 503" in first
+    assert "works again" in second
+
+
+def test_an_outage_of_the_list_is_over_when_so_few_wait_that_nobody_needs_it(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    ids = service.submit(12)
+    service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=None))
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: len(said(caplog)) == 1)
+        for batch_id in ids[2:]:
+            service.emulator.end(batch_id)
+        await until(lambda: len(said(caplog)) == 2)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+
+
+def test_that_batches_may_not_be_listed_is_no_outage_and_said_once(
+    service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "RELIST", 0.1)
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    service.emulator.configure(denied=("list",))
+    ids = service.submit(12)
+    outcomes = asyncio.run(
+        then(
+            lambda: service.emulator.counters["list"] > 6,
+            service.emulator.end_all,
+            *(service.wait(batch_id) for batch_id in ids),
+        )
+    )
+    assert endings(outcomes) == {Ending.ENDED}
+    (line,) = said(caplog)
+    assert "asked for one by one" in line
+    assert "403" in line
 
 
 def test_a_hint_on_a_success_is_heeded(service: Service) -> None:
