@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, XComArg, dag, task
 
 from airflow_batches.operators import MessageBatchResultsOperator, MessageBatchSubmitOperator
 from airflow_batches.sensors import MessageBatchSensor
@@ -40,7 +40,7 @@ def build_wait_land() -> None:
     MessageBatchResultsOperator(
         task_id="land",
         batch_id=ended.output,
-        receipt=submit.output["receipt"],
+        receipt=XComArg(submit, key="receipt"),
         path="{{ params.path }}/{{ run_id }}/reviews.jsonl",
         failed_path="{{ params.path }}/{{ run_id }}/failed.jsonl",
     )

@@ -9,9 +9,10 @@
 | an object that no manifest speaks of          | refuse                                 |
 | any object, and a pending note of this batch  | land                                   |
 
-With `overwrite` it lands in any case. As asked for: in that format, with that object for failures, of the ids that the
-receipt proves, and verified, unless `verify="warn"` asks for no more than what had come: another try might bring less.
-Whole: each object has the size that the manifest says.
+It is asked before the results are fetched and again before they are published, for another landing may have been
+faster. With `overwrite` it lands in any case. As asked for: in that format, with that object for failures, of the ids
+that the receipt proves, and verified, unless `verify="warn"` asks for no more than what had come: another try might
+bring less. Whole: each object has the size that the manifest says.
 
 A pending note is written just before the results are published and removed once the manifest stands: a process
 killed in between leaves an object that nothing else would tell from a stranger's.
@@ -19,14 +20,18 @@ killed in between leaves an object that nothing else would tell from a stranger'
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import msgspec
 
+from airflow_batches.api.errors import BatchesError
 from airflow_batches.landing.errors import LandingRefused
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import PENDING_SUFFIX, SUFFIX, Manifest
 from airflow_batches.landing.writer import put
+
+logger = logging.getLogger(__name__)
 
 HOW_TO_FORCE = "land elsewhere, or overwrite it on purpose (overwrite=True)"
 
@@ -44,6 +49,7 @@ class Claim:
         self._batch_id = batch_id
         self._manifest = results.beside(SUFFIX)
         self._pending = results.beside(PENDING_SUFFIX)
+        self._said_before: bytes | None = None
         own = {"results' own": results, "manifest's": self._manifest, "pending note's": self._pending}
         for whose, place in own.items():
             if failed is not None and failed.same_as(place):
@@ -72,12 +78,24 @@ class Claim:
     def announce(self) -> None:
         """Says whose the results are that are about to appear, and takes back what was said of earlier ones."""
         put(self._pending, msgspec.json.encode(_Pending(self._batch_id)))
-        self._manifest.remove()
+        self._said_before = self._manifest.read()
+        if self._said_before is not None:
+            self._manifest.remove()
+
+    def retract(self, *, failures_published: bool) -> None:
+        """No results appeared: what was said of earlier ones holds again. Failures that did need the note."""
+        if self._said_before is not None:
+            put(self._manifest, self._said_before)
+        if not failures_published:
+            self._pending.remove()
 
     def settle(self, manifest: Manifest) -> None:
         """Writes the manifest, the last of all."""
         put(self._manifest, manifest.to_json())
-        self._pending.remove()
+        try:
+            self._pending.remove()
+        except BatchesError as error:  # all has landed; a store may let nobody delete
+            logger.warning("Leaving %s behind: %s", self._pending.uri, error)
 
     def _found(self) -> Manifest | None:
         data = self._manifest.read()

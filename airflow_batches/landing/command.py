@@ -41,21 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Lands and prints the manifest; 0. Raises what `land` raises."""
     shown, every = (_bar, REDRAW) if sys.stderr.isatty() else (_line, LOG)
-    with _client(args.base_url) as client:
-        manifest = land(
-            client,
-            args.batch_id,
-            _uri(args.path),
-            failed_path=_uri(args.failed_path) if args.failed_path else None,
-            format=args.format,
-            verify=args.verify,
-            overwrite=args.overwrite,
-            receipt=args.ids_digest,
-            timeout=args.timeout,
-            progress=_to(sys.stderr, shown),
-            progress_every=every,
-        )
-    sys.stderr.write("\r\x1b[K" if shown is _bar else "")
+    try:
+        with _client(args.base_url) as client:
+            manifest = land(
+                client,
+                args.batch_id,
+                _uri(args.path),
+                failed_path=_uri(args.failed_path) if args.failed_path else None,
+                format=args.format,
+                verify=args.verify,
+                overwrite=args.overwrite,
+                receipt=args.ids_digest,
+                timeout=args.timeout,
+                progress=_to(sys.stderr, shown),
+                progress_every=every,
+            )
+    finally:
+        sys.stderr.write("\r\x1b[K" if shown is _bar else "")
     sys.stdout.write(manifest.to_json().decode())
     return 0
 

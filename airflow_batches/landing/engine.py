@@ -99,10 +99,18 @@ def land(
             landing.compare(stream)
             background.drain()
         manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
+        if not overwrite:
+            claim.landed(asked)
         claim.announce()
-        if failed_out:
-            failed_out.commit()
-        out.commit()
+        failures_published = False
+        try:
+            if failed_out:
+                failed_out.commit()
+                failures_published = True
+            out.commit()
+        except BaseException:
+            claim.retract(failures_published=failures_published)
+            raise
     claim.settle(manifest)
     logger.info("%s landed at %s: %s lines in %.1f s", batch_id, results.uri, f"{manifest.lines:,}", manifest.seconds)
     return manifest
@@ -146,8 +154,8 @@ class _Landing:
                     if failed_out is not None and (failures := _failures(block)):
                         background.do(failed_out.write, joined(failures), len(failures))
                     progress(self._progress())
-        except StreamInterrupted as error:
-            if self._verify == "error":
+        except (StreamInterrupted, LandingTimeout) as error:
+            if self._verify == "error" or not self._lines:
                 raise
             logger.warning("Landing what came: %s", error)
 

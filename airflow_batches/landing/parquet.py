@@ -22,6 +22,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from airflow_batches.api.errors import DecodeError
+from airflow_batches.landing.lines import decode
 
 ROW_GROUP_BYTES: Final = 8 * 2**20
 
@@ -100,11 +101,11 @@ class _Collected:
 
 
 def row(line: bytes) -> dict[str, Any]:
-    """A line's columns. Raises `DecodeError`."""
+    """A line's columns; of one that Python cannot read, no more than what it is. Raises `DecodeError`."""
     try:
         value = json.loads(line.decode(errors="replace"))
-    except ValueError as exc:
-        raise DecodeError(f"a result line holds more than one JSON object: {exc}") from exc
+    except (ValueError, RecursionError) as exc:
+        return _bare_row(line, exc)
     result = value["result"]
     message, error = _object(result.get("message")), _object(result.get("error"))
     error = _object(error.get("error")) or error
@@ -122,13 +123,20 @@ def row(line: bytes) -> dict[str, Any]:
     }
 
 
+def _bare_row(line: bytes, cause: Exception) -> dict[str, Any]:
+    result = decode(line)
+    if result is None:
+        raise DecodeError(f"a result line cannot be read: {cause}") from cause
+    known = {"custom_id": result.custom_id, "type": result.result.type, "json": line.decode(errors="replace")}
+    return dict.fromkeys(SCHEMA.names) | known
+
+
 def _text_of(message: Mapping[str, Any]) -> str | None:
     content = message.get("content")
     if not isinstance(content, list):
         return None
-    return _string(
-        "".join(str(block.get("text", "")) for block in map(_object, content) if block.get("type") == "text")
-    )
+    texts = (block.get("text") for block in map(_object, content) if block.get("type") == "text")
+    return _string("".join(text for text in texts if isinstance(text, str)))
 
 
 def _object(value: Any) -> Mapping[str, Any]:

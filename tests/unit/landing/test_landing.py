@@ -199,7 +199,14 @@ def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     in_the_way = tmp_path / "out.jsonl"
     with pytest.raises(LandingRefused, match=r"writing .*out\.jsonl is not possible: IsADirectoryError"):
-        land(client, batch_id, **uris, progress=lambda _: in_the_way.mkdir(exist_ok=True), progress_every=0)
+        land(
+            client,
+            batch_id,
+            **uris,
+            progress=lambda _: in_the_way.mkdir(exist_ok=True),
+            progress_every=0,
+            overwrite=True,
+        )
     in_the_way.rmdir()
     assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl.pending.json"}
     assert land(client, batch_id, **uris).verified

@@ -92,6 +92,23 @@ def test_what_is_no_result_is_none(line: bytes) -> None:
     assert decode(line) is None
 
 
+@pytest.mark.parametrize(
+    "message",
+    [b'{"model":"\\ud83d"}', b'{"x":NaN}', b'{"x":' + b"9" * 2_000 + b"}"],
+    ids=["half a pair", "NaN", "long"],
+)
+def test_a_line_that_only_a_lenient_parser_reads_counts_too(message: bytes) -> None:
+    line = decode(b'{"custom_id":"a","result":{"type":"succeeded","message":%b}}' % message)
+    assert line is not None
+    assert (line.custom_id, line.result.type) == ("a", "succeeded")
+
+
+def test_an_id_that_is_no_utf8_is_still_one() -> None:
+    line = decode(b'{"custom_id":"a\\ud83d","result":{"type":"canceled"}}')
+    assert line is not None
+    assert line.custom_id == "a?"
+
+
 def test_a_block_is_decoded_at_once_or_needs_a_closer_look() -> None:
     whole = SUCCEEDED + b"\n" + ERRORED + b"\n"
     results = decode_block(whole)

@@ -76,6 +76,19 @@ def test_what_is_not_of_the_known_shape_is_null_and_stands_in_the_raw_column(lin
     assert all(value is None for name, value in found.items() if name not in known)
 
 
+def test_only_texts_are_text() -> None:
+    blocks = [{"type": "text", "text": text} for text in (None, 5, {"a": 1}, "yes")]
+    line = json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": {"content": blocks}}}).encode()
+    assert row(line)["text"] == "yes"
+
+
+def test_a_line_that_python_cannot_read_is_a_row_all_the_same() -> None:
+    line = b'{"custom_id":"a","result":{"type":"succeeded","message":{"x":' + b"9" * 5_000 + b"}}}"
+    columns = row(line)
+    assert (columns["custom_id"], columns["type"], columns["text"]) == ("a", "succeeded", None)
+    assert columns["json"] == line.decode()
+
+
 def test_text_that_is_no_utf8_is_replaced() -> None:
     lone = rb'{"custom_id":"a","result":{"type":"succeeded","message":{"content":[{"type":"text","text":"\ud800!"}]}}}'
     (found,) = rows_of(lone)
@@ -84,7 +97,7 @@ def test_text_that_is_no_utf8_is_replaced() -> None:
 
 
 def test_two_results_on_one_line_are_told_not_halved() -> None:
-    with pytest.raises(DecodeError, match="more than one JSON object"):
+    with pytest.raises(DecodeError, match="cannot be read: Extra data"):
         rows_of(b'{"custom_id":"a","result":{"type":"expired"}}{"custom_id":"b","result":{"type":"expired"}}')
 
 

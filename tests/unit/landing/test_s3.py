@@ -91,6 +91,7 @@ def test_what_is_published_is_not_discarded_when_the_next_object_fails(
             failed_path=failed,
             progress=lambda _: (tmp_path / "out.jsonl").mkdir(exist_ok=True),
             progress_every=0,
+            overwrite=True,
         )
     assert files_in(bucket) == ["failed.jsonl"]
     assert "unfinished" not in caplog.text

@@ -1,0 +1,103 @@
+"""Landings that meet at one place, and a place where something goes wrong at the last moment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.landing import LandingRefused, LandingTimeout, Location, Manifest, land, writer
+from tests.unit.landing.support import QUICK, client_of, ended_batch, ids_in, names_in
+
+
+def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothing(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    slow, fast = ended_batch(client, 30), ended_batch(client, 5, system="x")
+    uri = f"file://{tmp_path}/out.jsonl"
+    emulator.fault(Fault(endpoint="results", action="stall", batch_id=slow, seconds=1.0, after_bytes=2_000))
+    outcome: list[Any] = []
+
+    def landing() -> None:
+        try:
+            with client_of(emulator) as own:
+                outcome.append(land(own, slow, uri, retry=QUICK))
+        except LandingRefused as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=landing)
+    thread.start()
+    try:
+        while not emulator.counters["results"]:
+            threading.Event().wait(0.01)
+        manifest = land(client, fast, uri)
+    finally:
+        thread.join(30)
+    assert f"holds the results of {fast}" in str(outcome[0])
+    assert len(ids_in(tmp_path / "out.jsonl")) == 5
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+    assert land(client, fast, uri) == manifest
+
+
+def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = ended_batch(client, 5), ended_batch(client, 7)
+    uri = f"file://{tmp_path}/out.jsonl"
+    manifest = land(client, old, uri)
+    commit = writer.LocalFile.commit
+
+    def failing(self: writer.LocalFile) -> None:
+        if self._final.name == "out.jsonl":
+            raise OSError("the disk is gone")
+        commit(self)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(writer.LocalFile, "commit", failing)
+        with pytest.raises(OSError, match="gone"):
+            land(client, new, uri, overwrite=True)
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+    assert land(client, old, uri) == manifest
+
+
+def deny_removal(location: Location) -> Location:
+    class Store(type(location.fs)):  # type: ignore[misc]  # a file system that lets nobody delete
+        cachable = False
+
+        def rm_file(self, path: str) -> None:
+            raise PermissionError("nobody deletes here")
+
+    return Location(Store(), location.path, location.uri)
+
+
+def test_a_store_that_lets_nobody_delete_can_be_landed_in(
+    client: BatchesClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    place = deny_removal(Location.parse(f"file://{tmp_path}/out.jsonl"))
+    assert land(client, ended_batch(client, 5), place).lines == 5
+    manifest = Manifest.from_dict(json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes()))
+    assert manifest.verified
+    assert "Leaving" in caplog.text
+
+
+def test_what_came_until_the_time_was_over_lands_where_that_is_wanted(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, 50)
+    plan = Fault(endpoint="results", action="stall", seconds=30.0, after_bytes=20_000, times=None)
+    emulator.fault(plan)
+    uri = f"file://{tmp_path}/out.jsonl"
+    with pytest.raises(LandingTimeout):
+        land(client, batch_id, uri, timeout=1.0, retry=QUICK)
+    manifest = land(client, batch_id, uri, timeout=1.0, retry=QUICK, verify="warn")
+    assert 0 < manifest.lines < 50
+    assert manifest.mismatch is not None
+    assert manifest.mismatch.missing == 50 - manifest.lines
+    assert len(ids_in(tmp_path / "out.jsonl")) == manifest.lines
