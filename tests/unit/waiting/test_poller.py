@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from airflow_batches.api import BatchesClient, InvalidRequest
+from airflow_batches.api import BatchesClient, BatchesError, InvalidRequest, TransportError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
@@ -24,6 +25,7 @@ from airflow_batches.waiting import hub, line, outage, poller, roster
 from airflow_batches.waiting.decision import Watch
 from airflow_batches.waiting.hub import wait_async
 from airflow_batches.waiting.outcome import Ending, Outcome
+from airflow_batches.waiting.paging import Page
 from tests.samples import some_requests
 
 INTERVAL = 0.05
@@ -737,6 +739,122 @@ def test_an_error_nobody_foresaw_is_raised_to_all_and_not_waited_out(service: Se
     assert [str(error) for error in broken] == ["not one of ours"] * 9
     assert isinstance(healthy, Outcome)
     assert healthy.ending is Ending.ENDED
+
+
+OWNER: ContextVar[str] = ContextVar("OWNER", default="nobody")
+
+
+def test_each_hears_of_his_batch_in_his_own_context_and_what_the_loop_does_is_nobodys(service: Service) -> None:
+    """Airflow sends what is logged to the log of the task whose context it is in."""
+    heard: set[tuple[str, str]] = set()
+    looked_up_by: list[str] = []
+
+    async def connect() -> BatchesClient:
+        looked_up_by.append(OWNER.get())
+        return await service.connect()
+
+    async def owned(batch_id: str) -> Outcome:
+        OWNER.set(batch_id)
+        hear = lambda batch: heard.add((batch.id, OWNER.get()))  # noqa: E731
+        return await service.wait(batch_id, connect=connect, on_batch=hear)
+
+    ids = service.submit(2)
+    asyncio.run(then(lambda: len(heard) > 1, service.emulator.end_all, *map(owned, ids)))
+    assert heard == {(batch_id, batch_id) for batch_id in ids}
+    assert looked_up_by == ["nobody"]
+
+
+def test_one_who_comes_in_while_the_last_ones_go_out_is_not_forgotten(service: Service) -> None:
+    """The first of the two to hear the end starts another wait before the second has left."""
+    first, second, third = service.submit(3)
+
+    async def main() -> list[Outcome]:
+        async def one_after_the_other() -> Outcome:
+            await service.wait(first)
+            return await service.wait(second)
+
+        waits = [asyncio.create_task(one_after_the_other()), asyncio.create_task(service.wait(first))]
+        await until(lambda: service.polls() > 0)
+        service.emulator.end(first)
+        await waits[1]
+        return await then(lambda: service.polls() > 6, service.emulator.end_all, waits[0], service.wait(third))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+    assert len(service.opened) == 2
+
+
+def test_one_who_comes_in_just_when_the_loop_has_died_starts_another(service: Service) -> None:
+    (batch_id,) = service.submit()
+    service.emulator.end(batch_id)
+
+    async def main() -> Outcome:
+        loop = asyncio.get_running_loop()
+        newcomers: list[asyncio.Task[Outcome]] = []
+
+        async def connect() -> BatchesClient:
+            loop.call_soon(lambda: newcomers.append(loop.create_task(service.wait(batch_id))))
+            raise LookupError("not one of ours")
+
+        with pytest.raises(LookupError):
+            await service.wait(batch_id, connect=connect)
+        return await asyncio.wait_for(newcomers[0], 5)
+
+    assert asyncio.run(main()).ending is Ending.ENDED
+
+
+def test_intervals_are_shortened_at_random_and_never_lengthened(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high
+
+    monkeypatch.setattr("random.uniform", uniform)
+    (batch_id,) = service.submit()
+    asyncio.run(then(lambda: service.polls() > 2, service.emulator.end_all, service.wait(batch_id)))
+    assert set(drawn) == {(0.9, 1.0)}
+
+
+def test_cycles_keep_apart_however_short_an_interval_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "TICK", 0.2)
+    (batch_id,) = service.submit()
+    asyncio.run(gather(service.wait(batch_id, timeout=1.0, poll_interval=0.001)))
+    assert 2 <= service.polls() <= 7
+
+
+def test_a_connection_that_is_missing_now_and_then_is_not_believed_to_be_gone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "CONNECTION_GRACE", 0.1)
+    there = iter([False, True, False])
+
+    async def connect() -> BatchesClient:
+        if next(there):
+            return await service.connect()
+        raise InvalidRequest("connection 'conn' cannot be looked up")
+
+    async def main() -> list[BatchesError | None]:
+        calls = line.Line("line", connect)
+        shared = []
+        for _ in range(3):
+            shared.append((await calls.ask(Page())).shared)
+            calls.hang_up()
+            await asyncio.sleep(0.15)
+        return shared
+
+    assert [type(error) for error in asyncio.run(main())] == [TransportError, type(None), TransportError]
+
+
+def test_a_call_that_hangs_holds_up_none_after_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "LONGEST_CALL", 0.3)
+    (batch_id,) = service.submit()
+    service.emulator.end(batch_id)
+    service.emulator.fault(Fault(endpoint="get", action="stall", seconds=6))
+    began = time.monotonic()
+    assert asyncio.run(service.wait(batch_id)).ending is Ending.ENDED
+    assert time.monotonic() - began < 4
 
 
 class Counting:
