@@ -89,6 +89,7 @@ class Watching:
     def __init__(self, watching: BaseEventTrigger) -> None:
         self._trigger = watching
         self.payloads: list[dict[str, Any]] = []
+        self.fired_at: list[float] = []
 
     @property
     def told(self) -> list[dict[str, Any]]:
@@ -109,6 +110,7 @@ class Watching:
 
     async def _run(self, events: AsyncIterator[Any]) -> None:
         async for event in events:
+            self.fired_at.append(time.monotonic())
             self.payloads.append(json.loads(json.dumps(event.payload)))
 
 
@@ -158,6 +160,23 @@ def test_what_ends_together_is_one_event_of_a_bearable_size(
             emulator.configure(denied=())
             await until(lambda: len(watching.ids) == 12)
             assert [len(payload["batches"]) for payload in watching.payloads] == [5, 5, 2]
+
+    asyncio.run(main())
+
+
+def test_events_keep_a_distance_that_airflow_can_follow(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An asset event that arrives while an earlier one waits for the scheduler is left over until the next one."""
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.MOST_IN_EVENT", 1)
+    monkeypatch.setattr("airflow_batches.triggers.batch_ended.GAP", 0.4)
+
+    async def main() -> None:
+        submit(emulator, 3)
+        async with Watching(trigger(Store(), poll_interval=0.01)) as watching:
+            await looks(emulator)
+            emulator.end_all()
+            await until(lambda: len(watching.fired_at) == 3)
+        first, second, third = watching.fired_at
+        assert min(second - first, third - second) >= 0.4
 
     asyncio.run(main())
 

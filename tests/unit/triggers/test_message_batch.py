@@ -104,6 +104,13 @@ def test_it_gives_up_on_a_batch_that_is_not_there(emulator: Emulator) -> None:
 
 
 @pytest.mark.usefixtures("soon")
+def test_without_a_beginning_in_its_kwargs_the_wait_begins_now(emulator: Emulator) -> None:
+    """So a batch that is not there yet may still be fresh."""
+    end = outcome(waiting_for("msgbatch_01unknown", deadline=time.time() + 0.3))
+    assert end.ending is Ending.TIMED_OUT
+
+
+@pytest.mark.usefixtures("soon")
 def test_a_connection_that_is_gone_is_told_and_names_no_secret(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +180,26 @@ def test_it_says_how_the_batch_is_getting_on_when_that_changes(
         f"Batch {batch_id} is canceling: 2 processing",
     ]
     assert "0 min old, expires in 24 h 00 min" in lines[0]
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_it_counts_goes_to_airflow(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: set[str] = set()
+
+    class Stats:
+        def __getattr__(self, kind: str) -> Callable[..., None]:
+            return lambda name, *_, **__: counted.add(f"{kind} {name}")
+
+    monkeypatch.setattr("airflow_batches._compat.triggerer_stats", Stats)
+    batch_id = submit(emulator)
+    emulator.end_all()
+    outcome(waiting_for(batch_id))
+    assert counted == {
+        "gauge airflow_batches.waiting",
+        "incr airflow_batches.polls",
+        "incr airflow_batches.ended",
+        "timing airflow_batches.wait_time",
+    }
 
 
 @pytest.mark.usefixtures("soon")

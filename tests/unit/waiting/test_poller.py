@@ -524,6 +524,14 @@ def test_a_list_that_fails_while_single_batches_are_had_is_one_outage(
     assert "works again" in second
 
 
+def test_a_list_that_failed_is_left_alone_for_a_while(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "LIST_PAUSE", 60.0)
+    service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=None))
+    waits = [service.wait(batch_id) for batch_id in service.submit(12)]
+    asyncio.run(then(lambda: service.emulator.counters["get"] > 30, service.emulator.end_all, *waits))
+    assert service.emulator.counters["list"] == 1
+
+
 def test_an_outage_of_the_list_is_over_when_so_few_wait_that_nobody_needs_it(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
