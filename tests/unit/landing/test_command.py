@@ -60,13 +60,18 @@ def test_without_a_key_it_says_where_to_put_it(tmp_path: Path, monkeypatch: pyte
         call("msgbatch_01", str(tmp_path / "out.jsonl"))
 
 
-def test_a_terminal_sees_a_bar(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, fails: bool
+) -> None:
     emulator.configure(answer_chars=200_000)
     batch_id = ended_batch(client, 200)
+    digest = ids_digest(["r-0"] if fails else [f"r-{number}" for number in range(200)])
     script = (
         "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.0\n"
         "parser = argparse.ArgumentParser(); command.add_arguments(parser)\n"
-        f"command.run(parser.parse_args(['{batch_id}', '{tmp_path}/out.jsonl', '--base-url', '{emulator.url}']))"
+        f"given = ['{batch_id}', '{tmp_path}/out.jsonl', '--base-url', '{emulator.url}', '--ids-digest', '{digest}']\n"
+        "command.run(parser.parse_args(given))"
     )
     terminal, theirs = pty.openpty()
     environment = {**os.environ, "ANTHROPIC_API_KEY": emulator.api_key}
@@ -82,6 +87,10 @@ def test_a_terminal_sees_a_bar(emulator: Emulator, client: BatchesClient, tmp_pa
         pass
     finally:
         os.close(terminal)
-    assert process.wait() == 0
+    assert process.wait() == fails
     assert "━╌".encode() in seen
     assert b"200 of 200 lines (100%)" in seen
+    bar, _, after = seen.rpartition(b"\r\x1b[K")
+    assert "━".encode() in bar
+    assert (b"LandingMismatch" in after) == fails
+    assert "━".encode() not in after
