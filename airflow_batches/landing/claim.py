@@ -82,12 +82,10 @@ class Claim:
         if self._said_before is not None:
             self._manifest.remove()
 
-    def retract(self, *, failures_published: bool) -> None:
-        """No results appeared: what was said of earlier ones holds again. Failures that did need the note."""
+    def retract(self) -> None:
+        """The results did not appear, or only half-way: what was said of earlier ones holds, and the note stays."""
         if self._said_before is not None:
             put(self._manifest, self._said_before)
-        if not failures_published:
-            self._pending.remove()
 
     def settle(self, manifest: Manifest) -> None:
         """Writes the manifest, the last of all."""

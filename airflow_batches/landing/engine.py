@@ -102,14 +102,12 @@ def land(
         if not overwrite:
             claim.landed(asked)
         claim.announce()
-        failures_published = False
         try:
             if failed_out:
                 failed_out.commit()
-                failures_published = True
             out.commit()
         except BaseException:
-            claim.retract(failures_published=failures_published)
+            claim.retract()
             raise
     claim.settle(manifest)
     logger.info("%s landed at %s: %s lines in %.1f s", batch_id, results.uri, f"{manifest.lines:,}", manifest.seconds)

@@ -62,8 +62,9 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
         broken.setattr(writer.LocalFile, "commit", failing)
         with pytest.raises(OSError, match="gone"):
             land(client, new, uri, overwrite=True)
-    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json", "out.jsonl.pending.json"}
     assert land(client, old, uri) == manifest
+    assert land(client, new, uri).batch_id == new
 
 
 def deny_removal(location: Location) -> Location:
