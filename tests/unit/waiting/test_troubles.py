@@ -1,0 +1,378 @@
+"""What fails while many wait: whom it concerns, how long it is waited out, and what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import pytest
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.emulator import Fault
+from airflow_batches.waiting import hub, line, outage, poller
+from airflow_batches.waiting.decision import Watch
+from airflow_batches.waiting.hub import wait_async
+from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.unit.waiting.service import INTERVAL, Service, endings, gather, then, until
+
+
+def test_a_refused_key_ends_all_waits_after_one_fresh_look(service: Service) -> None:
+    ids = service.submit(3)
+
+    def revoke() -> None:
+        service.emulator.configure(api_key="sk-ant-new")
+
+    outcomes = asyncio.run(
+        then(lambda: service.polls() >= 3, revoke, *(service.wait(batch_id, poll_interval=0.2) for batch_id in ids))
+    )
+
+    assert endings(outcomes) == {Ending.GAVE_UP}
+    assert all("401" in outcome.message for outcome in outcomes)
+    assert len(service.opened) == 2
+    asyncio.run(until(lambda: service.closed == service.opened))
+
+
+def test_a_rotated_key_is_taken_up(service: Service) -> None:
+    ids = service.submit(12)
+
+    def rotate() -> None:
+        service.key = "sk-ant-new"
+        service.emulator.configure(api_key="sk-ant-new")
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: service.polls() >= 3)
+        rotate()
+        await until(lambda: len(service.opened) == 2)
+        before = service.polls()
+        await until(lambda: service.polls() > before)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+    assert len(service.opened) == 2
+
+
+def test_without_the_permission_to_list_batches_are_asked_for_one_by_one(service: Service) -> None:
+    service.emulator.configure(denied=("list",))
+    ids = service.submit(12)
+    outcomes = asyncio.run(
+        then(
+            lambda: service.emulator.counters["get"] > 24,
+            service.emulator.end_all,
+            *(service.wait(batch_id) for batch_id in ids),
+        )
+    )
+
+    assert endings(outcomes) == {Ending.ENDED}
+    assert service.emulator.counters["list"] <= 2
+
+
+def test_an_unknown_batch_ends_its_own_wait_alone(service: Service) -> None:
+    ids = service.submit(2)
+    waits = [service.wait("msgbatch_01unknown", since=time.time() - 3600), *map(service.wait, ids)]
+
+    async def main() -> list[Outcome]:
+        unknown, *known = map(asyncio.create_task, waits)
+        first = await unknown
+        assert not any(wait.done() for wait in known)
+        service.emulator.end_all()
+        return [first, *await asyncio.gather(*known)]
+
+    unknown, *known = asyncio.run(main())
+    assert unknown.ending is Ending.GAVE_UP
+    assert "404" in unknown.message
+    assert endings(known) == {Ending.ENDED}
+
+
+def test_a_fresh_batch_may_be_unknown_for_a_while(service: Service) -> None:
+    service.emulator.configure(fresh_404=0.3)
+    (batch_id,) = service.submit()
+    outcomes = asyncio.run(then(lambda: service.polls() > 6, service.emulator.end_all, service.wait(batch_id)))
+
+    assert endings(outcomes) == {Ending.ENDED}
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("airflow_batches.waiting")]
+
+
+FAULTS = {
+    "500": Fault(endpoint="*", action="status", status=500, times=3),
+    "529": Fault(endpoint="*", action="status", status=529, times=3),
+    "429": Fault(endpoint="*", action="status", status=429, times=3, retry_after=0.02),
+    "reset": Fault(endpoint="*", action="reset", times=3),
+    "broken JSON": Fault(endpoint="*", action="broken_json", times=3),
+    "a silent server": Fault(endpoint="*", action="stall", times=2, seconds=0.6),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("count", [2, 12])
+def test_what_passes_is_tried_again_and_said_once(
+    name: str, count: int, service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LONGEST_CALL", 0.3)
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    ids = service.submit(count)
+    plan = service.emulator.fault(FAULTS[name])
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: plan.fault.times == plan.struck)
+        struck = service.polls()
+        await until(lambda: service.polls() > struck + count and len(said(caplog)) > 1)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+    first, second = said(caplog)
+    assert "fails and is tried again" in first
+    assert "works again" in second
+
+
+def test_an_outage_lasts_no_longer_than_a_deadline(service: Service) -> None:
+    ids = service.submit(12)
+    service.emulator.fault(Fault(endpoint="*", action="status", status=503, times=None))
+    outcomes = asyncio.run(gather(*(service.wait(batch_id, timeout=0.4) for batch_id in ids)))
+
+    assert endings(outcomes) == {Ending.TIMED_OUT}
+    assert all("503" in outcome.message for outcome in outcomes)
+
+
+def test_a_deadline_is_kept_while_the_server_wants_to_be_left_alone(service: Service) -> None:
+    ids = service.submit(2)
+    plan = service.emulator.fault(Fault(endpoint="get", action="status", status=429, times=None, retry_after=300))
+    outcomes = asyncio.run(gather(*(service.wait(batch_id, timeout=0.3) for batch_id in ids)))
+
+    assert endings(outcomes) == {Ending.TIMED_OUT}
+    assert all("429" in outcome.message for outcome in outcomes)
+    assert plan.struck == 1
+
+
+def test_a_deadline_is_kept_while_a_call_hangs(service: Service) -> None:
+    (batch_id,) = service.submit()
+    service.emulator.fault(Fault(endpoint="get", action="stall", times=None, seconds=3))
+    (outcome,) = asyncio.run(gather(service.wait(batch_id, timeout=0.1)))
+
+    assert outcome.ending is Ending.TIMED_OUT
+    assert "not answered" in outcome.message
+
+
+@pytest.mark.parametrize("failure", [{"action": "status", "status": 503}, {"action": "broken_json"}])
+def test_a_server_in_trouble_is_asked_less_often_not_more(
+    service: Service, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "LONGEST_PAUSE", 60.0)
+    ids = service.submit(30)
+
+    async def main() -> int:
+        for endpoint in ("get", "list"):
+            service.emulator.fault(Fault(endpoint=endpoint, times=None, **failure))
+        waits = asyncio.gather(*(service.wait(batch_id) for batch_id in ids))
+        await until(lambda: service.polls() > 0)
+        await asyncio.sleep(1.0)
+        asked = service.polls()
+        service.emulator.reset()
+        service.emulator.configure(retry_after=0)
+        waits.cancel()
+        return asked
+
+    # A page and five gets in each cycle: twenty of them within the second, were there no pause after one.
+    assert asyncio.run(main()) <= 4 * 6
+
+
+def test_a_failure_that_is_over_costs_no_interval(service: Service) -> None:
+    """The poll is made up for at once, not when the interval has passed again."""
+    (batch_id,) = service.submit()
+    service.emulator.fault(Fault(endpoint="get", action="reset", times=1))
+    service.emulator.end(batch_id)
+    began = time.monotonic()
+    outcome = asyncio.run(service.wait(batch_id, poll_interval=20.0))
+    assert outcome.ending is Ending.ENDED
+    assert time.monotonic() - began < 10
+
+
+def test_a_deadline_is_kept_to_the_second_while_the_server_wants_to_be_left_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PATIENCE", 60.0)
+    (batch_id,) = service.submit()
+    service.emulator.fault(Fault(endpoint="get", action="status", status=429, retry_after=300, times=None))
+    began = time.monotonic()
+    outcome = asyncio.run(service.wait(batch_id, timeout=0.5))
+    assert outcome.ending is Ending.TIMED_OUT
+    assert "429" in outcome.message
+    assert 0.4 < time.monotonic() - began < 3
+
+
+def test_a_look_up_that_never_answers_is_given_up_and_made_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LONGEST_CALL", 0.1)
+    (batch_id,) = service.submit()
+    service.emulator.end(batch_id)
+    looks = 0
+
+    async def connect() -> BatchesClient:
+        nonlocal looks
+        looks += 1
+        if looks < 3:
+            await asyncio.Event().wait()
+        return await service.connect()
+
+    assert asyncio.run(service.wait(batch_id, connect=connect)).ending is Ending.ENDED
+    assert looks == 3
+
+
+def test_a_wait_in_a_hurry_wakes_a_loop_that_sleeps(service: Service) -> None:
+    slow, fast = service.submit(2)
+
+    async def main() -> Outcome:
+        lazy = asyncio.create_task(service.wait(slow, poll_interval=3600.0))
+        await until(lambda: service.polls() == 1)
+        service.emulator.end(fast)
+        outcome = await service.wait(fast, poll_interval=0.1)
+        lazy.cancel()
+        return outcome
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)).ending is Ending.ENDED
+
+
+def test_a_final_failure_is_told_to_those_too_who_are_not_due(service: Service) -> None:
+    slow, fast = service.submit(2)
+
+    async def main() -> list[Outcome]:
+        lazy = asyncio.create_task(service.wait(slow, poll_interval=3600.0))
+        await until(lambda: service.polls() == 1)
+        service.emulator.fault(Fault(endpoint="get", action="status", status=401, times=None))
+        return [await service.wait(fast, poll_interval=0.1), await lazy]
+
+    assert endings(asyncio.run(asyncio.wait_for(main(), 20))) == {Ending.GAVE_UP}
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "BREATH", 1)
+    ids = service.submit(40)
+    told: list[str] = []
+    turns: set[int] = set()
+
+    async def main() -> None:
+        waits = asyncio.gather(
+            *(service.wait(batch_id, on_batch=lambda batch: told.append(batch.id)) for batch_id in ids)
+        )
+        while len(told) < len(ids):
+            turns.add(len(told))
+            await asyncio.sleep(0)
+        waits.cancel()
+
+    asyncio.run(main())
+    assert len(turns) > len(ids) / 2
+
+
+async def turns_until_done(waits: list[asyncio.Task[Outcome]]) -> set[int]:
+    """How many of the waits were over, each time that another task had its turn."""
+    turns: set[int] = set()
+    while (done := sum(wait.done() for wait in waits)) < len(waits):
+        turns.add(done)
+        await asyncio.sleep(0)
+    return turns
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_all_are_told_that_the_key_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "BREATH", 1)
+    service.emulator.configure(api_key="sk-ant-another")
+
+    async def main() -> set[int]:
+        return await turns_until_done([asyncio.create_task(service.wait(f"msgbatch_{n}")) for n in range(40)])
+
+    assert len(asyncio.run(main())) > 20
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_deadlines_pass_that_could_not_be_asked_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "BREATH", 1)
+    service.emulator.fault(Fault(endpoint="*", action="status", status=429, retry_after=300, times=None))
+
+    async def main() -> set[int]:
+        now = time.time()
+        watches = [Watch(batch_id=f"msgbatch_{n}", since=now, deadline=now + 0.5) for n in range(40)]
+        waits = [wait_async("conn", service.connect, watch, poll_interval=INTERVAL) for watch in watches]
+        return await turns_until_done([*map(asyncio.create_task, waits)])
+
+    assert len(asyncio.run(main())) > 20
+
+
+def test_a_list_that_fails_while_single_batches_are_had_is_one_outage(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    ids = service.submit(12)
+    plan = service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=4))
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: plan.struck == 4)
+        assert len(said(caplog)) == 1
+        await until(lambda: len(said(caplog)) == 2)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+    first, second = said(caplog)
+    assert "fails and is tried again: 503" in first
+    assert "works again" in second
+
+
+def test_a_list_that_failed_is_left_alone_for_a_while(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "LIST_PAUSE", 60.0)
+    service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=None))
+    waits = [service.wait(batch_id) for batch_id in service.submit(12)]
+    asyncio.run(then(lambda: service.emulator.counters["get"] > 30, service.emulator.end_all, *waits))
+    assert service.emulator.counters["list"] == 1
+
+
+def test_an_outage_of_the_list_is_over_when_so_few_wait_that_nobody_needs_it(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    ids = service.submit(12)
+    service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=None))
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: len(said(caplog)) == 1)
+        for batch_id in ids[2:]:
+            service.emulator.end(batch_id)
+        await until(lambda: len(said(caplog)) == 2)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+
+
+def test_that_batches_may_not_be_listed_is_no_outage_and_said_once(
+    service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "RELIST", 0.1)
+    caplog.set_level(logging.INFO, "airflow_batches.waiting")
+    service.emulator.configure(denied=("list",))
+    ids = service.submit(12)
+    outcomes = asyncio.run(
+        then(
+            lambda: service.emulator.counters["list"] > 6,
+            service.emulator.end_all,
+            *(service.wait(batch_id) for batch_id in ids),
+        )
+    )
+    assert endings(outcomes) == {Ending.ENDED}
+    (line,) = said(caplog)
+    assert "asked for one by one" in line
+    assert "403" in line
