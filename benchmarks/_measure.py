@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -39,22 +39,12 @@ class Measurement:
         return self.peak - self.level
 
 
-def measure(function: Callable[..., Any], *args: Any, repeat: int = 1, imports: Sequence[str] = ()) -> Measurement:
-    """Runs `function(*args)` in `repeat` fresh processes, one after the other; the run of median duration.
+def measure(function: Callable[..., Any], *args: Any, imports: Sequence[str] = ()) -> Measurement:
+    """Runs `function(*args)` in a fresh process, on a disk that has nothing left to write.
 
     `imports` are loaded before the clock starts. Raises what the function raised, as a RuntimeError with its text.
     """
-    runs = sorted((_in_fresh_process(function, args, imports) for _ in range(repeat)), key=lambda run: run.seconds)
-    return runs[(len(runs) - 1) // 2]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, the others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _in_fresh_process(function: Callable[..., Any], args: Sequence[Any], imports: Sequence[str]) -> Measurement:
+    os.sync()
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe(duplex=False)
     process = spawning.Process(target=_run, args=(theirs, function, args, imports))
@@ -68,6 +58,22 @@ def _in_fresh_process(function: Callable[..., Any], args: Sequence[Any], imports
     if isinstance(outcome, Measurement):
         return outcome
     raise outcome
+
+
+def in_turns(names: Iterable[str], run: Callable[[str], Measurement], repeat: int) -> dict[str, Measurement]:
+    """The run of median duration of each; whatever else the machine does meets all of them."""
+    turns = [{name: run(name) for name in names} for _ in range(repeat)]
+    return {name: _median([runs[name] for runs in turns]) for name in names}
+
+
+def _median(runs: Sequence[Measurement]) -> Measurement:
+    return sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _run(answer: Any, function: Callable[..., Any], args: Sequence[Any], imports: Sequence[str]) -> None:

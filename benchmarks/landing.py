@@ -21,10 +21,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._measure import MEGABYTE, Measurement, measure, table
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+from benchmarks._measure import MEGABYTE, Measurement, in_turns, measure, table
 from benchmarks._recorded import ID_PREFIX, record, served
 from tests.servers import S3Server, s3_server
 
@@ -116,22 +119,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             with served(batch_id, body, lines) as base_url:
                 for store, (prefix, options) in stores.items():
                     job = Job(base_url, batch_id, lines, prefix, options)
-                    runs = {name: _run(name, job, len(body), args.repeat) for name in args.contestants}
+                    runs = in_turns(args.contestants, partial(_run, job), args.repeat)
                     _print(store, lines, len(body), runs)
 
 
-def _run(name: str, job: Job, size: int, repeat: int) -> Measurement:
+def _run(job: Job, name: str) -> Measurement:
     function, imports = CONTESTANTS[name]
-    runs = [measure(function, _fresh(job, name, turn), imports=imports) for turn in range(repeat)]
-    for run in runs:
-        if run.result != job.lines:
-            raise RuntimeError(f"{name} landed {run.result} of {job.lines} lines")
-    return sorted(runs, key=lambda run: run.seconds)[(repeat - 1) // 2]
-
-
-def _fresh(job: Job, name: str, turn: int) -> Job:
-    uri = f"{job.uri}/{name.replace(' ', '-')}-{job.lines}-{turn}.jsonl"
-    return Job(job.base_url, job.batch_id, job.lines, uri, job.storage_options)
+    fs, folder = url_to_fs(f"{job.uri}/run", **job.storage_options)
+    fs.makedirs(folder, exist_ok=True)
+    run = measure(function, replace(job, uri=f"{fs.unstrip_protocol(folder)}/results.jsonl"), imports=imports)
+    if run.result != job.lines:
+        raise RuntimeError(f"{name} landed {run.result} of {job.lines} lines")
+    fs.rm(folder, recursive=True)
+    return run
 
 
 def _print(store: str, lines: int, size: int, runs: dict[str, Measurement]) -> None:

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import requests
 
-from benchmarks._measure import MEGABYTE, Measurement, measure, table
+from benchmarks._measure import MEGABYTE, Measurement, in_turns, measure, table
 from tests.servers import s3_server
 
 SIZES: Final = (1_000, 10_000, 100_000)
@@ -161,9 +161,7 @@ def _compare(
     args: argparse.Namespace,
     smallest: dict[tuple[str, str], Measurement],
 ) -> None:
-    # In turn, so that whatever else the machine does meets them all.
-    turns = [{name: _run(name, source, places, count) for name in args.contestants} for _ in range(args.repeat)]
-    runs = {name: _median([turn[name] for turn in turns]) for name in args.contestants}
+    runs = in_turns(args.contestants, lambda name: _run(name, source, places, count), args.repeat)
     for name, run in runs.items():
         smallest.setdefault((source, name), run)
     floor, peer = runs.get("raw POST"), runs.get("official SDK")
@@ -192,10 +190,6 @@ def _run(name: str, source: str, places: Mapping[str, _Place], count: int) -> Me
     if run.result != count:
         raise RuntimeError(f"{name} submitted {run.result} of {count} requests")
     return run
-
-
-def _median(runs: Sequence[Measurement]) -> Measurement:
-    return sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
 
 
 def _job(api: str, source: str, places: Mapping[str, _Place], count: int) -> Job:

@@ -95,6 +95,7 @@ def land(
     with _output(results, format_name) as out, _failed_output(failed) as failed_out:
         with Background() as background:
             landing.fill(stream, out, failed_out, background, _paced(progress, progress_every))
+            background.drain()  # or each write left would have to win the interpreter from the digesting
             finishing = [background.do(output.finish) for output in (out, failed_out) if output]
             landing.compare(stream)
             background.drain()

@@ -31,14 +31,9 @@ class LineUsage(msgspec.Struct, gc=False):
     inference_geo: str | None = None
 
     @property
-    def is_full(self) -> bool:
-        """Whether it says all that is needed; nothing cached is no cache members."""
-        return self.input_tokens is not None and self.output_tokens is not None
-
-    @property
     def other_cache_writes(self) -> int:
         """Tokens written to the cache for a time to live that is not known here."""
-        if self.cache_creation is None or self.cache_creation_input_tokens is None:
+        if self.cache_creation is None or not self.cache_creation_input_tokens:
             return 0
         known = self.cache_creation
         minutes, hour = known.ephemeral_5m_input_tokens or 0, known.ephemeral_1h_input_tokens or 0

@@ -19,6 +19,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import requests
@@ -160,21 +161,17 @@ class Results:
             yield response
 
     def _arrivals(self, response: requests.Response) -> Iterator[bytes]:
-        arrivals = response.raw.stream(ARRIVAL, decode_content=True)
+        arrival = partial(next, response.raw.stream(ARRIVAL, decode_content=True), b"")
         with Watchdog(response.raw.shutdown, self._stall_timeout, self._deadline) as watchdog:
-            while arrived := self._arrival(arrivals, watchdog):
-                yield arrived
+            try:
+                while arrived := watchdog.watched(arrival):
+                    yield arrived
+            except (HTTPError, OSError) as exc:
+                self._check_time()
+                raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
             self._check_time()
             if watchdog.barked:
                 raise self._stalled()
-
-    def _arrival(self, arrivals: Iterator[bytes], watchdog: Watchdog) -> bytes:
-        try:
-            with watchdog.watching():
-                return next(arrivals, b"")
-        except (HTTPError, OSError) as exc:
-            self._check_time()
-            raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
 
     def _new(self, blocks: Iterable[bytes]) -> Iterator[Block]:
         for data in blocks:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from airflow_batches.landing.lines import LineMessage, LineResult, LineUsage, ResultLine
+from airflow_batches.landing.lines import LineMessage, LineUsage, ResultLine
 
 SUCCEEDED: Final = "succeeded"
 ERRORED: Final = "errored"
@@ -71,10 +71,13 @@ class Tally:
     def add(self, lines: Iterable[ResultLine]) -> None:
         """Counts these lines."""
         results = [line.result for line in lines]
-        self.types.update([result.type for result in results])
-        self.error_types.update([result.error_type for result in results if result.type == ERRORED])
-        for price_range, usages in self._grouped(results).items():
-            _add(self.ranges.setdefault(price_range, ModelUsage()), usages)
+        types = Counter([result.type for result in results])
+        self.types.update(types)
+        if types[ERRORED]:
+            self.error_types.update([result.error_type for result in results if result.type == ERRORED])
+        answers = [result.message or _NOTHING for result in results if result.type == SUCCEEDED]
+        for model in dict.fromkeys([answer.model for answer in answers]):
+            self._add_answers(model or UNKNOWN_MODEL, [answer for answer in answers if answer.model == model])
 
     def by_model(self) -> dict[str, ModelUsage]:
         """Usage by model, by name."""
@@ -83,17 +86,13 @@ class Tally:
             models.setdefault(price_range.model, ModelUsage()).add(usage)
         return models
 
-    def _grouped(self, results: Iterable[LineResult]) -> dict[PriceRange, list[LineUsage | None]]:
-        models: dict[str, list[LineMessage]] = {}
-        for result in results:
-            if result.type == SUCCEEDED:
-                message = result.message or _NOTHING
-                models.setdefault(message.model or UNKNOWN_MODEL, []).append(message)
-        return {key: usages for model, answers in models.items() for key, usages in self._ranged(model, answers)}
+    def _add_answers(self, model: str, answers: list[LineMessage]) -> None:
+        for price_range, usages in self._ranged(model, answers):
+            _add(self.ranges.setdefault(price_range, ModelUsage()), usages)
 
     def _ranged(self, model: str, answers: list[LineMessage]) -> Iterable[tuple[PriceRange, list[LineUsage | None]]]:
         steps = self._price_steps(model)
-        if not steps and not any(map(_surcharged, answers)) and not any(map(_free, answers)):
+        if not steps and _all_ordinary(answers):
             return [(PriceRange(model), [answer.usage for answer in answers])]
         ranged: dict[tuple[int, bool, bool], list[LineUsage | None]] = {}
         for answer in answers:
@@ -103,6 +102,22 @@ class Tally:
 
 
 _NOTHING: Final = LineMessage()
+
+
+def _all_ordinary(answers: Iterable[LineMessage]) -> bool:
+    """Whether none can be surcharged or free: a quick look at all, three times as fast as a closer one at each."""
+    return not any(
+        answer.stop_reason == REFUSAL
+        or (
+            (usage := answer.usage) is not None
+            and (
+                usage.inference_geo not in ORDINARY_REGIONS
+                or usage.server_tool_use is not None
+                or usage.cache_creation_input_tokens
+            )
+        )
+        for answer in answers
+    )
 
 
 def _surcharged(answer: LineMessage) -> bool:
@@ -127,14 +142,26 @@ def _free(answer: LineMessage) -> bool:
 
 
 def _add(total: ModelUsage, usages: list[LineUsage | None]) -> None:
-    known = [usage for usage in usages if usage is not None]
+    # In one go, with locals: a landing spends more here than on writing the lines.
+    fresh = answered = read = minutes = hour = 0
+    without = len(usages)
+    for usage in usages:
+        if usage is None:
+            continue
+        without -= usage.input_tokens is not None and usage.output_tokens is not None
+        fresh += usage.input_tokens or 0
+        answered += usage.output_tokens or 0
+        read += usage.cache_read_input_tokens or 0
+        if (written := usage.cache_creation) is None:
+            # Old answers do not tell the times to live apart; five minutes was the only one, and is the default now.
+            minutes += usage.cache_creation_input_tokens or 0
+        else:
+            minutes += written.ephemeral_5m_input_tokens or 0
+            hour += written.ephemeral_1h_input_tokens or 0
     total.answers += len(usages)
-    total.without_usage += len(usages) - sum([usage.is_full for usage in known])
-    total.input_tokens += sum([usage.input_tokens or 0 for usage in known])
-    total.output_tokens += sum([usage.output_tokens or 0 for usage in known])
-    total.cache_read_tokens += sum([usage.cache_read_input_tokens or 0 for usage in known])
-    writes = [usage.cache_creation for usage in known if usage.cache_creation]
-    total.cache_write_1h_tokens += sum([write.ephemeral_1h_input_tokens or 0 for write in writes])
-    total.cache_write_5m_tokens += sum([write.ephemeral_5m_input_tokens or 0 for write in writes])
-    # Old answers do not tell the times to live apart; five minutes was the only one then, and is the default now.
-    total.cache_write_5m_tokens += sum([u.cache_creation_input_tokens or 0 for u in known if not u.cache_creation])
+    total.without_usage += without
+    total.input_tokens += fresh
+    total.output_tokens += answered
+    total.cache_read_tokens += read
+    total.cache_write_5m_tokens += minutes
+    total.cache_write_1h_tokens += hour

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class Watchdog:
@@ -33,12 +35,11 @@ class Watchdog:
         self._over.set()
         self._thread.join()
 
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """What is done in here must not take longer than the patience."""
+    def watched(self, call: Callable[[], _Result]) -> _Result:
+        """What the call returns; it must not take longer than the patience."""
         self._since = time.monotonic()
         try:
-            yield
+            return call()
         finally:
             self._since = None
 
