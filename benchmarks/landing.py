@@ -3,11 +3,12 @@
     python -m benchmarks.landing                    # all sizes, file:// and S3
     python -m benchmarks.landing --lines 100000 --stores file --repeat 5
 
-Each figure is the median run of several, each in a process of its own, with the imports done before. Results are
-recorded from the emulator and served by another process from memory, in chunks of 64 KiB (`_recorded`). The raw copy
-reads 1 MB at a time from `requests` and writes what it gets: no line is looked at, nothing is hashed, nothing is
-synced to the disk. Ours decodes, counts, verifies, hashes, syncs and publishes atomically. SDK and common-ai write one
-JSON line a result.
+Each figure is the median run of several, each in a process of its own, with the imports done before; the contestants
+take turns. Results are recorded from the emulator and served by another process from memory, in chunks of 64 KiB
+(`_recorded`). The raw copy reads 1 MB at a time from `requests` and writes what it gets: no line is looked at, nothing
+is hashed, nothing is synced to the disk. Ours decodes, counts, verifies, hashes, syncs and publishes atomically. SDK
+and common-ai write one JSON line a result.
+
 "x 10" lands ten such batches in one process, for the memory; its seconds are those of all ten.
 """
 

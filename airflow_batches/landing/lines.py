@@ -33,7 +33,7 @@ class LineUsage(msgspec.Struct, gc=False):
     @property
     def other_cache_writes(self) -> int:
         """Tokens written to the cache for a time to live that is not known here."""
-        if self.cache_creation is None or not self.cache_creation_input_tokens:
+        if self.cache_creation is None or self.cache_creation_input_tokens is None:
             return 0
         known = self.cache_creation
         minutes, hour = known.ephemeral_5m_input_tokens or 0, known.ephemeral_1h_input_tokens or 0

@@ -105,7 +105,7 @@ _NOTHING: Final = LineMessage()
 
 
 def _all_ordinary(answers: Iterable[LineMessage]) -> bool:
-    """Whether none can be surcharged or free: a quick look at all, three times as fast as a closer one at each."""
+    """Whether none can be surcharged or free. A quick look at all; what it does not clear is looked at one by one."""
     return not any(
         answer.stop_reason == REFUSAL
         or (
@@ -114,6 +114,10 @@ def _all_ordinary(answers: Iterable[LineMessage]) -> bool:
                 usage.inference_geo not in ORDINARY_REGIONS
                 or usage.server_tool_use is not None
                 or usage.cache_creation_input_tokens
+                or (
+                    (known := usage.cache_creation) is not None
+                    and (known.ephemeral_5m_input_tokens or known.ephemeral_1h_input_tokens)
+                )
             )
         )
         for answer in answers
@@ -142,7 +146,7 @@ def _free(answer: LineMessage) -> bool:
 
 
 def _add(total: ModelUsage, usages: list[LineUsage | None]) -> None:
-    # In one go, with locals: a landing spends more here than on writing the lines.
+    # In one go: a pass for each sum took 1.7 times as long.
     fresh = answered = read = minutes = hour = 0
     without = len(usages)
     for usage in usages:

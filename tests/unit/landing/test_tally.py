@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_batches.landing.lines import ResultLine, StopDetails
 from airflow_batches.landing.tally import PriceRange, Tally
@@ -60,6 +62,30 @@ def test_answers_without_model_or_full_usage_are_counted() -> None:
     assert tally.by_model()["m"].output_tokens == 6
 
 
+tokens = st.none() | st.integers(0, 9)
+usages = st.fixed_dictionaries(
+    {},
+    optional={
+        "input_tokens": tokens,
+        "output_tokens": tokens,
+        "cache_read_input_tokens": tokens,
+        "cache_creation_input_tokens": tokens,
+        "cache_creation": st.fixed_dictionaries({}, optional={"ephemeral_5m_input_tokens": tokens}),
+        "inference_geo": st.sampled_from([None, "global", "us"]),
+        "server_tool_use": st.dictionaries(st.sampled_from(["web_fetch_requests", "web_search_requests"]), tokens),
+    },
+)
+
+
+@given(st.lists(st.builds(lambda model, usage: answer(model, **usage), st.sampled_from([None, "", "a", "b"]), usages)))
+def test_lines_count_the_same_one_by_one_and_all_at_once(lines: list[ResultLine]) -> None:
+    together, apart = Tally(), Tally()
+    together.add(lines)
+    for line in lines:
+        apart.add([line])
+    assert (together.types, together.ranges) == (apart.types, apart.ranges)
+
+
 def test_only_answers_have_usage() -> None:
     tally = Tally()
     tally.add([other("errored"), other("canceled")])
@@ -84,6 +110,7 @@ def test_prompts_are_told_apart_where_a_price_has_steps() -> None:
         {"server_tool_use": {"web_search_requests": 1}},
         {"server_tool_use": {"from_the_future": 1}},
         {"cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_24h_input_tokens": 5}},
+        {"cache_creation_input_tokens": 0, "cache_creation": {"ephemeral_5m_input_tokens": 5}},
     ],
 )
 def test_answers_with_a_surcharge_are_told_apart(extra: dict[str, Any]) -> None:
