@@ -10,7 +10,7 @@ import msgspec
 from airflow_batches.emulator.checks import Refused, Terms
 
 
-class Turn(msgspec.Struct):
+class Turn(msgspec.Struct, gc=False):
     """One message; its content stays raw JSON until somebody wants it."""
 
     role: str | msgspec.UnsetType = msgspec.UNSET
@@ -37,9 +37,9 @@ def read_turns(raw: msgspec.Raw, terms: Terms) -> list[Turn]:
     if not turns:
         raise Refused("messages: at least one message is required")
     for number, turn in enumerate(turns):
-        for name, value in (("role", turn.role), ("content", turn.content)):
-            if value is msgspec.UNSET:
-                raise Refused(f"messages.{number}.{name}: Field required")
+        if turn.role is msgspec.UNSET or turn.content is msgspec.UNSET:
+            missing = "role" if turn.role is msgspec.UNSET else "content"
+            raise Refused(f"messages.{number}.{missing}: Field required")
         if terms.strict:
             _refuse_old_blocks(number, turn)
     return turns
@@ -47,11 +47,16 @@ def read_turns(raw: msgspec.Raw, terms: Terms) -> list[Turn]:
 
 def last_question(turns: Sequence[Turn]) -> str:
     """The text of the last user turn, its first text block where it has several, empty where it has none."""
-    content = next((turn.content for turn in reversed(turns) if turn.role == "user"), msgspec.UNSET)
-    value = None if content is msgspec.UNSET else msgspec.json.decode(content)
-    if isinstance(value, str):
-        return value
-    texts = [b.get("text") for b in value if isinstance(b, dict)] if isinstance(value, list) else []
+    for turn in reversed(turns):
+        if turn.role == "user":
+            return "" if turn.content is msgspec.UNSET else _first_text(msgspec.json.decode(turn.content))
+    return ""
+
+
+def _first_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    texts = [b.get("text") for b in content if isinstance(b, dict)] if isinstance(content, list) else []
     return next((text for text in texts if isinstance(text, str)), "")
 
 
@@ -68,8 +73,10 @@ def _refuse_old_blocks(number: int, turn: Turn) -> None:
 
 def _blocks(turn: Turn) -> list[Block]:
     """The blocks of a turn, none where its content is plain text or no list of objects."""
+    if turn.content is msgspec.UNSET or memoryview(turn.content)[0] != ord("["):
+        return []
     try:
-        return _BLOCKS.decode(turn.content) if isinstance(turn.content, msgspec.Raw) else []
+        return _BLOCKS.decode(turn.content)
     except msgspec.ValidationError:
         return []
 

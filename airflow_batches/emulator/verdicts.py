@@ -22,6 +22,7 @@ _ECHOED: Final = 80
 _CHARS_PER_TOKEN: Final = 4
 _REMEMBERED: Final = 100
 _WORTH_REMEMBERING: Final = 65_536  # bytes
+_NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -39,34 +40,36 @@ class Judge:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._frames: dict[tuple[tuple[str, bytes], ...], _Frame] = {}
+        self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
         """Raises msgspec.DecodeError or UnicodeDecodeError where the params are no JSON after all."""
         params = _MEMBERS.decode(raw)
-        tokens = memoryview(raw).nbytes // _CHARS_PER_TOKEN
+        tokens = len(raw) // _CHARS_PER_TOKEN
+        messages = params.get("messages", _NULL)
+        if "messages" in params:
+            params["messages"] = _NULL
         frame = self._frame(params)
         if frame.refused:
             return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
         try:
-            shape, text = _answer(frame, custom_id, read_turns(params["messages"], self._terms))
+            shape, text = _answer(frame, custom_id, read_turns(messages, self._terms))
         except Refused as refused:
             return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
         return Verdict(shape, text, tokens, Fate.SUCCEEDED)
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
-        key = tuple((name, b"" if name == "messages" else bytes(raw)) for name, raw in params.items())
+        raws = [*map(bytes, params.values())]
+        key: tuple[str | bytes, ...] = (*params, *raws)
         frame = self._frames.get(key)
         if frame is None:
             frame = self._judged(params)
-            if len(self._frames) < _REMEMBERED and sum(len(raw) for _, raw in key) < _WORTH_REMEMBERING:
+            if len(self._frames) < _REMEMBERED and sum(map(len, raws)) < _WORTH_REMEMBERING:
                 self._frames[key] = frame
         return frame
 
     def _judged(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
-        values: dict[str, Any] = {
-            name: None if name == "messages" else msgspec.json.decode(raw) for name, raw in params.items()
-        }
+        values = {name: msgspec.json.decode(raw) for name, raw in params.items()}
         try:
             model = check(values, self._terms)
         except Refused as refused:
