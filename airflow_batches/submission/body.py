@@ -6,38 +6,31 @@ weighed, and after `before_last`: up to there, the server holds a fragment, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from airflow_batches.submission.ahead import ahead
 from airflow_batches.submission.errors import SourceChanged
-from airflow_batches.submission.lines import numbered_lines, request_line
+from airflow_batches.submission.lines import line_runs, request_line
 
 if TYPE_CHECKING:
     from airflow_batches.submission.scan import Scan
     from airflow_batches.submission.source import Source
 
-BLOCK_BYTES: Final = 1 << 18
 HEAD: Final = b'{"requests":['
 TAIL: Final = b"]}"
 ENVELOPE_BYTES: Final = len(HEAD + TAIL)
 
 
-def body_blocks(requests: Iterable[bytes]) -> Iterator[bytes]:
-    """The body of these requests, each given as its JSON, in blocks of about `BLOCK_BYTES`."""
-    pending: list[bytes] = []
-    size = 0
+def body_blocks(runs: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
+    """The body of these requests, each given as its JSON: a block for each run of them, and the end."""
     lead = HEAD
-    for request in requests:
-        pending.append(request)
-        size += len(request)
-        if size >= BLOCK_BYTES:
-            yield lead + b",".join(pending)
+    for run in runs:
+        if run:
+            yield lead + b",".join(run)
             lead = b","
-            size = 0
-            pending.clear()
-    yield (lead if pending or lead is HEAD else b"") + b",".join(pending) + TAIL
+    yield (HEAD if lead is HEAD else b"") + TAIL
 
 
 def plain_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -94,8 +87,8 @@ class RequestsBody:
     def _blocks(self) -> Iterator[bytes]:
         if self._scan.plain:
             return plain_blocks(self._source.blocks())
-        lines = numbered_lines(self._source.blocks())
-        return body_blocks(request_line(raw, self._model).data for _, _, raw in lines)
+        runs = line_runs(self._source.blocks())
+        return body_blocks([request_line(raw, self._model).data for _, _, raw in run.numbered()] for run in runs)
 
     def _changed(self) -> SourceChanged:
         return SourceChanged(f"{self._source.name} changed while it was submitted; nothing was sent")

@@ -10,7 +10,8 @@ params. What is not UTF-8 JSON with a text `custom_id` and an object `params` ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import accumulate, islice
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -18,12 +19,14 @@ from msgspec import UNSET, Raw
 from airflow_batches.api.limits import MAX_BODY_BYTES
 from airflow_batches.submission.errors import PreflightError
 
+RUN_BYTES: Final = 1 << 17
+
 
 class Unreadable(ValueError):
     """The line is no request; the message says why."""
 
 
-class RequestLine(msgspec.Struct, frozen=True):
+class RequestLine(msgspec.Struct, frozen=True, gc=False):
     """A request as it will be sent: `data` is its JSON, `model` what will answer it (None: nothing says)."""
 
     custom_id: str
@@ -31,35 +34,54 @@ class RequestLine(msgspec.Struct, frozen=True):
     model: str | None
 
 
-def numbered_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Each line's number from 1, the offset of its end, and its bytes. Holds one block and one line.
+class LineRun(msgspec.Struct, frozen=True):
+    """Whole lines that stand together: `data` is their bytes, `lines` the same without newlines.
+
+    `before` lines and `start` bytes come before them.
+    """
+
+    before: int
+    start: int
+    data: bytes
+    lines: list[bytes]
+
+    def ends(self) -> list[int]:
+        """The offset behind each line with its newline."""
+        starts = accumulate([len(line) + 1 for line in self.lines[:-1]], initial=self.start)
+        return [*islice(starts, 1, None), self.start + len(self.data)]
+
+    def numbered(self) -> Iterator[tuple[int, int, bytes]]:
+        """Each line that is not blank: its number from 1, the offset of its end, its bytes."""
+        for number, (line, end) in enumerate(zip(self.lines, self.ends(), strict=True), self.before + 1):
+            if line and not line.isspace():
+                yield number, end, line.removesuffix(b"\r")
+
+    def next(self, data: bytes) -> LineRun:
+        """The run behind this one."""
+        lines = data.removesuffix(b"\n").split(b"\n")
+        return LineRun(self.before + len(self.lines), self.start + len(self.data), data, lines)
+
+
+def line_runs(blocks: Iterable[bytes]) -> Iterator[LineRun]:
+    """All lines, `RUN_BYTES` or one longer line at once: as much as a processor keeps close while it is looked at.
 
     Raises `PreflightError` for a line that no body could hold, before it is held.
     """
-    number = end = held = 0
-    pending: list[bytes] = []
+    run = LineRun(0, 0, b"", [])
+    held: list[bytes] = []
     for block in blocks:
-        *complete, rest = block.split(b"\n")
-        if complete:
-            pending.append(complete[0])
-            complete[0] = b"".join(pending)
-            pending.clear()
-            held = 0
-        for line in complete:
-            number += 1
-            end += len(line) + 1
-            if line and not line.isspace():
-                yield number, end, line.removesuffix(b"\r")
-        if rest:
-            pending.append(rest)
-            held += len(rest)
-            if held > MAX_BODY_BYTES:
-                raise PreflightError(
-                    f"line {number + 1:,} is longer than a whole batch may be ({MAX_BODY_BYTES:,} bytes)"
-                )
-    last = b"".join(pending)
-    if last and not last.isspace():
-        yield number + 1, end + len(last), last.removesuffix(b"\r")
+        start = 0
+        while end := block.rfind(b"\n", start, start + RUN_BYTES) + 1 or block.find(b"\n", start) + 1:
+            run = run.next(b"".join([*held, block[start:end]]))
+            yield run
+            held.clear()
+            start = end
+        held.append(block[start:])
+        if sum(map(len, held)) > MAX_BODY_BYTES:
+            number = run.before + len(run.lines) + 1
+            raise PreflightError(f"line {number:,} is longer than a whole batch may be ({MAX_BODY_BYTES:,} bytes)")
+    if rest := b"".join(held):
+        yield run.next(rest)
 
 
 class _Params(msgspec.Struct):

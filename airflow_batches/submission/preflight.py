@@ -22,7 +22,7 @@ and members unknown here, which a newer API may know. Duplicates and limits are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -113,15 +113,15 @@ class _Turn(msgspec.Struct):
     content: str | list[Any] | None = None
 
 
-class _TextTurn(msgspec.Struct):
+class _TextTurn(msgspec.Struct, gc=False):
     role: str
     content: str
 
 
-class _PlainParams(msgspec.Struct, forbid_unknown_fields=True):
+class _PlainParams(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
     max_tokens: Annotated[int, msgspec.Meta(ge=1)]
-    model: str | UnsetType = UNSET
+    model: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET
     system: Raw | UnsetType = UNSET
     thinking: Raw | UnsetType = UNSET
     output_config: Raw | UnsetType = UNSET
@@ -133,7 +133,7 @@ class _PlainParams(msgspec.Struct, forbid_unknown_fields=True):
     cache_control: Raw | UnsetType = UNSET
 
 
-class _Plain(msgspec.Struct, forbid_unknown_fields=True):
+class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     custom_id: str
     params: _PlainParams
 
@@ -142,23 +142,29 @@ _plain = msgspec.json.Decoder(_Plain)
 _judged = msgspec.json.Decoder(_Judged)
 
 
-def plain_request(raw: bytes, default_model: str | None) -> RequestLine | None:
-    """The request of a line if one decoding shows that all is well with it under any API version, else None.
+def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | None) -> list[RequestLine] | None:
+    """The requests of lines if one decoding shows that all is well with all of them under any API version, else None.
 
-    It is if its turns are text and it has no members but those that every batch takes: nearly all there are.
+    It is if their turns are text and they have no members but those that every batch takes: nearly all there are.
+    `data` is the lines as they stand.
     """
     try:
-        if not raw.isascii():
-            raw.decode()
-        request = _plain.decode(raw)
+        if not data.isascii():
+            data.decode()
+        decoded = _plain.decode_lines(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    model = request.params.model
-    if CUSTOM_ID.fullmatch(request.custom_id) is None or not (default_model if model is UNSET else model):
+    # The decoder does not look where newlines stand. No JSON goes on with { behind a }, so each line is whole.
+    whole = len(decoded) == len(lines) and {line[:1] + line[-1:] for line in lines} == {b"{}"}
+    named = default_model or all(request.params.model is not UNSET for request in decoded)
+    if not (whole and named and all(map(CUSTOM_ID.fullmatch, [request.custom_id for request in decoded]))):
         return None
-    if model is not UNSET:
-        return RequestLine(request.custom_id, raw, model)
-    return with_model(request.custom_id, raw, default_model)
+    return [
+        with_model(request.custom_id, line, default_model)
+        if (model := request.params.model) is UNSET
+        else RequestLine(request.custom_id, line, model)
+        for line, request in zip(lines, decoded, strict=True)
+    ]
 
 
 def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:

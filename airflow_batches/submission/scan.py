@@ -13,18 +13,19 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
-from airflow_batches.submission.ahead import ahead
-from airflow_batches.submission.body import BLOCK_BYTES, body_blocks
+from airflow_batches.submission.body import body_blocks
 from airflow_batches.submission.errors import PreflightError
-from airflow_batches.submission.lines import RequestLine, Unreadable, numbered_lines, request_line
-from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_request
+from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
+from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_requests
 
 if TYPE_CHECKING:
     from airflow_batches.submission.source import Source
@@ -84,38 +85,35 @@ class Inspector:
     def __init__(self, source: Source, *, model: str | None, preflight: Preflight, version: str) -> None:
         self.findings = Findings()
         self.plain = True
-        self._bytes = 0
         self._source = source
         self._model = model
         self._preflight = preflight
         self._version = version
         self._suspects = _Suspects()
 
-    def requests(self) -> Iterator[tuple[int, RequestLine]]:
-        """Each request that can be read, with the offset of its line's end; then the duplicates are known too."""
-        start = 0
-        lines = enumerate(numbered_lines(self._counted_blocks()), start=1)
-        for count, (number, end, raw) in lines:
-            request = plain_request(raw, self._model) or self._inspected(number, raw)
-            if request is None:
-                continue
-            self._suspects.add(request.custom_id)
-            if request.data is not raw or number != count or end - start > len(raw) + 1:
-                self.plain = False
-            start = end
-            yield end, request
-        if self._bytes > start:
-            self.plain = False
+    def requests(self) -> Iterator[list[tuple[int, RequestLine]]]:
+        """The requests that can be read, some at once, with the offset of each line's end; then the duplicates
+        are known too."""
+        for run in line_runs(self._source.blocks()):
+            requests = self._read(run)
+            data = [request.data for _, request in requests]
+            self.plain = self.plain and data == run.lines
+            self._suspects.add([request.custom_id for _, request in requests])
+            yield requests
         if self._preflight != "off":
             self._find_duplicates()
 
-    def _counted_blocks(self) -> Iterator[bytes]:
-        for block in self._source.blocks():
-            self._bytes += len(block)
-            yield block
+    def _read(self, run: LineRun) -> list[tuple[int, RequestLine]]:
+        requests = plain_requests(run.data, run.lines, self._model)
+        if requests is not None:
+            return [*zip(run.ends(), requests, strict=True)]
+        inspected = ((end, self._inspected(number, raw)) for number, end, raw in run.numbered())
+        return [(end, request) for end, request in inspected if request is not None]
 
     def _inspected(self, number: int, raw: bytes) -> RequestLine | None:
-        """A request that has to be looked at closely; None if it is none."""
+        """The request of one line among which some have to be looked at closely; None if it is none."""
+        if plain := plain_requests(raw, [raw], self._model):
+            return plain[0]
         try:
             request = request_line(raw, self._model)
         except Unreadable as exc:
@@ -137,11 +135,7 @@ class Inspector:
 
     def _duplicates(self, marks: Set[int]) -> Iterator[Problem]:
         first_line: dict[str, int] = {}
-        for number, _, raw in numbered_lines(self._source.blocks()):
-            try:
-                custom_id = request_line(raw, None).custom_id
-            except Unreadable:
-                continue
+        for number, custom_id in self._ids():
             if hash(custom_id) not in marks:
                 continue
             if custom_id in first_line:
@@ -149,45 +143,40 @@ class Inspector:
             else:
                 first_line[custom_id] = number
 
+    def _ids(self) -> Iterator[tuple[int, str]]:
+        """The custom_ids again, each with the number of its line."""
+        for run in line_runs(self._source.blocks()):
+            for number, _, raw in run.numbered():
+                with suppress(Unreadable):
+                    yield number, request_line(raw, None).custom_id
+
 
 class Tally:
-    """Count, digests and models of the requests of one body. Requests are digested some at once."""
+    """Count, digests and models of the requests of one body."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.models: set[str] = set()
         self._ids = IdsDigest()
         self._contents = 0
-        self._new: list[RequestLine] = []
-        self._new_bytes = 0
 
-    def add(self, request: RequestLine) -> None:
-        """Count one more request."""
-        self.requests += 1
-        if request.model is not None and len(self.models) < MAX_MODELS:
-            self.models.add(request.model)
-        self._new.append(request)
-        self._new_bytes += len(request.data)
-        if self._new_bytes >= BLOCK_BYTES:
-            self._digest()
+    def add(self, requests: Sequence[RequestLine]) -> None:
+        """Count more requests."""
+        self.requests += len(requests)
+        self._ids.update([request.custom_id for request in requests])
+        self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in requests])
+        models = {request.model for request in requests if request.model is not None} - self.models
+        self.models.update(islice(models, MAX_MODELS - len(self.models)))
 
     @property
     def ids_digest(self) -> str:
         """Of the custom_ids."""
-        self._digest()
         return self._ids.hexdigest()
 
     @property
     def fingerprint(self) -> str:
         """Of the requests with all that is in them."""
-        self._digest()
         return f"{self._contents % (1 << 128):032x}"
-
-    def _digest(self) -> None:
-        self._ids.update([request.custom_id for request in self._new])
-        self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in self._new])
-        self._new.clear()
-        self._new_bytes = 0
 
 
 class _Suspects:
@@ -198,9 +187,9 @@ class _Suspects:
     def __init__(self) -> None:
         self._heaps = [array("q") for _ in range(self.HEAPS)]
 
-    def add(self, custom_id: str) -> None:
-        mark = hash(custom_id)
-        self._heaps[mark % self.HEAPS].append(mark)
+    def add(self, custom_ids: Iterable[str]) -> None:
+        for mark in map(hash, custom_ids):
+            self._heaps[mark % self.HEAPS].append(mark)
 
     def repeated(self) -> dict[int, int]:
         """Marks that came more than once, and how often."""
@@ -221,7 +210,7 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
     tally = Tally()
     body = sha256()
     size = 0
-    for block in ahead(body_blocks(_tallied(inspector, tally))):
+    for block in body_blocks(_tallied(inspector, tally)):
         body.update(block)
         size += len(block)
     return Scan(
@@ -255,7 +244,8 @@ def refuse_over_limits(source: Source, weighed: Scan) -> None:
         )
 
 
-def _tallied(inspector: Inspector, tally: Tally) -> Iterator[bytes]:
-    for _, request in inspector.requests():
-        tally.add(request)
-        yield request.data
+def _tallied(inspector: Inspector, tally: Tally) -> Iterator[list[bytes]]:
+    for found in inspector.requests():
+        requests = [request for _, request in found]
+        tally.add(requests)
+        yield [request.data for request in requests]

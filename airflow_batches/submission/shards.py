@@ -9,7 +9,7 @@ bytes a request. Submitting a shard checks that its requests are still the ones 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -83,37 +83,49 @@ class _Cutter:
         self._max_bytes = max_bytes
         self._open(0)
 
-    def shards(self, requests: Iterable[tuple[int, RequestLine]]) -> Iterator[Shard]:
+    def shards(self, runs: Iterable[Sequence[tuple[int, RequestLine]]]) -> Iterator[Shard]:
         """The shards of requests, each given with the offset of its line's end."""
-        end = 0
-        for line_end, request in requests:
-            if self._is_full(request):
-                yield self._close(end)
-                self._open(end)
-            self._add(request)
-            end = line_end
+        for run in runs:
+            for line_end, request in run:
+                if self._is_full(request):
+                    yield self._close()
+                    self._open(self._end)
+                self._add(request, line_end)
+            self._count()
         if self._tally.requests:
-            yield self._close(end)
+            yield self._close()
 
     def _open(self, start: int) -> None:
-        self._start = start
+        self._start = self._end = start
         self._tally = Tally()
+        self._new: list[RequestLine] = []
         self._size = ENVELOPE_BYTES
+
+    @property
+    def _requests(self) -> int:
+        return self._tally.requests + len(self._new)
 
     def _is_full(self, request: RequestLine) -> bool:
         size = self._size + len(request.data) + 1
-        return self._tally.requests == self._max_requests or (self._tally.requests > 0 and size > self._max_bytes)
+        return self._requests == self._max_requests or (self._requests > 0 and size > self._max_bytes)
 
-    def _add(self, request: RequestLine) -> None:
-        self._size += len(request.data) + (1 if self._tally.requests else 0)
-        self._tally.add(request)
+    def _add(self, request: RequestLine, line_end: int) -> None:
+        self._size += len(request.data) + (1 if self._requests else 0)
+        self._new.append(request)
+        self._end = line_end
         if self._size > self._max_bytes:
             raise PreflightError(
                 f"{self._uri}: request {request.custom_id!r} alone makes a body of {self._size:,} bytes; "
                 f"a shard takes {self._max_bytes:,}"
             )
 
-    def _close(self, end: int) -> Shard:
+    def _count(self) -> None:
+        self._tally.add(self._new)
+        self._new.clear()
+
+    def _close(self) -> Shard:
+        self._count()
+        tally = self._tally
         return Shard(
-            uri=self._uri, start=self._start, end=end, requests=self._tally.requests, ids_digest=self._tally.ids_digest
+            uri=self._uri, start=self._start, end=self._end, requests=tally.requests, ids_digest=tally.ids_digest
         )

@@ -17,7 +17,7 @@ from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator
 from airflow_batches.submission import PreflightError, SourceChanged
 from airflow_batches.submission.body import RequestsBody
-from airflow_batches.submission.lines import numbered_lines
+from airflow_batches.submission.lines import line_runs
 from airflow_batches.submission.scan import Scan, scan
 from airflow_batches.submission.source import Source
 from airflow_batches.submission.submit import submit
@@ -71,7 +71,7 @@ def test_the_order_of_the_requests_changes_no_digest(
     case: tuple[list[dict[str, Any]], bytes], shuffler: random.Random
 ) -> None:
     _, data = case
-    lines = [line for _, _, line in numbered_lines([data])]
+    lines = data.split(b"\n")
     shuffler.shuffle(lines)
     one, other = weigh(Bytes(data)), weigh(Bytes(b"\n".join(lines)))
     assert (one.ids_digest, one.fingerprint) == (other.ids_digest, other.fingerprint)
@@ -101,7 +101,7 @@ def test_a_line_longer_than_any_batch_is_refused_before_it_is_held() -> None:
             yield b" " * 50_000_000
 
     with pytest.raises(PreflightError, match="line 1 is longer than a whole batch may be"):
-        next(numbered_lines(endless()))
+        next(line_runs(endless()))
 
 
 def changed_sources() -> Iterable[tuple[bytes, bytes]]:
