@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 1 << 20
 """Bytes of one read."""
-FETCH_BYTES: Final = 16 << 20
-"""Bytes that an object store is asked for at once; s3fs would ask for 50 MB."""
 ENCODE_AT_ONCE: Final = 32
 """Requests encoded to one block."""
 
@@ -258,9 +256,11 @@ def _open(uri: str, conn_id: str | None) -> IO[bytes]:
         return path.open("rb", buffering=0)
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_batches.submission.remote import open_object
+
     remote = ObjectStoragePath(uri, conn_id=conn_id)
     # Not remote.open(): Airflow's wrapper reports each read as an event of lineage.
-    return cast("IO[bytes]", remote.fs.open(remote.path, "rb", block_size=FETCH_BYTES, cache_type="readahead"))
+    return open_object(remote.fs, remote.path)
 
 
 def _decoded(raw: IO[bytes], uri: str) -> IO[bytes]:
