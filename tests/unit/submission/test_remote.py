@@ -17,7 +17,7 @@ DATA = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(4 * 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[tuple[Any, Path]]:
-    import s3fs
+    import s3fs  # type: ignore[import-untyped]
 
     with s3_server() as server:
         folder = server.make_bucket("data")
