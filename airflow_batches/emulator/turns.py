@@ -36,12 +36,13 @@ def read_turns(raw: msgspec.Raw, terms: Terms) -> list[Turn]:
         raise _objection(msgspec.json.decode(raw)) from None
     if not turns:
         raise Refused("messages: at least one message is required")
+    strict = terms.strict
     for number, turn in enumerate(turns):
         if turn.role is msgspec.UNSET or turn.content is msgspec.UNSET:
             missing = "role" if turn.role is msgspec.UNSET else "content"
             raise Refused(f"messages.{number}.{missing}: Field required")
-        if terms.strict:
-            _refuse_old_blocks(number, turn)
+        if strict and memoryview(turn.content)[0] == ord("["):
+            _refuse_old_blocks(number, turn.role, turn.content)
     return turns
 
 
@@ -60,23 +61,21 @@ def _first_text(content: Any) -> str:
     return next((text for text in texts if isinstance(text, str)), "")
 
 
-def _refuse_old_blocks(number: int, turn: Turn) -> None:
+def _refuse_old_blocks(number: int, role: str, content: msgspec.Raw) -> None:
     """Version 2026-10-21 takes no documents in assistant turns and no citations on text in user turns (docs). That
     the line ends errored, as it does for sampling parameters, and both texts are ours, in the API's style."""
-    for place, block in enumerate(_blocks(turn)):
+    for place, block in enumerate(_blocks(content)):
         at = f"messages.{number}.content.{place}.{block.type}"
-        if (turn.role, block.type) == ("assistant", "document"):
+        if (role, block.type) == ("assistant", "document"):
             raise Refused(f"{at}: Extra inputs are not permitted")
-        if (turn.role, block.type) == ("user", "text") and block.citations:
+        if (role, block.type) == ("user", "text") and block.citations:
             raise Refused(f"{at}.citations: Extra inputs are not permitted")
 
 
-def _blocks(turn: Turn) -> list[Block]:
-    """The blocks of a turn, none where its content is plain text or no list of objects."""
-    if turn.content is msgspec.UNSET or memoryview(turn.content)[0] != ord("["):
-        return []
+def _blocks(content: msgspec.Raw) -> list[Block]:
+    """The blocks of a turn's content, none where one of them is no object."""
     try:
-        return _BLOCKS.decode(turn.content)
+        return _BLOCKS.decode(content)
     except msgspec.ValidationError:
         return []
 

@@ -41,6 +41,7 @@ class Judge:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
+        self._last: tuple[Mapping[str, msgspec.Raw], _Frame] = ({}, self._judged({}))
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
         """Raises msgspec.DecodeError or UnicodeDecodeError where the params are no JSON after all."""
@@ -49,7 +50,9 @@ class Judge:
         messages = params.get("messages", _NULL)
         if "messages" in params:
             params["messages"] = _NULL
-        frame = self._frame(params)
+        if params != self._last[0]:
+            self._last = params, self._frame(params)
+        frame = self._last[1]
         if frame.refused:
             return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
         try:
