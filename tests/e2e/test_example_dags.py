@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from rich.console import Console
 
 from airflow_batches.api import ApiError, BatchesClient
@@ -24,11 +26,33 @@ def started(airflow: PrivateAirflow, dag_id: str, folder: Path) -> str:
     return airflow.api.trigger(dag_id, {"path": f"file://{folder}"})
 
 
+def control(service: Service, method: str, path: str, **values: Any) -> Any:
+    answer = requests.request(method, f"{service.url}/_emulator/{path}", json=values, timeout=10)
+    answer.raise_for_status()
+    return answer.json()
+
+
 def test_requests_built_by_a_task_come_back_through_a_sensor(airflow: PrivateAirflow, tmp_path: Path) -> None:
     run_id = started(airflow, "build_wait_land", tmp_path)
     assert airflow.api.wait_for_run("build_wait_land", run_id) == "success"
     lines = (tmp_path / run_id / "reviews.jsonl").read_text().splitlines()
     assert {json.loads(line)["custom_id"] for line in lines} == {"review-0", "review-1", "review-2"}
+
+
+def test_no_more_shards_are_under_way_than_the_queue_of_the_api_takes(
+    airflow: PrivateAirflow, service: Service, tmp_path: Path
+) -> None:
+    before = control(service, "GET", "counters")["calls"]["create"]
+    control(service, "PATCH", "settings", queue_limit=200_000)
+    try:
+        run_id = started(airflow, "submit_shards", tmp_path)
+        assert airflow.api.wait_for_run("submit_shards", run_id) == "success"
+    finally:
+        control(service, "PATCH", "settings", queue_limit=None)
+    landed = sorted((tmp_path / run_id).glob("results-?.jsonl"))
+    assert [path.read_bytes().count(b"\n") for path in landed] == [100_000, 100_000, 50_000]
+    # A third shard sent while two are under way would have been refused (429) and sent again.
+    assert control(service, "GET", "counters")["calls"]["create"] - before == 3
 
 
 def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, service: Service, tmp_path: Path) -> None:
