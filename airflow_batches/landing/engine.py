@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedObject, Manifest
 from airflow_batches.landing.patience import within
 from airflow_batches.landing.prices import PriceList
-from airflow_batches.landing.progress import Progress
+from airflow_batches.landing.progress import Progress, reported
 from airflow_batches.landing.stream import Block, Results, joined
 from airflow_batches.landing.tally import SUCCEEDED, Tally
 from airflow_batches.landing.verify import Expectation, Mismatch, compare
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 Verify = Literal["error", "warn"]
 PROGRESS_EVERY: Final = 5.0
+GRACE: Final = 30.0
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
 
@@ -66,7 +67,8 @@ def land(
     succeed. `format` is `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`,
     `.zst`). `receipt` is a submission's receipt, or just its ids digest. `storage_options` are fsspec's.
     `timeout` bounds all that is asked of the API, `stall_timeout` each silence, in seconds; `retry` says what is asked
-    again, and how often in vain. `progress` is called every `progress_every` seconds.
+    again, and how often in vain. What has come then may be stored: the store has `GRACE` seconds more, and as many for
+    each step of publishing or discarding. `progress` is called every `progress_every` seconds, from another thread.
 
     Landing again where the batch has landed already does nothing. With `verify="warn"` what came is published even
     if it is not what the batch counts, and the manifest says so.
@@ -83,36 +85,45 @@ def land(
     format_name = format_of(results.path, format)
     claim = Claim(results, failed, batch_id)
     asked = partial(_as_asked, format_name=format_name, verify=verify, ids_digest=digest)
-    if not overwrite and (manifest := claim.landed(asked)) is not None:
-        logger.info("%s has landed at %s already", batch_id, results.uri)
-        return manifest
-    # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
-    policy = replace(retry or RetryPolicy(), exists=True)
-    landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), digest, verify)
-    stream = Results(
-        client, batch_id, landing.expected.total, retry=policy, deadline=deadline, stall_timeout=stall_timeout
-    )
-    with _output(results, format_name) as out, _failed_output(failed) as failed_out:
-        with Background() as background:
-            landing.fill(stream, out, failed_out, background, _paced(progress, progress_every))
-            background.drain()  # or each write left would have to win the interpreter from the digesting
-            finishing = [background.do(output.finish) for output in (out, failed_out) if output]
-            landing.compare(stream)
-            background.drain()
-        manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
-        if not overwrite:
-            claim.landed(asked)
-        claim.announce()
-        try:
-            if failed_out:
-                failed_out.commit()
-            out.commit()
-        except BaseException:
-            claim.retract()
-            raise
-    claim.settle(manifest)
+    with Background(deadline + GRACE) as background:
+        if not overwrite and (manifest := background.call(claim.landed, asked)) is not None:
+            logger.info("%s has landed at %s already", batch_id, results.uri)
+            return manifest
+        # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
+        policy = replace(retry or RetryPolicy(), exists=True)
+        landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), digest, verify)
+        stream = Results(
+            client, batch_id, landing.expected.total, retry=policy, deadline=deadline, stall_timeout=stall_timeout
+        )
+        with (
+            _output(results, format_name, background) as out,
+            _failed_output(failed, background) as failed_out,
+        ):
+            with reported(progress, progress_every, landing.progress):
+                landing.fill(stream, out, failed_out, background)
+                background.drain()  # or each write left would have to win the interpreter from the digesting
+                finishing = [background.do(output.finish) for output in (out, failed_out) if output]
+                landing.compare(stream)
+                background.drain()
+            manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
+            if not overwrite:
+                background.call(claim.landed, asked)
+            _publish(claim, [output for output in (failed_out, out) if output], background)
+        background.call(claim.settle, manifest, grace=GRACE)
     logger.info("%s landed at %s: %s lines in %.1f s", batch_id, results.uri, f"{manifest.lines:,}", manifest.seconds)
     return manifest
+
+
+def _publish(claim: Claim, outputs: Sequence[Output], background: Background) -> None:
+    background.call(claim.announce, grace=GRACE)
+    try:
+        for output in outputs:
+            background.call(output.commit, grace=GRACE)
+    except LandingTimeout:  # it may happen yet, and the note says so
+        raise
+    except BaseException:
+        background.call(claim.retract, grace=GRACE)
+        raise
 
 
 class _Landing:
@@ -134,14 +145,7 @@ class _Landing:
         self._began = datetime.now(UTC)
         self._clock = time.monotonic()
 
-    def fill(
-        self,
-        stream: Results,
-        out: Output,
-        failed_out: Output | None,
-        background: Background,
-        progress: Callable[[Progress], None],
-    ) -> None:
+    def fill(self, stream: Results, out: Output, failed_out: Output | None, background: Background) -> None:
         """Everything that comes, into the outputs."""
         try:
             with closing(iter(stream)) as blocks:
@@ -152,7 +156,6 @@ class _Landing:
                     background.do(out.write, block.data, len(block.results))
                     if failed_out is not None and (failures := _failures(block)):
                         background.do(failed_out.write, joined(failures), len(failures))
-                    progress(self._progress())
         except (StreamInterrupted, LandingTimeout) as error:
             if self._verify == "error" or not self._lines:
                 raise
@@ -196,7 +199,8 @@ class _Landing:
             readings=stream.readings,
         )
 
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """How far it is; other threads may ask."""
         seconds = time.monotonic() - self._clock
         return Progress(lines=self._lines, expected=self.expected.total, size=self._size, seconds=seconds)
 
@@ -252,38 +256,26 @@ def _failures(block: Block) -> list[bytes]:
 
 
 @contextmanager
-def _output(location: Location, format_name: str) -> Iterator[Output]:
-    output = Output(location, format_name, encoder_for(format_name))
+def _output(location: Location, format_name: str, background: Background) -> Iterator[Output]:
+    output = background.call(Output, location, format_name, encoder_for(format_name))
     try:
         yield output
     except BaseException:
+        background.drop()
         try:
-            output.discard()
+            background.call(output.discard, grace=GRACE)
         except BatchesError as error:  # what led here says more
             logger.warning("Leaving an unfinished object behind: %s", error)
         raise
 
 
 @contextmanager
-def _failed_output(location: Location | None) -> Iterator[Output | None]:
+def _failed_output(location: Location | None, background: Background) -> Iterator[Output | None]:
     if location is None:
         yield None
         return
-    with _output(location, format_of(location.path, None)) as output:
+    with _output(location, format_of(location.path, None), background) as output:
         yield output
-
-
-def _paced(progress: Callable[[Progress], None] | None, every: float) -> Callable[[Progress], None]:
-    """Calls `progress` at most every so many seconds."""
-    due = time.monotonic() + every
-
-    def maybe(now: Progress) -> None:
-        nonlocal due
-        if progress is not None and time.monotonic() >= due:
-            due = time.monotonic() + every
-            progress(now)
-
-    return maybe
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -35,3 +39,24 @@ class Progress:
             f"{self.lines:,} of {self.expected:,} lines ({self.share:.0%}), "
             f"{self.size / 1e6:,.1f} MB at {self.megabytes_per_second:,.1f} MB/s{left}"
         )
+
+
+@contextmanager
+def reported(tell: Callable[[Progress], None] | None, every: float, progress: Callable[[], Progress]) -> Iterator[None]:
+    """Calls `tell` every so many seconds while the block runs, also while nothing comes. Raises what it raised."""
+    if tell is None:
+        yield
+        return
+    over = threading.Event()
+
+    def telling() -> None:
+        while not over.wait(every):
+            tell(progress())
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing-progress") as thread:
+        told = thread.submit(telling)
+        try:
+            yield
+        finally:
+            over.set()
+        told.result()

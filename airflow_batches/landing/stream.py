@@ -45,6 +45,10 @@ LATE: Final = 1.0
 """Seconds after which less will do."""
 
 
+_OPENING: Final = ord("{")
+_CLOSING: Final = ord("}")
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """New lines as they came, and what each of them says."""
@@ -184,7 +188,7 @@ class Results:
         results = decode_block(data)
         if (
             results is None
-            or len(results) != _newlines(data)
+            or len(results) != _ends(data)
             or not self.ledger.admit_all([result.custom_id for result in results])
         ):
             return self._picked(data.split(b"\n"))
@@ -240,11 +244,16 @@ def _broken_off(exc: Exception) -> TransportError:
     return TransportError(f"the stream broke off ({type(exc).__name__})", maybe_sent=True)
 
 
-def _newlines(data: bytes) -> int:
-    """How many there are. Lines of some length are left by leaps, where `bytes.count` looks at each byte in turn."""
-    count, at = 0, data.find(b"\n")
+def _ends(data: bytes) -> int:
+    """How many newlines stand between two results, or behind the last: elsewhere no `}` is followed by a `{`.
+
+    Lines of some length are left by leaps, where `bytes.count` looks at each byte in turn.
+    """
+    count, at, last = 0, data.find(b"\n"), len(data) - 1
     while at >= 0:
-        count, at = count + 1, data.find(b"\n", at + 1)
+        if data[at - 1] == _CLOSING and (at == last or data[at + 1] == _OPENING):
+            count += 1
+        at = data.find(b"\n", at + 1)
     return count
 
 

@@ -13,7 +13,7 @@ import zstandard
 
 from airflow_batches.api import ApiError, BatchesClient, InvalidRequest
 from airflow_batches.api.digest import ids_digest
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingError, LandingMismatch, LandingRefused, Location, Manifest, Progress, land
 from tests.samples import some_requests
 from tests.unit.landing.support import (
@@ -193,8 +193,9 @@ def test_a_process_that_died_after_the_manifest_leaves_a_note_that_goes_with_the
 
 
 def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends_it(
-    client: BatchesClient, tmp_path: Path
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=100))
     batch_id = ended_batch(client)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     in_the_way = tmp_path / "out.jsonl"
@@ -204,7 +205,7 @@ def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends
             batch_id,
             **uris,
             progress=lambda _: in_the_way.mkdir(exist_ok=True),
-            progress_every=0,
+            progress_every=0.01,
             overwrite=True,
         )
     in_the_way.rmdir()
@@ -250,14 +251,32 @@ def test_an_object_whose_manifest_was_never_written_is_landed_again_where_the_no
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
-def test_progress_is_told_while_landing(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_progress_is_told_also_while_nothing_comes(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(answer_chars=100_000)
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=2_500_000))
     seen: list[Progress] = []
-    land(client, ended_batch(client, 50), f"file://{tmp_path}/out.jsonl", progress=seen.append, progress_every=0)
-    assert len(seen) > 2
+    land(client, ended_batch(client, 50), f"file://{tmp_path}/out.jsonl", progress=seen.append, progress_every=0.1)
     assert [now.lines for now in seen] == sorted(now.lines for now in seen)
-    assert (seen[-1].share, seen[-1].remaining) == (1.0, 0.0)
-    assert str(seen[-1]).startswith("50 of 50 lines (100%), 5.")
+    assert len([now for now in seen if 0 < now.lines < 50]) > 2
+
+
+def test_progress_says_how_much_has_come_how_fast_and_what_is_left() -> None:
+    halfway = Progress(lines=25_000, expected=100_000, size=52_000_000, seconds=20.0)
+    assert str(halfway) == "25,000 of 100,000 lines (25%), 52.0 MB at 2.6 MB/s, 60 s left"
+    assert str(Progress(lines=0, expected=5, size=0, seconds=0.0)) == "0 of 5 lines (0%), 0.0 MB at 0.0 MB/s"
+    assert Progress(lines=0, expected=0, size=0, seconds=1.0).share == 1.0
+
+
+def test_progress_that_cannot_be_told_fails_the_landing(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    def broken(now: Progress) -> None:
+        raise BrokenPipeError("nobody listens")
+
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=0.5, after_bytes=100))
+    with pytest.raises(BrokenPipeError):
+        land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl", progress=broken, progress_every=0.01)
+    assert not names_in(tmp_path)
 
 
 @pytest.mark.parametrize("status", ["in_progress", "canceling"])

@@ -129,6 +129,15 @@ def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.Dat
         assert names_in(Path(folder)) == {"out", "out.manifest.json"}
 
 
+def test_results_that_share_a_line_get_one_each_also_where_a_blank_line_makes_up_for_it(tmp_path: Path) -> None:
+    lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b", b"c")]
+    first, second, third = lines
+    whole = first + b"\n\n" + second + third + b"\n"
+    with serving(counted(lines), [([whole], True)]) as url, BatchesClient("key", base_url=url) as client:
+        land(client, "msgbatch_01", f"file://{tmp_path}/out")
+    assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in lines)
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_where_a_line_never_comes_whole_nothing_lands(data: st.DataObject) -> None:

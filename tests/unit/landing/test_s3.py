@@ -79,8 +79,14 @@ def test_a_failed_landing_aborts_its_upload(
 
 
 def test_what_is_published_is_not_discarded_when_the_next_object_fails(
-    client: BatchesClient, server: S3Server, bucket: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    emulator: Emulator,
+    client: BatchesClient,
+    server: S3Server,
+    bucket: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=100))
     batch_id = ended_batch(client)
     failed = Location.parse(f"s3://{bucket.name}/failed.jsonl", server.storage_options)
     with pytest.raises(LandingRefused, match="IsADirectoryError"):
@@ -90,7 +96,7 @@ def test_what_is_published_is_not_discarded_when_the_next_object_fails(
             f"file://{tmp_path}/out.jsonl",
             failed_path=failed,
             progress=lambda _: (tmp_path / "out.jsonl").mkdir(exist_ok=True),
-            progress_every=0,
+            progress_every=0.01,
             overwrite=True,
         )
     assert files_in(bucket) == ["failed.jsonl"]
