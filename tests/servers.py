@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 STARTED: Final = re.compile(r"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/?\]")
 
@@ -75,3 +79,56 @@ def _address(process: subprocess.Popen[str]) -> str:
         if started := STARTED.search(line):
             return started[1]
     raise RuntimeError(f"rclone did not start: {said}")
+
+
+Decision = int | None
+"""A status to answer with in the server's place, or None: the server answers."""
+
+
+@contextmanager
+def gateway(server: S3Server, decide: Callable[[str, str], Decision]) -> Iterator[S3Server]:
+    """The same store behind a gateway that asks `decide(method, target)` at each request; it may also take its time."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline(65_537)
+            if not self.raw_requestline or not self.parse_request():
+                self.close_connection = True
+                return
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            status = decide(self.command, self.path)
+            if status is None:
+                self._forward(body)
+            else:
+                self._answer(status, [], b"")
+
+        def _forward(self, body: bytes) -> None:
+            with closing(HTTPConnection(urlsplit(server.url).netloc, timeout=60)) as connection:
+                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    connection.putheader(name, value)
+                connection.endheaders(body)
+                answer = connection.getresponse()
+                self._answer(answer.status, answer.getheaders(), answer.read())
+
+        def _answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+            self.send_response_only(status)
+            kept = {name.lower(): value for name, value in headers}
+            kept.pop("transfer-encoding", None)
+            for name, value in ({"content-length": str(len(body))} | kept).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        proxy.daemon_threads = True
+        proxy.block_on_close = False
+        thread = Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield replace(server, url=f"http://127.0.0.1:{proxy.server_port}")
+        finally:
+            proxy.shutdown()
+            thread.join()

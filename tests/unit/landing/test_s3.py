@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from airflow_batches.api import BatchesClient, StreamInterrupted
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingError, LandingRefused, Location, land
+from airflow_batches.landing import LandingError, LandingRefused, LandingTimeout, Location, Progress, land
 from airflow_batches.landing.writer import UPLOAD_BYTES, create, put
-from tests.servers import S3Server, s3_server
+from tests.servers import S3Server, gateway, s3_server
 from tests.unit.landing.support import QUICK, ended_batch, landed_lines, lines_of_the_api
 
 
@@ -126,6 +128,78 @@ def test_wrong_credentials_are_refused(client: BatchesClient, server: S3Server, 
         with pytest.raises(LandingRefused, match=r"is not possible: PermissionError") as caught:
             land(client, ended_batch(client), f"s3://{bucket.name}/out.jsonl", storage_options=options)
         assert server.secret not in str(caught.value)
+    assert files_in(bucket) == []
+
+
+def test_a_bucket_that_may_be_read_but_not_written_is_refused(
+    client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    def decide(method: str, target: str) -> int | None:
+        return 403 if method in {"PUT", "POST"} else None
+
+    batch_id = ended_batch(client)
+    uri = f"s3://{bucket.name}/out.jsonl"
+    with (
+        gateway(server, decide) as readable,
+        pytest.raises(LandingRefused, match=r"writing s3://.*out\.jsonl.* is not possible: PermissionError"),
+    ):
+        land(client, batch_id, uri, storage_options=readable.storage_options)
+    assert files_in(bucket) == []
+
+
+def test_results_go_on_coming_while_a_part_is_uploaded(
+    emulator: Emulator, client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    emulator.configure(answer_chars=100_000)
+    batch_id = ended_batch(client, 200)
+    uploading, went_on = Event(), Event()
+    at_upload: list[int] = []
+
+    def decide(method: str, target: str) -> None:
+        if "partNumber=1&" in target:
+            uploading.set()
+            went_on.wait(10)
+
+    def look(now: Progress) -> None:
+        if uploading.is_set():
+            at_upload.append(now.lines)
+            if now.lines > at_upload[0]:
+                went_on.set()
+
+    emulator.fault(Fault(endpoint="results", action="slow", bytes_per_second=8_000_000))
+    uri = f"s3://{bucket.name}/out.jsonl"
+    with gateway(server, decide) as watched:
+        options: Any = {"storage_options": watched.storage_options, "progress": look, "progress_every": 0.01}
+        land(client, batch_id, uri, **options)
+    assert went_on.is_set()
+    assert (bucket / "out.jsonl").stat().st_size > 20_000_000
+
+
+def test_a_store_that_hangs_in_an_upload_is_waited_for_no_longer_than_asked(
+    emulator: Emulator, client: BatchesClient, server: S3Server, bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 1.0)
+    emulator.configure(answer_chars=100_000)
+    over = Event()
+
+    def decide(method: str, target: str) -> None:
+        if "uploadId=" in target:
+            over.wait(60)
+
+    with gateway(server, decide) as hanging:
+        began = monotonic()
+        try:
+            with pytest.raises(LandingTimeout, match="the store did not do in time"):
+                land(
+                    client,
+                    ended_batch(client, 100),
+                    f"s3://{bucket.name}/out.jsonl",
+                    storage_options=hanging.storage_options,
+                    timeout=2.0,
+                )
+        finally:
+            over.set()
+    assert monotonic() - began < 30
     assert files_in(bucket) == []
 
 
