@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from airflow_batches.api import BatchesClient, InvalidRequest
 from airflow_batches.landing.engine import land
@@ -19,7 +20,6 @@ from airflow_batches.landing.progress import Progress
 
 KEY: Final = "ANTHROPIC_API_KEY"
 BASE_URL: Final = "ANTHROPIC_BASE_URL"
-BAR: Final = 30
 REDRAW: Final = 0.2
 """Seconds between two states of the bar; a log gets a line every `LOG` seconds."""
 LOG: Final = 5.0
@@ -35,29 +35,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="land even where something is")
     parser.add_argument("--ids-digest", metavar="HEX", help="of the custom_ids that were sent, to prove them")
     parser.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="for all of it (3600)")
+    parser.add_argument("--stall-timeout", type=float, default=60.0, metavar="SECONDS", help="for each silence (60)")
     parser.add_argument("--base-url", metavar="URL", help=f"of the API (default: {BASE_URL}, or Anthropic's own)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Lands and prints the manifest; 0. Raises what `land` raises."""
-    shown, every = (_bar, REDRAW) if sys.stderr.isatty() else (_line, LOG)
-    try:
-        with _client(args.base_url) as client:
-            manifest = land(
-                client,
-                args.batch_id,
-                _uri(args.path),
-                failed_path=_uri(args.failed_path) if args.failed_path else None,
-                format=args.format,
-                verify=args.verify,
-                overwrite=args.overwrite,
-                receipt=args.ids_digest,
-                timeout=args.timeout,
-                progress=_to(sys.stderr, shown),
-                progress_every=every,
-            )
-    finally:
-        sys.stderr.write("\r\x1b[K" if shown is _bar else "")
+    every = REDRAW if sys.stderr.isatty() else LOG
+    with _client(args.base_url) as client, _display() as progress:
+        manifest = land(
+            client,
+            args.batch_id,
+            _uri(args.path),
+            failed_path=_uri(args.failed_path) if args.failed_path else None,
+            format=args.format,
+            verify=args.verify,
+            overwrite=args.overwrite,
+            receipt=args.ids_digest,
+            timeout=args.timeout,
+            stall_timeout=args.stall_timeout,
+            progress=progress,
+            progress_every=every,
+        )
     sys.stdout.write(manifest.to_json().decode())
     return 0
 
@@ -75,18 +74,21 @@ def _uri(path: str) -> str:
     return path if "://" in path else f"file://{Path(path).absolute()}"
 
 
-def _to(stream: TextIO, shown: Callable[[Progress], str]) -> Callable[[Progress], None]:
-    def tell(progress: Progress) -> None:
-        stream.write(shown(progress))
-        stream.flush()
+@contextmanager
+def _display() -> Iterator[Callable[[Progress], None]]:
+    """What shows progress: a bar that goes when the block ends; lines where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda progress: print(progress, file=sys.stderr, flush=True)  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+    from rich.table import Column
 
-    return tell
-
-
-def _bar(progress: Progress) -> str:
-    done = int(progress.share * BAR)
-    return f"\r\x1b[K{'━' * done}{'╌' * (BAR - done)} {progress}"
-
-
-def _line(progress: Progress) -> str:
-    return f"{progress}\n"
+    console = Console(stderr=True)
+    bar, text = BarColumn(bar_width=None), TextColumn("{task.description}", table_column=Column(no_wrap=True))
+    with Bars(bar, text, console=console, transient=True, expand=True) as bars:
+        task = bars.add_task("asking for the results", total=None)
+        yield lambda progress: bars.update(
+            task, total=progress.expected, completed=progress.lines, description=str(progress)
+        )

@@ -43,14 +43,21 @@ class Progress:
 
 @contextmanager
 def reported(tell: Callable[[Progress], None] | None, every: float, progress: Callable[[], Progress]) -> Iterator[None]:
-    """Calls `tell` every so many seconds while the block runs, also while nothing comes. Raises what it raised."""
+    """Calls `tell` every so many seconds while the block runs, also while nothing comes, and then once at its end.
+
+    Raises what `tell` raised.
+    """
     if tell is None:
         yield
         return
     over = threading.Event()
 
     def telling() -> None:
+        told = False
         while not over.wait(every):
+            tell(progress())
+            told = True
+        if told:
             tell(progress())
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing-progress") as thread:

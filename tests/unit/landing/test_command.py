@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from airflow_batches.emulator import Emulator
 from airflow_batches.landing import LandingMismatch
 from airflow_batches.landing.command import add_arguments, run
 from tests.unit.landing.support import ended_batch, landed_lines, lines_of_the_api
+
+ERASE_LINE = b"\x1b[2K"
 
 
 @pytest.fixture
@@ -68,13 +71,13 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
     batch_id = ended_batch(client, 200)
     digest = ids_digest(["r-0"] if fails else [f"r-{number}" for number in range(200)])
     script = (
-        "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.0\n"
+        "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.01\n"
         "parser = argparse.ArgumentParser(); command.add_arguments(parser)\n"
         f"given = ['{batch_id}', '{tmp_path}/out.jsonl', '--base-url', '{emulator.url}', '--ids-digest', '{digest}']\n"
         "command.run(parser.parse_args(given))"
     )
     terminal, theirs = pty.openpty()
-    environment = {**os.environ, "ANTHROPIC_API_KEY": emulator.api_key}
+    environment = {**os.environ, "ANTHROPIC_API_KEY": emulator.api_key, "TERM": "xterm", "COLUMNS": "80"}
     process = subprocess.Popen(
         [sys.executable, "-c", script], stderr=theirs, stdout=subprocess.DEVNULL, env=environment
     )
@@ -88,9 +91,31 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
     finally:
         os.close(terminal)
     assert process.wait() == fails
-    assert "━╌".encode() in seen
     assert b"200 of 200 lines (100%)" in seen
-    bar, _, after = seen.rpartition(b"\r\x1b[K")
+    bar, _, after = seen.rpartition(ERASE_LINE)
     assert "━".encode() in bar
-    assert (b"LandingMismatch" in after) == fails
     assert "━".encode() not in after
+    assert (b"LandingMismatch" in after) == fails
+
+
+SMALL_DISK = """
+mount -t tmpfs -o size=1m tmpfs "$1" || exit 77
+"$2" -m airflow_batches.cli land "$3" "$1/out.jsonl"
+echo "exit status $?, left behind: $(ls -A "$1")"
+"""
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_full_disk_is_told_and_left_empty(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    emulator.configure(answer_chars=100_000)
+    batch_id = ended_batch(client, 30)
+    # A file system of its own, which only that process sees.
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh", str(tmp_path)]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare here")
+    said = subprocess.run([*command, sys.executable, batch_id], capture_output=True, text=True, timeout=60, check=False)
+    if said.returncode in {1, 77} and "exit status" not in said.stdout:
+        pytest.skip(f"no file system can be mounted here: {said.stderr.strip()}")
+    assert f"writing file://{tmp_path}/out.jsonl failed: OSError: [Errno 28] No space left on device" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert said.stdout == "exit status 1, left behind: \n"
