@@ -8,7 +8,7 @@
 | error_type, error_message                                                       | why it failed                   |
 | json                                                                            | the line as it came             |
 
-Rules: what a line lacks is null. A row group is written when its lines have 8 MiB, so memory does not grow with the
+Rules: what a line lacks is null. A row group is written when its lines have 4 MiB, so memory does not grow with the
 batch.
 """
 
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from airflow_batches.api.errors import DecodeError
 from airflow_batches.landing.lines import decode
 
-ROW_GROUP_BYTES: Final = 8 * 2**20
+ROW_GROUP_BYTES: Final = 4 * 2**20
 
 USAGE: Final = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 TEXTS: Final = ("text", "stop_reason", "model")
