@@ -9,9 +9,10 @@ the results, the manifest last. Reading and decoding are this thread's, encoding
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 Verify = Literal["error", "warn"]
 PROGRESS_EVERY: Final = 5.0
 GRACE: Final = 30.0
+IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
 
@@ -216,10 +218,9 @@ def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | 
     if fields.get("batch_id", batch_id) != batch_id:
         raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
     digest = str(fields.get("ids_digest"))
-    with suppress(ValueError):
-        if len(digest) == 32 and int(digest, 16) >= 0:
-            return digest.lower()
-    raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
+    if not IDS_DIGEST.fullmatch(digest):
+        raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
+    return digest.lower()
 
 
 def _as_asked(found: Manifest, *, format_name: str, verify: Verify, ids_digest: str | None) -> bool:

@@ -342,6 +342,7 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"receipt": {"batch_id": "msgbatch_02", "ids_digest": "0" * 32}}, "the receipt is of msgbatch_02, not of"),
         ({"receipt": "many"}, "ids_digest is not 32 hex digits: 'many'"),
         ({"receipt": {}}, "ids_digest is not 32 hex digits"),
+        ({"receipt": "0x" + "0" * 30}, "ids_digest is not 32 hex digits"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory://bucket/out.jsonl.manifest.json"}, "failed_path is the manifest's path"),

@@ -14,6 +14,7 @@ from airflow_batches.emulator import Emulator
 from airflow_batches.operators import MessageBatchPlanOperator, MessageBatchSubmitOperator
 from tests.contexts import StateStore, context
 from tests.samples import some_requests
+from tests.servers import s3_server
 from tests.unit.submission.helpers import jsonl
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -29,6 +30,20 @@ def test_a_plan_is_small_json_that_the_submit_task_takes(emulator: Emulator, tmp
     for shard in json.loads(json.dumps(shards)):
         ctx = context(task_state_store=StateStore())
         MessageBatchSubmitOperator(task_id="task", requests=shard).execute(ctx)
+    assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [2, 4, 4]
+
+
+def test_shards_of_an_object_in_s3_are_read_through_the_stores_connection(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(server.airflow_connection))
+        jsonl(server.make_bucket("data") / "r.jsonl", some_requests(10))
+        shards = plan("s3://data/r.jsonl", max_requests=4, storage_conn_id="store")
+        assert [shard["requests"] for shard in shards] == [4, 4, 2]
+        for shard in shards:
+            ctx = context(task_state_store=StateStore())
+            MessageBatchSubmitOperator(task_id="task", requests=shard, storage_conn_id="store").execute(ctx)
     assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [2, 4, 4]
 
 
