@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
-from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries
+from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries, publish_displaced
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
 
 if TYPE_CHECKING:
@@ -160,6 +160,8 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         from airflow_batches.submission.receipt import Memory
         from airflow_batches.submission.submit import begin
 
+        if not self._resumed:
+            publish_displaced(context)
         tries = earlier_tries(context, resumed=self._resumed)
         if tries["store"] is None:
             self.log.warning(NO_STORE)

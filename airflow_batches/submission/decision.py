@@ -17,9 +17,10 @@ Exactly one batch for each task and input, whatever died when:
 
 An item moved where a mapped task remembers other custom_ids: Airflow keeps what a task remembers by its position in
 the expansion, and after a change of the list another item's record lies there (apache/airflow #72725). That item's
-batch is not ours to cancel, and ours may be remembered at a position that we cannot read; so it is looked for, among
-all batches since the run began. Other requests with the same custom_ids may have changed or moved, and nothing tells:
-they are sent, and the remembered batch is left to go on, with a warning.
+batch is not ours to cancel. What other positions have published of our requests is taken as remembered here, before
+any of this; where they have published nothing, our batch is looked for among all since the run began. Other requests
+with the same custom_ids are then taken for changed ones: they are sent, and the remembered batch, which may be the
+item's that lay here, is left to go on, with a warning.
 
 Looking (`settle`) compares what came into being at that time with that many requests and is of some use:
 

@@ -106,6 +106,27 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", ta
 Record = Begun | Intent | Submitted
 
 
+def to_plain(record: Record) -> dict[str, Any]:
+    """A record as plain JSON."""
+    plain: dict[str, Any] = _plain(record)
+    return plain
+
+
+def from_plain(value: Any) -> Record:
+    """A record from plain JSON. Raises `msgspec.ValidationError` for what is none."""
+    record: Record = msgspec.convert(value, Record)
+    return record
+
+
+def fingerprint_of(record: Record | None) -> str | None:
+    """Which requests a record is about; None where it is about none."""
+    match record:
+        case Intent(fingerprint=fingerprint) | Submitted(receipt=Receipt(fingerprint=fingerprint)):
+            return fingerprint
+        case _:
+            return None
+
+
 class StateStore(Protocol):
     """JSON values that outlive a try: Airflow's `context["task_state_store"]` is one. `get` of nothing is None."""
 
@@ -143,7 +164,7 @@ class Memory:
         """The record of an earlier try, None when there is none. Raises `UncertainSubmit` when it makes no sense."""
         self._known = self._store.get(KEY)
         try:
-            return None if self._known is None else msgspec.convert(self._known, Record)
+            return None if self._known is None else from_plain(self._known)
         except msgspec.ValidationError as exc:
             raise UncertainSubmit(
                 f"the task's record {KEY!r} cannot be read ({exc}); delete it to submit anew"
@@ -153,7 +174,7 @@ class Memory:
         """Replace the record. Raises `Superseded` when another try has written since."""
         if self._store.get(KEY) != self._known:
             raise Superseded
-        self._known = _plain(record)
+        self._known = to_plain(record)
         self._store.set(KEY, self._known)
 
 

@@ -23,7 +23,16 @@ from airflow_batches.submission.decision import OnUncertain, Situation, next_ste
 from airflow_batches.submission.errors import SubmitKilled, UncertainSubmit, Unsettled
 from airflow_batches.submission.outbox import LATEST, Outbox
 from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
-from airflow_batches.submission.receipt import Begun, Intent, Memory, Receipt, Record, StateStore, Submitted
+from airflow_batches.submission.receipt import (
+    Begun,
+    Intent,
+    Memory,
+    Receipt,
+    Record,
+    StateStore,
+    Submitted,
+    fingerprint_of,
+)
 from airflow_batches.submission.reconcile import EPOCH, Candidates, api_now, listed
 from airflow_batches.submission.scan import Scan, refuse_over_limits, scan, warn_or_refuse
 
@@ -35,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks for a batch that may still come into being."""
+SPEECHLESS: Final = timedelta(seconds=30)
+"""How long a position of a mapped task may take from the start of its try, with which what it had published goes, until
+it has published what it remembers."""
 
 
 def submit(
@@ -49,6 +61,7 @@ def submit(
     since: datetime | None = None,
     mapped: bool = False,
     others: Callable[[str], Collection[str]] = lambda fingerprint: (),
+    elsewhere: Callable[[str], Record | None] | None = None,
     killed: Callable[[], bool] = lambda: False,
     on_created: Callable[[str], None] = lambda batch_id: None,
     settle_for: timedelta = LATEST,
@@ -58,9 +71,10 @@ def submit(
     `store` outlives the try; None: nothing does. `model` is the default for requests that name none. `since`: the
     time from which an earlier try may have sent something; give it only where the store may have lost what it knew.
     `mapped`: the store's record may be another item's. `others` gives the ids of batches that are not ours, whatever
-    they look like; it is told our fingerprint. `killed` is asked before each block that is sent; a batch that exists is
-    told to `on_created` at once, and is the caller's to call off. `settle_for`: how long, at most, a batch is looked
-    for that may still come into being.
+    they look like, and `elsewhere` what other positions of a mapped task remember of our requests, None where the item
+    cannot have moved; both are told our fingerprint. `killed` is asked before each block that is sent; a batch that
+    exists is told to `on_created` at once, and is the caller's to call off. `settle_for`: how long, at most, a batch is
+    looked for that may still come into being.
 
     Raises `PreflightError`, `SourceError`, `SourceChanged`, `Superseded`, `Unsettled`, `UncertainSubmit`,
     `SubmitKilled`, and what the client raises.
@@ -70,6 +84,10 @@ def submit(
     memory = Memory(store)
     record = memory.read() if since is not None else begin(memory)
     weighed = _weighed(source, record, model=model, preflight=preflight, version=anthropic_version)
+    if elsewhere is not None and fingerprint_of(record) != weighed.fingerprint:
+        moved = _remembered(elsewhere, weighed.fingerprint, killed, min(settle_for, SPEECHLESS))
+        if moved is not None:
+            memory.write(record := moved)
     outbox = Outbox(
         client, source, weighed, memory,
         model=model, killed=killed, on_created=on_created, on_uncertain=on_uncertain,
@@ -120,6 +138,18 @@ def _weighed(source: Source, record: Record | None, *, model: str | None, prefli
             logger.warning("Batch %s of an earlier try is there, and can be landed", record.receipt.batch_id)
         raise
     return weighed
+
+
+def _remembered(
+    elsewhere: Callable[[str], Record | None], fingerprint: str, killed: Callable[[], bool], patience: timedelta
+) -> Record | None:
+    """What another position remembers of these requests, once all of them have had the time to say it."""
+    deadline = time.monotonic() + patience.total_seconds()
+    while (found := elsewhere(fingerprint)) is None and time.monotonic() < deadline:
+        if killed():
+            raise SubmitKilled("nothing was sent")
+        time.sleep(min(LOOK_EVERY, patience.total_seconds() / 10))
+    return found
 
 
 class _Search:

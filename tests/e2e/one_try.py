@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tests.contexts import TaskInstance
+
 COUNT = 3000
 """Requests of a try: more than one block of the body."""
 
@@ -31,6 +33,8 @@ class Try:
     system: str = ""
     number: int = 1
     map_index: int = -1
+    xcoms: str = ""
+    """The folder of what the positions of a mapped task publish."""
     cleared: bool = False
     state: str = "running"
     """What Airflow says of the task when it is killed."""
@@ -70,6 +74,24 @@ class FileStore:
         return json.loads(self._path.read_text()) if self._path.exists() else {}
 
 
+class Published(TaskInstance):
+    """Its XComs are files, which a try that begins removes, and which all positions may read."""
+
+    def begin(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(exist_ok=True)
+        for path in self._folder.glob(f"{self.map_index}.*"):
+            path.unlink()
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        draft = self._folder / f"draft-{self.map_index}"
+        draft.write_text(json.dumps(value))
+        draft.replace(self._folder / f"{self.map_index}.{key}")
+
+    def xcom_pull(self, task_ids: Any, key: str, map_indexes: Any = None) -> Any:
+        return [json.loads(path.read_text()) for path in sorted(self._folder.glob(f"*.{key}"))]
+
+
 class Requests(list[Mapping[str, Any]]):
     """Dies before the N-th request is read for sending; the reading before that is the weighing."""
 
@@ -99,7 +121,7 @@ def given(requests: list[dict[str, Any]], spec: Try) -> Any:
 def main() -> None:
     spec = Try(**json.loads(sys.argv[1]))
     from airflow_batches.operators import MessageBatchSubmitOperator
-    from tests.contexts import TaskDeferred, TaskInstance, context
+    from tests.contexts import TaskDeferred, context
     from tests.samples import some_requests
 
     requests = some_requests(COUNT, prefix=spec.prefix, **({"system": spec.system} if spec.system else {}))
@@ -110,7 +132,8 @@ def main() -> None:
     )
     # As Airflow's task process does: the handler calls on_kill, then the task goes on for some seconds.
     signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    ti = TaskInstance(map_index=spec.map_index, try_number=spec.number, state=spec.state)
+    ti = Published(map_index=spec.map_index, try_number=spec.number, state=spec.state)
+    ti.begin(spec.xcoms or str(Path(spec.store).with_suffix(".xcoms")))
     run = DagRun(clear_number=int(spec.cleared), start_date=datetime.fromisoformat(spec.run_started))
     ctx = context(task_state_store=FileStore(spec.store, spec.die), dag_run=run, dag=Dag())
     ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in

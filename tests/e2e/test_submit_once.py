@@ -230,14 +230,26 @@ def test_mapped_items_that_changed_places(emulator: Emulator, task: Task, tmp_pa
     assert not any(batch["cancel_initiated_at"] for batch in emulator.batches())
 
 
-def test_mapped_items_with_the_same_ids_that_changed_places_cancel_nothing_of_each_other(
-    emulator: Emulator, tmp_path: Path
+@pytest.mark.parametrize(("order", "told"), [([0, 1, 2], True), ([2, 1, 0], True), ([2, 1, 0], False)])
+def test_mapped_items_with_the_same_ids_that_changed_places(
+    emulator: Emulator, tmp_path: Path, order: list[int], told: bool
 ) -> None:
-    tasks = [Task(emulator, Try(store=str(tmp_path / f"{index}.json"), map_index=index)) for index in range(2)]
+    """Only what the positions remember tells the batches of such items apart: the API keeps no prompts."""
+    shared: Any = {"xcoms": str(tmp_path / "xcoms"), "run_started": datetime.now(UTC).isoformat()}
+    tasks = [
+        Task(emulator, Try(store=str(tmp_path / f"{index}.json"), map_index=index, **shared)) for index in range(3)
+    ]
     emulator.configure(processing_time=7200.0)
-    for each, item in zip(tasks, "ab", strict=True):
-        each.submits(system=item)
-    assert tasks[1].submits(system="a", cleared=True)
+    for each, item in zip(tasks, "ab", strict=False):
+        if told:
+            each.submits(system=item)
+        else:
+            each.dies(system=item, die="after submitted")
+    batches = ids(emulator)[::-1]
+    items = ["new", "a", "b"]
+    now = {index: tasks[index].submits(system=items[index], cleared=True) for index in order}
+    assert (now[1], now[2]) == (batches[0], batches[1])
+    assert ids(emulator) == [now[0], *reversed(batches)]
     assert not any(batch["cancel_initiated_at"] for batch in emulator.batches())
 
 

@@ -13,8 +13,9 @@ from airflow_batches._compat import AirflowFailException
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.hooks import MessageBatchesHook
 from airflow_batches.operators import MessageBatchSubmitOperator
-from airflow_batches.operators.tries import earlier_tries
+from airflow_batches.operators.tries import earlier_tries, publish_displaced
 from airflow_batches.submission import Receipt
+from airflow_batches.submission.receipt import Begun, Intent, Memory, to_plain
 from airflow_batches.triggers import MessageBatchTrigger
 from tests.contexts import StateStore, TaskDeferred, TaskInstance, context
 from tests.samples import some_requests
@@ -81,6 +82,67 @@ def test_what_other_tasks_and_items_have_published_is_not_ours() -> None:
     ctx = context(dag=dag)
     ctx["ti"] = PublishedReceipts(xcoms=published)  # type: ignore[typeddict-item]  # the tests' stand-in
     assert earlier_tries(ctx)["others"]("ours") == {"of another task", "of another item"}
+
+
+def position(ti: TaskInstance, store: StateStore | None, *, cleared: bool = True) -> Any:
+    ctx = context(dag_run=Run(int(cleared)), task_state_store=store)
+    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in
+    return ctx
+
+
+INTENT = Intent(fingerprint="ours", requests=1, ids_digest="", since=STARTED, until=STARTED)
+
+
+@pytest.mark.parametrize("key", ["remembered", "displaced"])
+def test_an_item_that_moved_finds_what_another_position_has_published(key: str) -> None:
+    published = {
+        "task.remembered": [],
+        "task.displaced": [],
+        f"task.{key}": [to_plain(Begun()), None, to_plain(INTENT)],
+    }
+    ctx = position(PublishedReceipts(map_index=1, xcoms=published), StateStore())
+    elsewhere = earlier_tries(ctx)["elsewhere"]
+    assert elsewhere is not None
+    assert (elsewhere("ours"), elsewhere("theirs")) == (INTENT, None)
+
+
+@pytest.mark.parametrize(
+    ("map_index", "store", "cleared"), [(-1, StateStore(), True), (1, None, True), (1, StateStore(), False)]
+)
+def test_what_cannot_have_moved_is_not_looked_for_elsewhere(
+    map_index: int, store: StateStore | None, cleared: bool
+) -> None:
+    ctx = position(TaskInstance(map_index=map_index), store, cleared=cleared)
+    assert earlier_tries(ctx)["elsewhere"] is None
+    publish_displaced(ctx)
+    assert ctx["ti"].xcoms == {}
+
+
+def test_a_position_publishes_what_it_remembers_before_it_is_stored() -> None:
+    class Full(StateStore):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            raise OSError("the store is full")
+
+    ctx = position(TaskInstance(map_index=1), Full(), cleared=False)
+    store = earlier_tries(ctx)["store"]
+    assert store is not None
+    with pytest.raises(OSError, match="full"):
+        Memory(store).write(INTENT)
+    assert ctx["ti"].xcoms == {"remembered": to_plain(INTENT)}
+
+
+def test_a_position_of_a_cleared_run_publishes_what_it_remembered_once(emulator: Emulator) -> None:
+    store = StateStore()
+    Memory(store).write(INTENT)
+    ctx = position(TaskInstance(map_index=1), store)
+    task = MessageBatchSubmitOperator(task_id="task", requests=[], conn_id="missing")
+    with pytest.raises(Exception, match="missing"):
+        task.execute(ctx)
+    assert ctx["ti"].xcoms["displaced"] == to_plain(INTENT)
+    ctx["ti"].xcoms.clear()
+    with pytest.raises(Exception, match="missing"):
+        task.execute_again(ctx)
+    assert "displaced" not in ctx["ti"].xcoms
 
 
 def lost(

@@ -13,7 +13,7 @@ from airflow_batches.api import ApiError, BatchesClient, InvalidRequest, Transpo
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.submission import Receipt, SubmitKilled, Superseded, UncertainSubmit, Unsettled
 from airflow_batches.submission.outbox import POSTS
-from airflow_batches.submission.receipt import KEY, MemoryStore
+from airflow_batches.submission.receipt import KEY, MemoryStore, Submitted
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import submit
 from tests.samples import some_requests
@@ -307,6 +307,30 @@ def test_an_item_of_a_mapped_task_that_moved_waits_for_its_batch_and_cancels_non
     slow.end_all()
     assert task.try_(some_requests(5, prefix="b"), since=began).batch_id == own.batch_id
     assert not any(batch["cancel_initiated_at"] for batch in slow.batches())
+
+
+def test_an_item_that_moved_takes_what_its_old_position_says_of_it_late(slow: Emulator) -> None:
+    old, new = Task(slow, mapped=True), Task(slow, mapped=True)
+    receipt = old.try_(some_requests(5, system="a"))
+    new.try_(some_requests(5, system="b"))
+    answers = iter([None, None, Submitted(receipt=receipt)])
+    moved = new.try_(some_requests(5, system="a"), since=datetime.now(UTC), elsewhere=lambda _: next(answers))
+    assert moved == receipt
+    assert len(ids(slow)) == 2
+    assert new.try_(some_requests(5, system="a")) == receipt
+
+
+def test_an_item_that_no_position_knows_is_new(slow: Emulator) -> None:
+    task = Task(slow, mapped=True)
+    first = task.try_(some_requests(5, system="a"))
+    second = task.try_(some_requests(5, system="b"), since=datetime.now(UTC), elsewhere=lambda _: None)
+    assert ids(slow) == [second.batch_id, first.batch_id]
+
+
+def test_a_kill_while_other_positions_are_asked_sends_nothing(slow: Emulator) -> None:
+    with pytest.raises(SubmitKilled, match="nothing was sent"):
+        Task(slow).try_(REQUESTS, since=datetime.now(UTC), elsewhere=lambda _: None, killed=lambda: True)
+    assert ids(slow) == []
 
 
 def test_a_kill_before_the_end_of_the_body_sends_nothing(emulator: Emulator) -> None:
