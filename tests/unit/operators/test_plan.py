@@ -37,13 +37,13 @@ def test_shards_of_an_object_in_s3_are_read_through_the_stores_connection(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server() as server:
-        monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(server.airflow_connection))
+        monkeypatch.setenv("AIRFLOW_CONN_PLANNED", json.dumps(server.airflow_connection))
         jsonl(server.make_bucket("data") / "r.jsonl", some_requests(10))
-        shards = plan("s3://data/r.jsonl", max_requests=4, storage_conn_id="store")
+        shards = plan("s3://data/r.jsonl", max_requests=4, storage_conn_id="planned")
         assert [shard["requests"] for shard in shards] == [4, 4, 2]
         for shard in shards:
             ctx = context(task_state_store=StateStore())
-            MessageBatchSubmitOperator(task_id="task", requests=shard, storage_conn_id="store").execute(ctx)
+            MessageBatchSubmitOperator(task_id="task", requests=shard, storage_conn_id="planned").execute(ctx)
     assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [2, 4, 4]
 
 
