@@ -63,11 +63,15 @@ class Lines(msgspec.Struct, frozen=True):
         texts: list[bytes] = []
         tokens, shape, fates = array("I"), array("I"), bytearray()
         numbers: dict[Shape, int] = {}
+        last, number = None, 0
         for custom_id, verdict in judged:
+            if verdict.shape is not last:
+                last = verdict.shape
+                number = numbers.setdefault(last, len(numbers))
             ids.append(custom_id)
             texts.append(verdict.text)
             tokens.append(verdict.tokens)
-            shape.append(numbers.setdefault(verdict.shape, len(numbers)))
+            shape.append(number)
             fates.append(verdict.fate)
         return cls(
             "\n".join(ids).encode(),

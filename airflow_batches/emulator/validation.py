@@ -22,7 +22,7 @@ _NO_OBJECT: Final = "Input should be a valid dictionary or object to extract fie
 class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One request of a batch."""
 
-    custom_id: Annotated[str, msgspec.Meta(pattern=r"\A[a-zA-Z0-9_-]{1,64}\Z")]
+    custom_id: str
     params: msgspec.Raw
 
 
@@ -43,6 +43,8 @@ def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
         raise ApiError(400, _objection(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(body, error) from None
+    if not all(map(_ID.fullmatch, [line.custom_id for line in lines.requests])):
+        raise ApiError(400, _objection(body))
     _check(lines.requests, max_requests)
     return lines.requests
 

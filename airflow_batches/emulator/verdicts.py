@@ -16,7 +16,7 @@ import msgspec
 from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
 from airflow_batches.emulator.examples import example
 from airflow_batches.emulator.lines import Fate, Shape, Verdict
-from airflow_batches.emulator.turns import Turn, last_question, read_turns
+from airflow_batches.emulator.turns import Turn, check_turns, last_question, read_turns
 
 _ECHOED: Final = 80
 _CHARS_PER_TOKEN: Final = 4
@@ -24,6 +24,16 @@ _REMEMBERED: Final = 100
 _WORTH_REMEMBERING: Final = 65_536  # bytes
 _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    model: msgspec.Raw
+    max_tokens: msgspec.Raw
+    messages: list[Turn]
+    system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_USUAL: Final = msgspec.json.Decoder(_Usual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +51,43 @@ class Judge:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
-        self._last: tuple[Mapping[str, msgspec.Raw], _Frame] = ({}, self._judged({}))
+        self._last: tuple[Any, _Frame] = (None, _Frame())
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
         """Raises msgspec.DecodeError or UnicodeDecodeError where the params are no JSON after all."""
+        tokens = memoryview(raw).nbytes // _CHARS_PER_TOKEN
+        try:
+            frame, turns = self._usual(raw) or self._unusual(raw)
+        except Refused as refused:
+            return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
+        if frame.refused:
+            return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
+        shape, text = _answer(frame, custom_id, turns)
+        return Verdict(shape, text, tokens, Fate.SUCCEEDED)
+
+    def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, Sequence[Turn]] | None:
+        """Most lines have nothing but this, and all of it like the line before them except for the messages."""
+        try:
+            usual = _USUAL.decode(raw)
+        except msgspec.ValidationError:
+            return None
+        key = (usual.model, usual.max_tokens, usual.system)
+        if key != self._last[0]:
+            members = {"model": usual.model, "messages": _NULL, "max_tokens": usual.max_tokens}
+            system = {} if usual.system is msgspec.UNSET else {"system": usual.system}
+            self._last = key, self._frame(members | system)
+        frame = self._last[1]
+        if not frame.refused:
+            check_turns(usual.messages, self._terms)
+        return frame, usual.messages
+
+    def _unusual(self, raw: msgspec.Raw) -> tuple[_Frame, Sequence[Turn]]:
         params = _MEMBERS.decode(raw)
-        tokens = len(raw) // _CHARS_PER_TOKEN
         messages = params.get("messages", _NULL)
         if "messages" in params:
             params["messages"] = _NULL
-        if params != self._last[0]:
-            self._last = params, self._frame(params)
-        frame = self._last[1]
-        if frame.refused:
-            return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
-        try:
-            shape, text = _answer(frame, custom_id, read_turns(messages, self._terms))
-        except Refused as refused:
-            return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
-        return Verdict(shape, text, tokens, Fate.SUCCEEDED)
+        frame = self._frame(params)
+        return frame, [] if frame.refused else read_turns(messages, self._terms)
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
         raws = [*map(bytes, params.values())]

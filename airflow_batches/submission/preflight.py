@@ -156,7 +156,7 @@ def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | Non
         return None
     # The decoder does not look where newlines stand. No JSON goes on with { behind a }, so each line is whole.
     whole = len(decoded) == len(lines) and {line[:1] + line[-1:] for line in lines} == {b"{}"}
-    named = default_model or all(request.params.model is not UNSET for request in decoded)
+    named = default_model or UNSET not in {request.params.model for request in decoded}
     if not (whole and named and all(map(CUSTOM_ID.fullmatch, [request.custom_id for request in decoded]))):
         return None
     return [

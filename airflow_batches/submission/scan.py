@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
+from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
 from airflow_batches.submission.errors import PreflightError
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
@@ -91,24 +92,24 @@ class Inspector:
         self._version = version
         self._suspects = _Suspects()
 
-    def requests(self) -> Iterator[list[tuple[int, RequestLine]]]:
-        """The requests that can be read, some at once, with the offset of each line's end; then the duplicates
-        are known too."""
+    def requests(self) -> Iterator[tuple[list[RequestLine], list[int]]]:
+        """The requests that can be read, some at once, and the offset of each line's end; then the duplicates are
+        known too."""
         for run in line_runs(self._source.blocks()):
-            requests = self._read(run)
-            data = [request.data for _, request in requests]
-            self.plain = self.plain and data == run.lines
-            self._suspects.add([request.custom_id for _, request in requests])
-            yield requests
+            requests, ends = self._read(run)
+            self.plain = self.plain and [request.data for request in requests] == run.lines
+            self._suspects.add([request.custom_id for request in requests])
+            yield requests, ends
         if self._preflight != "off":
             self._find_duplicates()
 
-    def _read(self, run: LineRun) -> list[tuple[int, RequestLine]]:
+    def _read(self, run: LineRun) -> tuple[list[RequestLine], list[int]]:
         requests = plain_requests(run.data, run.lines, self._model)
         if requests is not None:
-            return [*zip(run.ends(), requests, strict=True)]
-        inspected = ((end, self._inspected(number, raw)) for number, end, raw in run.numbered())
-        return [(end, request) for end, request in inspected if request is not None]
+            return requests, run.ends()
+        found = [(self._inspected(number, raw), end) for number, end, raw in run.numbered()]
+        readable = [(request, end) for request, end in found if request is not None]
+        return [request for request, _ in readable], [end for _, end in readable]
 
     def _inspected(self, number: int, raw: bytes) -> RequestLine | None:
         """The request of one line among which some have to be looked at closely; None if it is none."""
@@ -208,11 +209,11 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
     """
     inspector = Inspector(source, model=model, preflight=preflight, version=version)
     tally = Tally()
-    body = sha256()
     size = 0
-    for block in body_blocks(_tallied(inspector, tally)):
-        body.update(block)
-        size += len(block)
+    with HashedAside() as body:
+        for block in body_blocks(_tallied(inspector, tally)):
+            body.update(block)
+            size += len(block)
     return Scan(
         requests=tally.requests,
         size=size,
@@ -245,7 +246,6 @@ def refuse_over_limits(source: Source, weighed: Scan) -> None:
 
 
 def _tallied(inspector: Inspector, tally: Tally) -> Iterator[list[bytes]]:
-    for found in inspector.requests():
-        requests = [request for _, request in found]
+    for requests, _ in inspector.requests():
         tally.add(requests)
         yield [request.data for request in requests]

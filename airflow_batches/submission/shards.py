@@ -83,10 +83,10 @@ class _Cutter:
         self._max_bytes = max_bytes
         self._open(0)
 
-    def shards(self, runs: Iterable[Sequence[tuple[int, RequestLine]]]) -> Iterator[Shard]:
-        """The shards of requests, each given with the offset of its line's end."""
-        for run in runs:
-            for line_end, request in run:
+    def shards(self, runs: Iterable[tuple[Sequence[RequestLine], Sequence[int]]]) -> Iterator[Shard]:
+        """The shards of requests, some given at once, with the offsets of their lines' ends."""
+        for requests, ends in runs:
+            for request, line_end in zip(requests, ends, strict=True):
                 if self._is_full(request):
                     yield self._close()
                     self._open(self._end)

@@ -21,6 +21,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
@@ -142,7 +143,7 @@ class UriSource(Source):
     def blocks(self) -> Iterator[bytes]:
         """The object's decoded bytes."""
         with open_uri(self._uri, self._conn_id) as stream:
-            yield from ahead(_read(stream, self.name))
+            yield from _soon(stream, _read(stream, self.name))
 
 
 class ShardSource(Source):
@@ -158,7 +159,7 @@ class ShardSource(Source):
         with open_uri(self.shard.uri, self._conn_id) as stream:
             with reading(self.name):
                 stream.seek(self.shard.start)
-            yield from ahead(_read(stream, self.name, self.shard.end - self.shard.start))
+            yield from _soon(stream, _read(stream, self.name, self.shard.end - self.shard.start))
 
     def check(self, requests: int, ids_digest: str) -> None:
         """Raise `PreflightError` if the object is not the one that was planned."""
@@ -248,6 +249,11 @@ def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[b
             return
         left = None if left is None else left - len(block)
         yield block
+
+
+def _soon(stream: IO[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Read ahead, but for a plain file on local disk: that comes faster than a thread hands it over."""
+    return blocks if isinstance(stream, FileIO) else ahead(blocks)
 
 
 def _open(uri: str, conn_id: str | None) -> IO[bytes]:
