@@ -34,12 +34,6 @@ def read_turns(raw: msgspec.Raw, terms: Terms) -> list[Turn]:
         turns = _TURNS.decode(raw)
     except msgspec.ValidationError:
         raise _objection(msgspec.json.decode(raw)) from None
-    check_turns(turns, terms)
-    return turns
-
-
-def check_turns(turns: Sequence[Turn], terms: Terms) -> None:
-    """Raises Refused for messages that the call's version does not take."""
     if not turns:
         raise Refused("messages: at least one message is required")
     strict = terms.strict
@@ -49,6 +43,7 @@ def check_turns(turns: Sequence[Turn], terms: Terms) -> None:
             raise Refused(f"messages.{number}.{missing}: Field required")
         if strict and memoryview(turn.content)[0] == ord("["):
             _refuse_old_blocks(number, turn.role, turn.content)
+    return turns
 
 
 def last_question(turns: Sequence[Turn]) -> str:

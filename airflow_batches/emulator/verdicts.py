@@ -7,16 +7,16 @@ differ in little else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
 from airflow_batches.emulator.examples import example
 from airflow_batches.emulator.lines import Fate, Shape, Verdict
-from airflow_batches.emulator.turns import Turn, check_turns, last_question, read_turns
+from airflow_batches.emulator.turns import last_question, read_turns
 
 _ECHOED: Final = 80
 _CHARS_PER_TOKEN: Final = 4
@@ -26,10 +26,15 @@ _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class _TextTurn(msgspec.Struct, gc=False):
+    role: str
+    content: str
+
+
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: msgspec.Raw
     max_tokens: msgspec.Raw
-    messages: list[Turn]
+    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -57,16 +62,17 @@ class Judge:
         """Raises msgspec.DecodeError or UnicodeDecodeError where the params are no JSON after all."""
         tokens = memoryview(raw).nbytes // _CHARS_PER_TOKEN
         try:
-            frame, turns = self._usual(raw) or self._unusual(raw)
+            frame, question = self._usual(raw) or self._unusual(raw)
         except Refused as refused:
             return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
         if frame.refused:
             return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
-        shape, text = _answer(frame, custom_id, turns)
+        shape, text = _answer(frame, custom_id, question)
         return Verdict(shape, text, tokens, Fate.SUCCEEDED)
 
-    def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, Sequence[Turn]] | None:
-        """Most lines have nothing but this, and all of it like the line before them except for the messages."""
+    def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
+        """Most lines are nothing but text, and like the line before them except for the messages. They are decoded
+        once, and nothing in their turns can be refused."""
         try:
             usual = _USUAL.decode(raw)
         except msgspec.ValidationError:
@@ -76,18 +82,16 @@ class Judge:
             members = {"model": usual.model, "messages": _NULL, "max_tokens": usual.max_tokens}
             system = {} if usual.system is msgspec.UNSET else {"system": usual.system}
             self._last = key, self._frame(members | system)
-        frame = self._last[1]
-        if not frame.refused:
-            check_turns(usual.messages, self._terms)
-        return frame, usual.messages
+        questions = [turn.content for turn in usual.messages if turn.role == "user"]
+        return self._last[1], questions[-1] if questions else ""
 
-    def _unusual(self, raw: msgspec.Raw) -> tuple[_Frame, Sequence[Turn]]:
+    def _unusual(self, raw: msgspec.Raw) -> tuple[_Frame, str]:
         params = _MEMBERS.decode(raw)
         messages = params.get("messages", _NULL)
         if "messages" in params:
             params["messages"] = _NULL
         frame = self._frame(params)
-        return frame, [] if frame.refused else read_turns(messages, self._terms)
+        return frame, "" if frame.refused else last_question(read_turns(messages, self._terms))
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
         raws = [*map(bytes, params.values())]
@@ -122,11 +126,11 @@ def _shape_of(refused: Refused) -> Shape:
     return Shape(error_type=refused.kind, error_message=refused.message)
 
 
-def _answer(frame: _Frame, custom_id: str, turns: Sequence[Turn]) -> tuple[Shape, bytes]:
+def _answer(frame: _Frame, custom_id: str, question: str) -> tuple[Shape, bytes]:
     """The text of the answer: an instance of the schema asked for, or an echo of the last user turn."""
     shape = frame.shape
     if frame.schema is None:
-        text = f"Echo: {last_question(turns)[:_ECHOED]}"
+        text = f"Echo: {question[:_ECHOED]}"
     else:
         instance = msgspec.json.encode(example(frame.schema, sum(custom_id.encode())))
         if shape.tool is not None:
