@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 Verify = Literal["error", "warn"]
 PROGRESS_EVERY: Final = 5.0
 GRACE: Final = 30.0
+"""Seconds that a store has beyond the timeout."""
 IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
@@ -121,9 +122,9 @@ def _publish(claim: Claim, outputs: Sequence[Output], background: Background) ->
     try:
         for output in outputs:
             background.call(output.commit, grace=GRACE)
-    except LandingTimeout:  # it may happen yet, and the note says so
+    except LandingTimeout:  # it may happen yet, as it may when the waiting was interrupted; the note says so
         raise
-    except BaseException:
+    except Exception:
         background.call(claim.retract, grace=GRACE)
         raise
 

@@ -14,7 +14,7 @@ API's list, from the time given here as `since`:
 | resumed below 3.3, after waiting for what may be ours   | the run's start                                  |
 
 In a run that was cleared, a mapped item may lie at another position than before, and each position can read its own
-store alone. So each publishes what it is about to remember (XCom `remembered`), and when it begins again, which removes
+store alone. So each publishes what it is about to remember (XCom `remembered`), and when a try begins, which removes
 that, what it remembers then (XCom `displaced`): the item's new position finds its batch in one or the other.
 
 Below 3.3 a cleared task submits anew: without a store nobody can say whether its prompts are still the same.
@@ -38,7 +38,7 @@ RECEIPT: Final = "receipt"
 REMEMBERED: Final = "remembered"
 """The XCom key of what a position of a mapped task remembers."""
 DISPLACED: Final = "displaced"
-"""The XCom key of what it remembered when it began again, which may be another position's by now."""
+"""The XCom key of what it remembered when its try began, which may be another position's by now."""
 NO_STORE: Final = (
     "This Airflow has no task state store (3.3 has one). A retry of this task has to find its batch in the API's list, "
     "by time, size and custom_ids, and only once it has ended; a cleared task submits, and pays for, another one"
@@ -72,7 +72,7 @@ def publish_displaced(context: Context) -> None:
     from airflow_batches.submission.receipt import Memory, to_plain
 
     store = context.get("task_state_store")
-    if store is not None and _may_have_moved(context) and (record := Memory(store).read()):
+    if store is not None and _is_mapped(context) and (record := Memory(store).read()):
         context["ti"].xcom_push(key=DISPLACED, value=to_plain(record))
 
 

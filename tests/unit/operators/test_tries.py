@@ -114,8 +114,18 @@ def test_what_cannot_have_moved_is_not_looked_for_elsewhere(
 ) -> None:
     ctx = position(TaskInstance(map_index=map_index), store, cleared=cleared)
     assert earlier_tries(ctx)["elsewhere"] is None
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_only_a_position_that_remembers_something_publishes_it(cleared: bool) -> None:
+    store = StateStore()
+    ctx, alone = position(TaskInstance(map_index=1), store, cleared=cleared), position(TaskInstance(), store)
     publish_displaced(ctx)
     assert ctx["ti"].xcoms == {}
+    Memory(store).write(INTENT)
+    publish_displaced(ctx)
+    publish_displaced(alone)
+    assert (ctx["ti"].xcoms, alone["ti"].xcoms) == ({"displaced": to_plain(INTENT)}, {})
 
 
 def test_a_position_publishes_what_it_remembers_before_it_is_stored() -> None:
