@@ -33,7 +33,7 @@ def test_a_plan_is_small_json_that_the_submit_task_takes(emulator: Emulator, tmp
     assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [2, 4, 4]
 
 
-def test_shards_of_an_object_in_s3_are_read_through_the_stores_connection(
+def test_a_store_is_reached_by_its_connection_to_plan_and_to_submit(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server() as server:
