@@ -99,21 +99,23 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
     assert (b"LandingMismatch" in after) == fails
 
 
-SMALL_DISK = """
-mount -t tmpfs -o size=1m tmpfs "$1" 2> /dev/null || ulimit -f 1000
+SMALL_DISK = 'mount -t tmpfs -o size=1m tmpfs "$1"'
+SMALL_FILES = "ulimit -f 1000"
+"""Where no file system can be mounted: the same call fails in the same way."""
+LANDING = """
 "$2" -m airflow_batches.cli land "$3" "$1/out.jsonl"
 echo "exit status $?, left behind: $(ls -A "$1")"
 """
-"""Lands in a small file system; where none can be mounted, no file may be larger: the same call fails in the same way."""
 
 
 @pytest.mark.usefixtures("environment")
 def test_a_full_disk_is_told_and_left_empty(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(answer_chars=100_000)
-    script = ["sh", "-c", SMALL_DISK, "sh", str(tmp_path), sys.executable, ended_batch(client, 30)]
     namespace = ["unshare", "--user", "--map-root-user", "--mount"]
     may_mount = shutil.which("unshare") and subprocess.run([*namespace, "true"], check=False).returncode == 0
-    command = [*namespace, *script] if may_mount else script
+    before, limit = (namespace, SMALL_DISK) if may_mount else ([], SMALL_FILES)
+    arguments = [str(tmp_path), sys.executable, ended_batch(client, 30)]
+    command = [*before, "sh", "-ec", f"{limit}\nset +e{LANDING}", "sh", *arguments]
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert re.search(rf"writing file://{tmp_path}/out.jsonl failed: OSError: \[Errno (28|27)\] ", said.stderr)
     assert "Traceback" not in said.stderr
