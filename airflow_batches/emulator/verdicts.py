@@ -75,7 +75,7 @@ class Judge:
         once, and nothing in their turns can be refused."""
         try:
             usual = _USUAL.decode(raw)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeDecodeError):
             return None
         key = (usual.model, usual.max_tokens, usual.system)
         if key != self._last[0]:

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from airflow_batches.landing.errors import LandingTimeout
+from airflow_batches.landing.errors import StoreTimeout
 
 DEPTH: Final = 4
 """Calls that may wait; with blocks of 1 MiB this is also what they hold of memory."""
@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 class Background:
     """Does calls elsewhere, one after the other. A call's error is raised by a later `do`, or by `drain`.
 
-    `deadline`, on the monotonic clock, is how long anything is waited for; `LandingTimeout` after it. Leaving the
+    `deadline`, on the monotonic clock, is how long anything is waited for; `StoreTimeout` after it. Leaving the
     `with` drops the calls that wait.
     """
 
@@ -39,7 +39,7 @@ class Background:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.drop()
+        self._drop()
         self._calls.put(None)
 
     def do(self, call: Callable[..., _Result], *args: Any) -> Future[_Result]:
@@ -62,19 +62,23 @@ class Background:
         while self._waiting:
             self._finished(self._waiting.popleft())
 
-    def drop(self) -> None:
-        """Forgets the calls that have not begun."""
+    def undo(self, call: Callable[[], None], patience: float) -> None:
+        """Does this instead of the calls that have not begun; later, where it is not waited for any more."""
+        self._drop()
+        queued: Future[None] = Future()
+        self._calls.put((queued, call, ()))
+        _result(queued, patience)
+
+    def _drop(self) -> None:
         while self._waiting:
             self._waiting.popleft().cancel()
 
     def _finished(self, future: Future[_Result], grace: float = 0.0) -> _Result:
         try:
-            return future.result(max(self._deadline - time.monotonic(), grace, 0.0))
-        except TimeoutError:
-            if future.done():
-                raise
+            return _result(future, max(self._deadline - time.monotonic(), grace, 0.0))
+        except StoreTimeout:
             future.cancel()
-            raise LandingTimeout("the store did not do in time what it was asked for") from None
+            raise
 
     def _work(self) -> None:
         while (job := self._calls.get()) is not None:
@@ -84,3 +88,12 @@ class Background:
                     future.set_result(call(*args))
                 except BaseException as error:  # noqa: BLE001  # told to the one who waits, whatever it is
                     future.set_exception(error)
+
+
+def _result(future: Future[_Result], seconds: float) -> _Result:
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        if future.done():  # just now, or the timeout is the call's own
+            return future.result()
+        raise StoreTimeout("the store did not do in time what it was asked for") from None

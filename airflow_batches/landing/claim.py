@@ -75,10 +75,18 @@ class Claim:
             self._pending.remove()
         return found
 
-    def announce(self) -> None:
-        """Says whose the results are that are about to appear, and takes back what was said of earlier ones."""
+    @property
+    def announcing(self) -> tuple[Callable[[], None], ...]:
+        """The steps that say whose the results are that are about to appear, and take back what was said of others."""
+        return self._note, self._read_manifest, self._remove_manifest
+
+    def _note(self) -> None:
         put(self._pending, msgspec.json.encode(_Pending(self._batch_id)))
+
+    def _read_manifest(self) -> None:
         self._said_before = self._manifest.read()
+
+    def _remove_manifest(self) -> None:
         if self._said_before is not None:
             self._manifest.remove()
 

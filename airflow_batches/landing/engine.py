@@ -25,7 +25,7 @@ from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.landing.background import Background
 from airflow_batches.landing.claim import Claim
-from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused, LandingTimeout
+from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused, LandingTimeout, StoreTimeout
 from airflow_batches.landing.formats import Output, encoder_for, format_of
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.location import Location
@@ -118,11 +118,12 @@ def land(
 
 
 def _publish(claim: Claim, outputs: Sequence[Output], background: Background) -> None:
-    background.call(claim.announce, grace=GRACE)
+    for step in claim.announcing:  # each by itself: one that hangs is not followed by the next, whenever it ends
+        background.call(step, grace=GRACE)
     try:
         for output in outputs:
             background.call(output.commit, grace=GRACE)
-    except LandingTimeout:  # it may happen yet, as it may when the waiting was interrupted; the note says so
+    except StoreTimeout:  # it may happen yet, as it may when the waiting was interrupted; the note says so
         raise
     except Exception:
         background.call(claim.retract, grace=GRACE)
@@ -159,6 +160,8 @@ class _Landing:
                     background.do(out.write, block.data, len(block.results))
                     if failed_out is not None and (failures := _failures(block)):
                         background.do(failed_out.write, joined(failures), len(failures))
+        except StoreTimeout:
+            raise
         except (StreamInterrupted, LandingTimeout) as error:
             if self._verify == "error" or not self._lines:
                 raise
@@ -263,9 +266,8 @@ def _output(location: Location, format_name: str, background: Background) -> Ite
     try:
         yield output
     except BaseException:
-        background.drop()
         try:
-            background.call(output.discard, grace=GRACE)
+            background.undo(output.discard, GRACE)
         except BatchesError as error:  # what led here says more
             logger.warning("Leaving an unfinished object behind: %s", error)
         raise

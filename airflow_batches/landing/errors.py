@@ -5,6 +5,7 @@ BatchesError
     ├── LandingRefused       and InvalidRequest: a retry never helps until somebody changes something
     ├── LandingMismatch      what came is not what the batch must hold; `mismatch` says how; a retry may help
     └── LandingTimeout       the landing's own time was over; a retry starts with a fresh one
+        └── StoreTimeout     and it was the store that was waited for
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class LandingRefused(LandingError, InvalidRequest):
 
 class LandingTimeout(LandingError, TimeoutError):
     """The overall timeout passed before every result had come."""
+
+
+class StoreTimeout(LandingTimeout):
+    """The store did not do in time what it was asked for."""
 
 
 class LandingMismatch(LandingError):

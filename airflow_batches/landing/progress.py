@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+LEAST = 0.01
+"""Seconds between two tellings, at least."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -54,7 +57,7 @@ def reported(tell: Callable[[Progress], None] | None, every: float, progress: Ca
 
     def telling() -> None:
         told = False
-        while not over.wait(every):
+        while not over.wait(max(every, LEAST)):
             tell(progress())
             told = True
         if told:

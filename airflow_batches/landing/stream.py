@@ -245,14 +245,15 @@ def _broken_off(exc: Exception) -> TransportError:
 
 
 def _ends(data: bytes) -> int:
-    """How many newlines stand between two results, or behind the last: elsewhere no `}` is followed by a `{`.
+    """How many newlines there are if each ends a result, else -1: within one no `}` is followed by a `{`.
 
     Lines of some length are left by leaps, where `bytes.count` looks at each byte in turn.
     """
     count, at, last = 0, data.find(b"\n"), len(data) - 1
     while at >= 0:
-        if data[at - 1] == _CLOSING and (at == last or data[at + 1] == _OPENING):
-            count += 1
+        if not at or data[at - 1] != _CLOSING or (at < last and data[at + 1] != _OPENING):
+            return -1
+        count += 1
         at = data.find(b"\n", at + 1)
     return count
 

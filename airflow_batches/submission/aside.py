@@ -19,7 +19,7 @@ class HashedAside:
     def __init__(self) -> None:
         self._hash = sha256()
         self._queue: Queue[bytes] = Queue(WAITING)
-        self._thread = Thread(target=self._work, name="hashing")
+        self._thread = Thread(target=self._work, name="hashing", daemon=True)
         self._held: list[bytes] = []
         self._size = 0
 
@@ -28,8 +28,10 @@ class HashedAside:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._hand_over()
-        self._queue.put(b"")
+        try:
+            self._hand_over()
+        finally:
+            self._queue.put(b"")
         self._thread.join()
 
     def update(self, block: bytes) -> None:

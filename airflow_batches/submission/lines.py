@@ -73,8 +73,8 @@ def line_runs(blocks: Iterable[bytes]) -> Iterator[LineRun]:
         start = 0
         while end := block.rfind(b"\n", start, start + RUN_BYTES) + 1 or block.find(b"\n", start) + 1:
             run = run.next(b"".join([*held, block[start:end]]))
-            yield run
             held.clear()
+            yield run
             start = end
         held.append(block[start:])
         if sum(map(len, held)) > MAX_BODY_BYTES:

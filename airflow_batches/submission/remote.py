@@ -66,4 +66,7 @@ class _Parts:
 
 def _fetch(handle: Any, offset: int) -> bytes:
     handle.seek(offset)
-    return bytes(handle.read(PART_BYTES))
+    part = bytes(handle.read(PART_BYTES))
+    if len(part) != (expected := min(PART_BYTES, handle.size - offset)):
+        raise OSError(f"the store gave {len(part):,} of {expected:,} bytes at {offset:,}")
+    return part

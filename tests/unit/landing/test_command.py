@@ -16,7 +16,7 @@ import pytest
 
 from airflow_batches.api import BatchesClient, InvalidRequest
 from airflow_batches.api.digest import ids_digest
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingMismatch
 from airflow_batches.landing.command import add_arguments, run
 from tests.unit.landing.support import ended_batch, landed_lines, lines_of_the_api
@@ -70,6 +70,7 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
 ) -> None:
     emulator.configure(answer_chars=200_000)
     batch_id = ended_batch(client, 200)
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=0.5, after_bytes=5_000_000))
     digest = ids_digest(["r-0"] if fails else [f"r-{number}" for number in range(200)])
     script = (
         "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.01\n"

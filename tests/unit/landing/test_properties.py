@@ -138,6 +138,24 @@ def test_results_that_share_a_line_get_one_each_also_where_a_blank_line_makes_up
     assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in lines)
 
 
+@pytest.mark.parametrize("body", [b"\n\n%b\n%b\n", b"%b\n \n%b\n\n"])
+def test_blank_lines_do_not_land(tmp_path: Path, body: bytes) -> None:
+    lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
+    with serving(counted(lines), [([body % tuple(lines)], True)]) as url:  # noqa: SIM117
+        with BatchesClient("key", base_url=url) as client:
+            land(client, "msgbatch_01", f"file://{tmp_path}/out")
+    assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in lines)
+
+
+def test_a_result_that_is_spread_over_two_lines_is_none(tmp_path: Path) -> None:
+    lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
+    spread = lines[0].replace(b",", b",\n") + b"\n" + lines[1] + b"\n"
+    with serving(counted(lines), [([spread], True)]) as url:  # noqa: SIM117
+        with BatchesClient("key", base_url=url, retry=ONCE) as client, pytest.raises(LandingMismatch):
+            land(client, "msgbatch_01", f"file://{tmp_path}/out", retry=RetryPolicy(attempts=2, base=0))
+    assert not names_in(tmp_path)
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_where_a_line_never_comes_whole_nothing_lands(data: st.DataObject) -> None:

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -154,11 +154,12 @@ def test_results_go_on_coming_while_a_part_is_uploaded(
     batch_id = ended_batch(client, 200)
     uploading, went_on = Event(), Event()
     at_upload: list[int] = []
+    in_time: list[bool] = []
 
     def decide(method: str, target: str) -> None:
         if "partNumber=1&" in target:
             uploading.set()
-            went_on.wait(10)
+            in_time.append(went_on.wait(10))
 
     def look(now: Progress) -> None:
         if uploading.is_set():
@@ -171,7 +172,8 @@ def test_results_go_on_coming_while_a_part_is_uploaded(
     with gateway(server, decide) as watched:
         options: Any = {"storage_options": watched.storage_options, "progress": look, "progress_every": 0.01}
         land(client, batch_id, uri, **options)
-    assert went_on.is_set()
+    assert in_time
+    assert all(in_time)
     assert (bucket / "out.jsonl").stat().st_size > 20_000_000
 
 
@@ -197,9 +199,13 @@ def test_a_store_that_hangs_in_an_upload_is_waited_for_no_longer_than_asked(
                     storage_options=hanging.storage_options,
                     timeout=2.0,
                 )
+            assert monotonic() - began < 30
         finally:
             over.set()
-    assert monotonic() - began < 30
+        # The store is back: what it holds of the upload goes, though nobody waits for that any more.
+        while unfinished_uploads(server, bucket):
+            assert monotonic() - began < 60
+            sleep(0.1)
     assert files_in(bucket) == []
 
 
