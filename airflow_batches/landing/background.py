@@ -46,16 +46,13 @@ class Background:
         """Queues a call; blocks while `DEPTH` of them wait."""
         while self._waiting and (len(self._waiting) >= DEPTH or self._waiting[0].done()):
             self._finished(self._waiting.popleft())
-        queued: Future[_Result] = Future()
-        self._calls.put((queued, call, args))
+        queued = self._queue(call, *args)
         self._waiting.append(queued)
         return queued
 
     def call(self, call: Callable[..., _Result], *args: Any, grace: float = 0.0) -> _Result:
         """What a call returns that comes after all others; it has `grace` seconds even when the deadline is near."""
-        queued: Future[_Result] = Future()
-        self._calls.put((queued, call, args))
-        return self._finished(queued, grace)
+        return self._finished(self._queue(call, *args), grace)
 
     def drain(self) -> None:
         """Waits until everything is done."""
@@ -65,9 +62,12 @@ class Background:
     def undo(self, call: Callable[[], None], patience: float) -> None:
         """Does this instead of the calls that have not begun; later, where it is not waited for any more."""
         self._drop()
-        queued: Future[None] = Future()
-        self._calls.put((queued, call, ()))
-        _result(queued, patience)
+        _result(self._queue(call), patience)
+
+    def _queue(self, call: Callable[..., _Result], *args: Any) -> Future[_Result]:
+        queued: Future[_Result] = Future()
+        self._calls.put((queued, call, args))
+        return queued
 
     def _drop(self) -> None:
         while self._waiting:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
-LEAST = 0.01
+LEAST: Final = 0.01
 """Seconds between two tellings, at least."""
 
 
