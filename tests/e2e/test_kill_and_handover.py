@@ -50,7 +50,8 @@ class Wait:
 
     @property
     def batch_id(self) -> str:
-        return str(self.airflow.api.xcom(self.dag_id, self.run_id, "batch", "batch_id"))
+        """Empty until the task has pushed it."""
+        return self.airflow.api.xcom(self.dag_id, self.run_id, "batch", "batch_id") or ""
 
     @property
     def batch_status(self) -> str:
