@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from airflow_batches._extras import cure
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.landing.errors import LandingError, LandingRefused
 
@@ -49,7 +50,7 @@ class Location:
         try:
             fs, path = url_to_fs(uri, **(storage_options or {}))
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{uri!r} cannot be opened: {exc}") from exc
+            raise LandingRefused(f"{uri!r} cannot be opened: {exc}{cure(uri)}") from exc
         return cls(fs, path, _showable(uri, path))
 
     def beside(self, suffix: str) -> Location:

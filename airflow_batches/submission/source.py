@@ -29,6 +29,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from airflow_batches._extras import cure
 from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.submission.ahead import ahead
 from airflow_batches.submission.errors import PreflightError, SourceError
@@ -98,7 +99,7 @@ def reading(name: str) -> Iterator[None]:
     except BatchesError:
         raise
     except Exception as exc:
-        raise SourceError(f"cannot read {name}: {type(exc).__name__}: {exc}") from exc
+        raise SourceError(f"cannot read {name}: {type(exc).__name__}: {exc}{cure(name)}") from exc
 
 
 class ListSource(Source):

@@ -316,6 +316,7 @@ def test_an_unknown_batch_is_a_404(client: BatchesClient, tmp_path: Path) -> Non
         ("/data/out.jsonl", "is not a URI; write file:///folder/data/out.jsonl"),
         ("s3://bucket/folder/", "names a folder"),
         ("nosuch://bucket/out.jsonl", "Protocol not known: nosuch"),
+        ("gs://bucket/out.jsonl", r"cannot be opened: .*; pip install 'airflow-batches\[gcs\]'"),
     ],
 )
 def test_a_path_that_cannot_be_is_refused(client: BatchesClient, path: str, words: str) -> None:

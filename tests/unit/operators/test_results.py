@@ -217,6 +217,7 @@ def test_a_store_that_refuses_the_connection_fails_the_task_at_once(
     ("path", "words"),
     [
         ("results.jsonl", "is not a URI"),
+        ("gs://bucket/out.jsonl", r"pip install 'airflow-batches\[gcs\]'"),
         ("nosuch://bucket/results.jsonl", "nosuch"),
         ("file:///tmp/", "names a folder"),
     ],

@@ -87,6 +87,11 @@ def test_an_iterable_that_raises_half_way_leaves_with_its_own_exception() -> Non
         read(broken())
 
 
+def test_a_store_whose_package_is_missing_names_the_extra_that_brings_it() -> None:
+    with pytest.raises(SourceError, match=r"cannot read gs://data/r\.jsonl: .*pip install 'airflow-batches\[gcs\]'"):
+        read("gs://data/r.jsonl")
+
+
 def test_a_missing_file_and_a_torn_archive_are_source_errors(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot read file:///no/such.jsonl: FileNotFoundError"):
         read("file:///no/such.jsonl")
