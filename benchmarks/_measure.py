@@ -1,14 +1,15 @@
 """How long a function takes and how much memory it needs, each time in a process of its own.
 
-    best = measure(copy, url, path, repeat=3)   # `copy` is a module's function, its arguments can be pickled
+    best = measure(copy, url, path)   # `copy` is a module's function, its arguments can be pickled
     print(table(["who", "seconds"], [["copy", f"{best.seconds:.2f}"]]))
 
 Peak memory is the kernel's high-water mark (`VmHWM`), reset just before the function is called: what was imported
-before counts as the level it grows from. Linux only.
+before counts as the level it grows from, and its garbage is collected. Linux only.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import time
@@ -39,15 +40,18 @@ class Measurement:
         return self.peak - self.level
 
 
-def measure(function: Callable[..., Any], *args: Any, imports: Sequence[str] = ()) -> Measurement:
+def measure(
+    function: Callable[..., Any], *args: Any, imports: Sequence[str] = (), rehearsal: Sequence[Any] | None = None
+) -> Measurement:
     """Runs `function(*args)` in a fresh process, on a disk that has nothing left to write.
 
-    `imports` are loaded before the clock starts. Raises what the function raised, as a RuntimeError with its text.
+    `imports` are loaded before the clock starts, and the function is called with the arguments of a `rehearsal`, which
+    loads what it loads late. Raises what the function raised, as a RuntimeError with its text.
     """
     os.sync()
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe(duplex=False)
-    process = spawning.Process(target=_run, args=(theirs, function, args, imports))
+    process = spawning.Process(target=_run, args=(theirs, function, args, imports, rehearsal))
     process.start()
     theirs.close()
     try:
@@ -76,10 +80,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _run(answer: Any, function: Callable[..., Any], args: Sequence[Any], imports: Sequence[str]) -> None:
+def _run(
+    answer: Any,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    imports: Sequence[str],
+    rehearsal: Sequence[Any] | None,
+) -> None:
     try:
         for name in imports:
             import_module(name)
+        if rehearsal is not None:
+            function(*rehearsal)
+        gc.collect()
         answer.send(_measured(function, args))
     except Exception as exc:  # noqa: BLE001  # told to the parent, whatever it is
         answer.send(RuntimeError(f"{function.__name__}: {type(exc).__name__}: {exc}"))

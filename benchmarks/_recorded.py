@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -34,11 +34,11 @@ def record(lines: int, line_bytes: int = 2_080) -> tuple[str, bytes]:
 
 
 @contextmanager
-def served(batch_id: str, body: bytes, lines: int) -> Iterator[str]:
-    """The base URL of a server, in another process, that knows one batch which has ended well."""
+def served(batches: Mapping[str, bytes]) -> Iterator[str]:
+    """The base URL of a server, in another process, that knows these batches, by id, which have ended well."""
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe(duplex=False)
-    process = spawning.Process(target=_serve, args=(theirs, batch_id, body, lines), daemon=True)
+    process = spawning.Process(target=_serve, args=(theirs, batches), daemon=True)
     process.start()
     try:
         yield ours.recv()
@@ -47,23 +47,26 @@ def served(batch_id: str, body: bytes, lines: int) -> Iterator[str]:
         process.join()
 
 
-def _serve(told: Any, batch_id: str, body: bytes, lines: int) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(batch_id, memoryview(body), lines))
+def _serve(told: Any, batches: Mapping[str, bytes]) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(batches))
     told.send(f"http://127.0.0.1:{server.server_port}")
     server.serve_forever()
 
 
-def _handler(batch_id: str, body: memoryview, lines: int) -> type[BaseHTTPRequestHandler]:
+def _handler(batches: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
+    lines = {batch_id: len(body.splitlines()) for batch_id, body in batches.items()}
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             results = self.path.endswith("/results")
+            batch_id = self.path.removesuffix("/results").rpartition("/")[2]
             self.send_response(200)
             self.send_header("content-type", "application/x-jsonl" if results else "application/json")
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
-            self._send(body if results else memoryview(self._batch()))
+            self._send(memoryview(batches[batch_id] if results else self._batch(batch_id)))
 
         def _send(self, data: memoryview) -> None:
             for start in range(0, len(data), CHUNK):
@@ -73,8 +76,8 @@ def _handler(batch_id: str, body: memoryview, lines: int) -> type[BaseHTTPReques
                 self.wfile.write(b"\r\n")
             self.wfile.write(b"0\r\n\r\n")
 
-        def _batch(self) -> bytes:
-            counts = {"processing": 0, "succeeded": lines, "errored": 0, "canceled": 0, "expired": 0}
+        def _batch(self, batch_id: str) -> bytes:
+            counts = {"processing": 0, "succeeded": lines[batch_id], "errored": 0, "canceled": 0, "expired": 0}
             url = f"http://{self.headers['host']}/v1/messages/batches/{batch_id}/results"
             at = "2026-11-01T00:00:00.000000+00:00"
             batch = {"id": batch_id, "type": "message_batch", "processing_status": "ended", "request_counts": counts}
