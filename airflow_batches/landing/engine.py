@@ -153,19 +153,22 @@ class _Landing:
         """Everything that comes, into the outputs."""
         try:
             with closing(iter(stream)) as blocks:
-                for block in blocks:
-                    self._tally.add(block.results)
-                    self._lines += len(block.results)
-                    self._size += len(block.data)
-                    background.do(out.write, block.data, len(block.results))
-                    if failed_out is not None and (failures := _failures(block)):
-                        background.do(failed_out.write, joined(failures), len(failures))
+                for _ in map(partial(self._take, out, failed_out, background), blocks):
+                    pass  # no name keeps a block alive while the next one is made
         except StoreTimeout:
             raise
         except (StreamInterrupted, LandingTimeout) as error:
             if self._verify == "error" or not self._lines:
                 raise
             logger.warning("Landing what came: %s", error)
+
+    def _take(self, out: Output, failed_out: Output | None, background: Background, block: Block) -> None:
+        self._tally.add(block.results)
+        self._lines += len(block.results)
+        self._size += len(block.data)
+        background.do(out.write, block.data, len(block.results))
+        if failed_out is not None and (failures := _failures(block)):
+            background.do(failed_out.write, joined(failures), len(failures))
 
     def compare(self, stream: Results) -> None:
         """What came with what the batch holds; raises `LandingMismatch` where it must not be published."""

@@ -144,7 +144,8 @@ class Results:
         self.ledger.begin_reading()
         try:
             with self._opened() as response:
-                yield from self._new(whole_lines(self._arrivals(response)))
+                # No name keeps a block alive while the next one is made: that would take more time and memory.
+                yield from filter(None, map(self._block, whole_lines(self._arrivals(response))))
         except BatchesError as error:
             if not self._retry.retries(error, creates=False):
                 raise
@@ -170,6 +171,7 @@ class Results:
             try:
                 while arrived := watchdog.watched(arrival):
                     yield arrived
+                    self._check_time()
             except (HTTPError, OSError) as exc:
                 self._check_time()
                 raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
@@ -177,14 +179,7 @@ class Results:
             if watchdog.barked:
                 raise self._stalled()
 
-    def _new(self, blocks: Iterable[bytes]) -> Iterator[Block]:
-        for data in blocks:
-            block = self._block(data)
-            if block.results:
-                yield block
-            self._check_time()
-
-    def _block(self, data: bytes) -> Block:
+    def _block(self, data: bytes) -> Block | None:
         results = decode_block(data)
         if (
             results is None
@@ -194,8 +189,8 @@ class Results:
             return self._picked(data.split(b"\n"))
         return Block(data, results)
 
-    def _picked(self, lines: Iterable[bytes]) -> Block:
-        """Line by line: what is a result, and new."""
+    def _picked(self, lines: Iterable[bytes]) -> Block | None:
+        """Line by line: what is a result, and new; None if nothing is."""
         kept: list[bytes] = []
         results: list[ResultLine] = []
         for line in lines:
@@ -205,7 +200,7 @@ class Results:
                 elif self.ledger.admit(result.custom_id):
                     kept.append(part)
                     results.append(result)
-        return Block(joined(kept), results)
+        return Block(joined(kept), results) if results else None
 
     def _pause(self, trouble: BatchesError, fruitless: int) -> None:
         delay = self._retry.delay(trouble, max(1, fruitless))

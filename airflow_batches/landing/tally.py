@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -68,8 +68,61 @@ class Tally:
         self.ranges: dict[PriceRange, ModelUsage] = {}
         self._price_steps = price_steps
 
-    def add(self, lines: Iterable[ResultLine]) -> None:
+    def add(self, lines: Sequence[ResultLine]) -> None:
         """Counts these lines."""
+        if others := self._add_usual(lines):
+            self._add_others(others)
+
+    def by_model(self) -> dict[str, ModelUsage]:
+        """Usage by model, by name."""
+        models: dict[str, ModelUsage] = {}
+        for price_range, usage in sorted(self.ranges.items(), key=lambda item: item[0].model):
+            models.setdefault(price_range.model, ModelUsage()).add(usage)
+        return models
+
+    def _add_usual(self, lines: Sequence[ResultLine]) -> Sequence[ResultLine]:
+        """Adds up answers of one model that are at the list price at first glance; returns the lines to look closer at.
+
+        One loop and no calls: they would take twice the time.
+        """
+        first = lines[0].result.message if lines else None
+        model = first.model if first else None
+        if not model or self._price_steps(model):
+            return lines
+        others: list[ResultLine] = []
+        fresh = answered = read = 0
+        for line in lines:
+            result = line.result
+            answer = result.message
+            if (
+                answer is None
+                or (usage := answer.usage) is None
+                or usage.input_tokens is None
+                or usage.output_tokens is None
+                or result.type != SUCCEEDED
+                or answer.model != model
+                or answer.stop_reason == REFUSAL
+                or usage.inference_geo not in ORDINARY_REGIONS
+                or usage.server_tool_use is not None
+                or usage.cache_creation_input_tokens
+                or (
+                    (written := usage.cache_creation) is not None
+                    and (written.ephemeral_5m_input_tokens or written.ephemeral_1h_input_tokens)
+                )
+            ):
+                others.append(line)
+                continue
+            fresh += usage.input_tokens
+            answered += usage.output_tokens
+            read += usage.cache_read_input_tokens or 0
+        if count := len(lines) - len(others):
+            self.types[SUCCEEDED] += count
+            self.ranges.setdefault(PriceRange(model), ModelUsage()).add(
+                ModelUsage(answers=count, input_tokens=fresh, output_tokens=answered, cache_read_tokens=read)
+            )
+        return others
+
+    def _add_others(self, lines: Sequence[ResultLine]) -> None:
         results = [line.result for line in lines]
         types = Counter([result.type for result in results])
         self.types.update(types)
@@ -79,49 +132,17 @@ class Tally:
         for model in dict.fromkeys([answer.model for answer in answers]):
             self._add_answers(model or UNKNOWN_MODEL, [answer for answer in answers if answer.model == model])
 
-    def by_model(self) -> dict[str, ModelUsage]:
-        """Usage by model, by name."""
-        models: dict[str, ModelUsage] = {}
-        for price_range, usage in sorted(self.ranges.items(), key=lambda item: item[0].model):
-            models.setdefault(price_range.model, ModelUsage()).add(usage)
-        return models
-
     def _add_answers(self, model: str, answers: list[LineMessage]) -> None:
-        for price_range, usages in self._ranged(model, answers):
-            _add(self.ranges.setdefault(price_range, ModelUsage()), usages)
-
-    def _ranged(self, model: str, answers: list[LineMessage]) -> Iterable[tuple[PriceRange, list[LineUsage | None]]]:
         steps = self._price_steps(model)
-        if not steps and _all_ordinary(answers):
-            return [(PriceRange(model), [answer.usage for answer in answers])]
         ranged: dict[tuple[int, bool, bool], list[LineUsage | None]] = {}
         for answer in answers:
             length = bisect_left(steps, answer.usage.prompt_tokens) if steps and answer.usage else 0
             ranged.setdefault((length, _surcharged(answer), _free(answer)), []).append(answer.usage)
-        return [(PriceRange(model, *key), found) for key, found in ranged.items()]
+        for key, usages in ranged.items():
+            _add(self.ranges.setdefault(PriceRange(model, *key), ModelUsage()), usages)
 
 
 _NOTHING: Final = LineMessage()
-
-
-def _all_ordinary(answers: Iterable[LineMessage]) -> bool:
-    """Whether none can be surcharged or free. A quick look at all; what it does not clear is looked at one by one."""
-    return not any(
-        answer.stop_reason == REFUSAL
-        or (
-            (usage := answer.usage) is not None
-            and (
-                usage.inference_geo not in ORDINARY_REGIONS
-                or usage.server_tool_use is not None
-                or usage.cache_creation_input_tokens
-                or (
-                    (known := usage.cache_creation) is not None
-                    and (known.ephemeral_5m_input_tokens or known.ephemeral_1h_input_tokens)
-                )
-            )
-        )
-        for answer in answers
-    )
 
 
 def _surcharged(answer: LineMessage) -> bool:
@@ -146,7 +167,6 @@ def _free(answer: LineMessage) -> bool:
 
 
 def _add(total: ModelUsage, usages: list[LineUsage | None]) -> None:
-    # In one go: a pass for each sum took 1.7 times as long.
     fresh = answered = read = minutes = hour = 0
     without = len(usages)
     for usage in usages:
