@@ -10,6 +10,7 @@ before counts as the level it grows from, and its garbage is collected. Linux on
 from __future__ import annotations
 
 import gc
+import logging
 import multiprocessing
 import os
 import time
@@ -87,6 +88,7 @@ def _run(
     imports: Sequence[str],
     rehearsal: Sequence[Any] | None,
 ) -> None:
+    logging.disable(logging.INFO)
     try:
         for name in imports:
             import_module(name)
