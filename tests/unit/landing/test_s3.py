@@ -112,6 +112,28 @@ def test_an_object_of_any_size_is_whole(server: S3Server, bucket: Path, size: in
     assert unfinished_uploads(server, bucket) == []
 
 
+def test_parts_grow_with_the_object_since_the_store_takes_only_so_many(
+    server: S3Server, bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.landing.writer.PARTS", 2)
+    parts: list[str] = []
+    with gateway(server, lambda method, target: parts.append(target) if "partNumber=" in target else None) as counted:
+        file = create(Location.parse(f"s3://{bucket.name}/out", counted.storage_options))
+        for _ in range(16):
+            file.write(b"x" * UPLOAD_BYTES)
+        file.finish()
+        file.commit()
+    assert (bucket / "out").stat().st_size == 16 * UPLOAD_BYTES
+    assert len(parts) < 8
+
+
+def test_what_has_landed_is_not_kept_in_memory(client: BatchesClient, server: S3Server, bucket: Path) -> None:
+    options = {**server.storage_options, "skip_instance_cache": True}
+    location = Location.parse(f"s3://{bucket.name}/out.jsonl", options)
+    land(client, ended_batch(client), location)
+    assert not location.fs.transaction.files  # type: ignore[attr-defined]
+
+
 def test_nothing_is_at_the_key_before_the_commit(server: S3Server, bucket: Path) -> None:
     location = Location.parse(f"s3://{bucket.name}/out", server.storage_options)
     file = create(location)
