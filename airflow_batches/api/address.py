@@ -27,7 +27,7 @@ def batch_path(batch_id: str, tail: str = "") -> str:
         raise refused
     try:
         return f"{BATCHES}/{quote(batch_id, safe='')}{tail}"
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, TypeError):  # no text, or a number
         raise refused from None
 
 

@@ -10,9 +10,9 @@
 | any object, and a pending note of this batch  | land                                   |
 
 It is asked before the results are fetched and again before they are published, for another landing may have been
-faster. With `overwrite` it lands in any case. As asked for: in that format, with that object for failures, of the ids
-that the receipt proves, and verified, unless `verify="warn"` asks for no more than what had come: another try might
-bring less. Whole: each object has the size that the manifest says.
+faster: then only verified results stay. With `overwrite` it lands in any case. As asked for: in that format, with that
+object for failures, of the ids that the receipt proves, and verified, unless `verify="warn"` asks for no more than what
+had come: another try might bring less. Whole: each object has the size that the manifest says.
 
 A pending note is written just before the results are published and removed once the manifest stands: a process
 killed in between leaves an object that nothing else would tell from a stranger's.

@@ -71,7 +71,7 @@ def _client(base_url: str | None) -> BatchesClient:
 
 def _uri(path: str) -> str:
     """In a terminal a path is a file's."""
-    return path if "://" in path else f"file://{Path(path).absolute()}"
+    return path if "://" in path else f"file://{Path(path).absolute()}{'/' if path.endswith('/') else ''}"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.digest import IdsDigest
-from airflow_batches.api.errors import BatchesError, InvalidRequest, StreamInterrupted
+from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, StreamInterrupted
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.landing.background import Background
@@ -43,6 +43,8 @@ Verify = Literal["error", "warn"]
 PROGRESS_EVERY: Final = 5.0
 GRACE: Final = 30.0
 """Seconds that a store has beyond the timeout."""
+LONGEST: Final = 10**9
+"""Seconds; longer than that no thread can wait."""
 IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
@@ -74,23 +76,30 @@ def land(
     each step of publishing or discarding. `progress` is called every `progress_every` seconds, from another thread.
 
     Landing again where the batch has landed already does nothing. With `verify="warn"` what came is published even
-    if it is not what the batch counts, and the manifest says so.
+    if it is not what the batch counts, or the API failed in between, and the manifest says so.
 
     Raises `LandingRefused`, `LandingMismatch`, `LandingTimeout`, `LandingError`, and what `BatchesClient.get` and
     reading the results raise.
     """
     if verify not in {"error", "warn"}:
         raise InvalidRequest(f"verify must be 'error' or 'warn', not {verify!r}")
+    _check_times(timeout=timeout, stall_timeout=stall_timeout)
     deadline = time.monotonic() + timeout
     digest = _digest_of(receipt, batch_id)
     results = _located(path, storage_options)
     failed = None if failed_path is None else _located(failed_path, storage_options)
     format_name = format_of(results.path, format)
     claim = Claim(results, failed, batch_id)
-    asked = partial(_as_asked, format_name=format_name, verify=verify, ids_digest=digest)
     with Background(deadline + GRACE) as background:
-        if not overwrite and (manifest := background.call(claim.landed, asked)) is not None:
-            logger.info("%s has landed at %s already", batch_id, results.uri)
+
+        def landed(least: Verify) -> Manifest | None:
+            asked = partial(_as_asked, format_name=format_name, verify=least, ids_digest=digest)
+            found = None if overwrite else background.call(claim.landed, asked)
+            if found is not None:
+                logger.info("%s has landed at %s already", batch_id, results.uri)
+            return found
+
+        if (manifest := landed(verify)) is not None:
             return manifest
         # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
         policy = replace(retry or RetryPolicy(), exists=True)
@@ -108,9 +117,9 @@ def land(
                 finishing = [background.do(output.finish) for output in (out, failed_out) if output]
                 landing.compare(stream)
                 background.drain()
+            if (manifest := landed("error")) is not None:  # by another landing, meanwhile; and all of it
+                return manifest
             manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
-            if not overwrite:
-                background.call(claim.landed, asked)
             _publish(claim, [output for output in (failed_out, out) if output], background)
         background.call(claim.settle, manifest, grace=GRACE)
     logger.info("%s landed at %s: %s lines in %.1f s", batch_id, results.uri, f"{manifest.lines:,}", manifest.seconds)
@@ -126,7 +135,8 @@ def _publish(claim: Claim, outputs: Sequence[Output], background: Background) ->
     except StoreTimeout:  # it may happen yet, as it may when the waiting was interrupted; the note says so
         raise
     except Exception:
-        background.call(claim.retract, grace=GRACE)
+        if not any(output.published for output in outputs):  # or the earlier manifest would speak of a new object
+            background.call(claim.retract, grace=GRACE)
         raise
 
 
@@ -157,7 +167,7 @@ class _Landing:
                     pass  # no name keeps a block alive while the next one is made
         except StoreTimeout:
             raise
-        except (StreamInterrupted, LandingTimeout) as error:
+        except (ApiError, StreamInterrupted, LandingTimeout) as error:
             if self._verify == "error" or not self._lines:
                 raise
             logger.warning("Landing what came: %s", error)
@@ -218,9 +228,17 @@ def _located(path: str | Location, storage_options: Mapping[str, Any] | None) ->
     return path if isinstance(path, Location) else Location.parse(path, storage_options)
 
 
+def _check_times(**times: float) -> None:
+    for name, value in times.items():
+        if not 0 <= value <= LONGEST:
+            raise InvalidRequest(f"{name} must be from 0 to {LONGEST:,} seconds, not {value!r}")
+
+
 def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | None:
     if receipt is None:
         return None
+    if not isinstance(receipt, Mapping | str):
+        raise InvalidRequest(f"receipt must be that of one batch, or its ids digest, not {type(receipt).__name__}")
     fields = {"ids_digest": receipt} if isinstance(receipt, str) else receipt
     if fields.get("batch_id", batch_id) != batch_id:
         raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
@@ -268,12 +286,11 @@ def _output(location: Location, format_name: str, background: Background) -> Ite
     output = background.call(Output, location, format_name, encoder_for(format_name))
     try:
         yield output
-    except BaseException:
+    finally:
         try:
             background.undo(output.discard, GRACE)
         except BatchesError as error:  # what led here says more
             logger.warning("Leaving an unfinished object behind: %s", error)
-        raise
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Output:
         self._hash = hashlib.sha256()
         self._lines = 0
         self._bytes = 0
-        self._published = False
+        self.published = False
         self._file = create(location)
 
     def write(self, lines: bytes, count: int) -> None:
@@ -79,11 +79,11 @@ class Output:
     def commit(self) -> None:
         """Publishes the object."""
         self._file.commit()
-        self._published = True
+        self.published = True
 
     def discard(self) -> None:
         """Leaves nothing of what has not been published."""
-        if not self._published:
+        if not self.published:
             self._file.discard()
 
     def _put(self, data: bytes) -> None:

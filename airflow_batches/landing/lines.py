@@ -7,6 +7,7 @@ known shape (the API adds fields and types without a new version), the line coun
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 import msgspec
@@ -101,6 +102,7 @@ class _BareLine(msgspec.Struct, gc=False):
 _decoder: Final = msgspec.json.Decoder(ResultLine)
 _bare_decoder: Final = msgspec.json.Decoder(_BareLine)
 _json: Final = json.JSONDecoder()
+_BLANKS: Final = re.compile(r"\s+")
 # Not UTF-8 in a name is a UnicodeDecodeError, brackets by the thousand a RecursionError.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -123,15 +125,21 @@ def results_in(line: bytes) -> list[tuple[bytes, ResultLine | None]]:
 
 
 def _apart(line: bytes) -> list[bytes]:
-    parts, rest = [], line.decode(errors="surrogateescape").strip()
+    text = line.decode(errors="surrogateescape")
+    parts, start = [], _after_blanks(text, 0)
     try:
-        while rest:
-            end = _json.raw_decode(rest)[1]
-            parts.append(rest[:end].encode(errors="surrogateescape"))
-            rest = rest[end:].lstrip()
+        while start < len(text):
+            end = _json.raw_decode(text, start)[1]
+            parts.append(text[start:end].encode(errors="surrogateescape"))
+            start = _after_blanks(text, end)
     except (ValueError, RecursionError):
         return [line]
     return parts
+
+
+def _after_blanks(text: str, start: int) -> int:
+    blanks = _BLANKS.match(text, start)
+    return blanks.end() if blanks else start
 
 
 def decode(line: bytes) -> ResultLine | None:

@@ -6,14 +6,18 @@ raised. Listings that fsspec remembers are forgotten first, since others write t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from airflow_batches._extras import cure
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.landing.errors import LandingError, LandingRefused
+
+KEYED: Final = frozenset({"s3", "s3a", "gs", "gcs"})
+"""Protocols whose URIs have no queries: what looks like one is a part of the key."""
 
 
 class FileSystem(Protocol):
@@ -50,16 +54,27 @@ class Location:
         try:
             fs, path = url_to_fs(uri, **(storage_options or {}))
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{uri!r} cannot be opened: {exc}{cure(uri)}") from exc
-        return cls(fs, path, _showable(uri, path))
+            raise LandingRefused(f"{showable(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
+        return cls(fs, path, showable(uri, path))
 
     def beside(self, suffix: str) -> Location:
         """The object of the same name with this at its end."""
         return Location(self.fs, self.path + suffix, self.uri + suffix)
 
+    @property
+    def protocols(self) -> frozenset[str]:
+        """All names of the store's protocol."""
+        names = self.fs.protocol
+        return frozenset({names} if isinstance(names, str) else names)
+
     def same_as(self, other: Location) -> bool:
         """Whether both are one place, however it is written."""
-        return self.uri == other.uri or (self.fs == other.fs and self.path == other.path)
+        return self.uri == other.uri or (self.fs == other.fs and self._real == other._real)
+
+    @property
+    def _real(self) -> str:
+        """Stores but the local one take a path at its word."""
+        return os.path.realpath(self.path) if "file" in self.protocols else self.path
 
     def read(self) -> bytes | None:
         """All of a small object, None when there is none."""
@@ -97,7 +112,7 @@ def require_uri(uri: object) -> None:
         name = str(uri or "results.jsonl").lstrip("/")
         raise LandingRefused(f"{uri!r} is not a URI; write file:///folder/{name} or s3://bucket/key")
     if uri.endswith("/"):
-        raise LandingRefused(f"{uri!r} names a folder; name the object that the results shall become")
+        raise LandingRefused(f"{showable(uri)!r} names a folder; name the object that the results shall become")
 
 
 @contextmanager
@@ -121,11 +136,11 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _showable(uri: str, path: str) -> str:
-    """Without what may be a secret: a password and its user, a query. A file's name may hold anything."""
+def showable(uri: str, path: str | None = None) -> str:
+    """Without what may be a secret: a password and its user, a query. A file's name may hold anything, a key most."""
     scheme, _, rest = uri.partition("://")
     if scheme == "file":
-        return f"file://{path}"
-    place, slash, key = rest.partition("?")[0].partition("/")
+        return uri if path is None else f"file://{path}"
+    place, slash, key = (rest if scheme in KEYED else rest.partition("?")[0]).partition("/")
     user, _, host = place.rpartition("@")
     return f"{scheme}://{host if ':' in user else place}{slash}{key}"

@@ -5,6 +5,7 @@ Rules:
   has no ranges). What has been taken is skipped by its id, in whatever order the lines come.
 - Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
   before one deadline. The policy alone says what is tried again; the client's own would multiply the attempts.
+- A reading that does not decompress has damaged lines among those that were taken: it ends the landing.
 - The wait for an answer to begin is a silence like any other, and as short.
 - Lines travel as they came. What is looked at line by line (a block with a line that is torn, blank, or taken before)
   loses what is no result; results that share a line, for want of a newline between them, get one each.
@@ -23,12 +24,12 @@ from functools import partial
 from typing import Final
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import DecodeError, HTTPError
 
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.errors import BatchesError, StreamInterrupted, TransportError
 from airflow_batches.api.retry import ONCE, RetryPolicy
-from airflow_batches.landing.errors import LandingTimeout
+from airflow_batches.landing.errors import LandingError, LandingTimeout
 from airflow_batches.landing.lines import ResultLine, decode_block, results_in
 from airflow_batches.landing.patience import within
 from airflow_batches.landing.watchdog import Watchdog
@@ -172,6 +173,8 @@ class Results:
                 while arrived := watchdog.watched(arrival):
                     yield arrived
                     self._check_time()
+            except DecodeError as exc:  # lines of this reading are taken already, and may be damaged
+                raise LandingError(f"the results of {self._batch_id} came damaged: {exc}") from exc
             except (HTTPError, OSError) as exc:
                 self._check_time()
                 raise self._stalled() if watchdog.barked else _broken_off(exc) from exc

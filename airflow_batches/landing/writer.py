@@ -47,11 +47,10 @@ class ObjectFile(Protocol):
 
 def create(location: Location) -> ObjectFile:
     """The object at a location, invisible until it is committed. Raises `LandingError`, as its methods do."""
-    protocols = {location.fs.protocol} if isinstance(location.fs.protocol, str) else {*location.fs.protocol}
     with store_errors("writing", location):
-        if "file" in protocols:
+        if "file" in location.protocols:
             return LocalFile(location)
-        return Upload(location) if protocols & COMMITS else MovedObject(location)
+        return Upload(location) if location.protocols & COMMITS else MovedObject(location)
 
 
 def put(location: Location, data: bytes) -> None:

@@ -109,7 +109,7 @@ class MessageBatchResultsOperator(BaseOperator):
 
         from airflow_batches._extras import cure
         from airflow_batches.landing import LandingRefused, Location
-        from airflow_batches.landing.location import require_uri
+        from airflow_batches.landing.location import require_uri, showable
 
         require_uri(path)
         try:
@@ -117,7 +117,7 @@ class MessageBatchResultsOperator(BaseOperator):
             # The file system itself: what ObjectStoragePath opens reports lineage at every write.
             return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{path!r} cannot be opened: {exc}{cure(path)}") from exc
+            raise LandingRefused(f"{showable(path)!r} cannot be opened: {exc}{cure(path)}") from exc
 
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)

@@ -64,6 +64,12 @@ def test_without_a_key_it_says_where_to_put_it(tmp_path: Path, monkeypatch: pyte
         call("msgbatch_01", str(tmp_path / "out.jsonl"))
 
 
+@pytest.mark.usefixtures("environment")
+def test_a_folder_is_no_place_for_results(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="names a folder"):
+        call("msgbatch_01", f"{tmp_path}/results/")
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, fails: bool

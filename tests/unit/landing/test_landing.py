@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from airflow_batches.api import ApiError, BatchesClient, InvalidRequest
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingError, LandingMismatch, LandingRefused, Location, Manifest, Progress, land
+from airflow_batches.landing.lines import decode
+from airflow_batches.landing.prices import PriceList
+from airflow_batches.landing.tally import ModelUsage, PriceRange
 from tests.samples import some_requests
 from tests.unit.landing.support import (
     QUICK,
@@ -343,6 +348,9 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"receipt": {"batch_id": "msgbatch_02", "ids_digest": "0" * 32}}, "the receipt is of msgbatch_02, not of"),
         ({"receipt": "many"}, "ids_digest is not 32 hex digits: 'many'"),
         ({"receipt": {}}, "ids_digest is not 32 hex digits"),
+        ({"receipt": [{"batch_id": "msgbatch_01"}]}, "receipt must be that of one batch, or its ids digest, not list"),
+        ({"timeout": float("inf")}, "timeout must be from 0 to 1,000,000,000 seconds, not inf"),
+        ({"stall_timeout": float("nan")}, "stall_timeout must be from 0 to 1,000,000,000 seconds, not nan"),
         ({"receipt": "0x" + "0" * 30}, "ids_digest is not 32 hex digits"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
@@ -355,6 +363,74 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
 def test_wrong_arguments_are_refused(client: BatchesClient, options: Any, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         land(client, "msgbatch_01", **{"path": "memory://bucket/out.jsonl", **options})
+
+
+def test_a_batch_id_that_is_no_text_is_refused(client: BatchesClient) -> None:
+    with pytest.raises(InvalidRequest, match="5 is not a batch id"):
+        land(client, 5, "memory://bucket/out.jsonl")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("spelled", ["x/../out.jsonl", "./out.jsonl", "/out.jsonl", "link/out.jsonl"])
+def test_the_results_own_path_is_refused_for_failures_however_it_is_spelled(
+    client: BatchesClient, tmp_path: Path, spelled: str
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(LandingRefused, match="failed_path is the results' own path"):
+        land(client, "msgbatch_01", f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/{spelled}")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "package", "cure"),
+    [
+        (".zst", "zstandard", r"pip install 'airflow-batches\[zstd\]'"),
+        (".parquet", "pyarrow", r"pip install 'airflow-batches\[parquet\]'"),
+    ],
+)
+def test_a_format_whose_package_is_missing_names_the_extra_that_brings_it(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, package: str, cure: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "airflow_batches.landing.parquet", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(LandingRefused, match=cure):
+        land(client, ended_batch(client), f"file://{tmp_path}/out{suffix}")
+    assert not names_in(tmp_path)
+
+
+def test_the_manifest_tells_times_and_speed(client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client)
+    batch, before = client.get(batch_id), datetime.now(UTC)
+    manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert manifest.schema_version == 1
+    assert [manifest.batch_created_at, manifest.batch_ended_at] == [
+        at and at.isoformat() for at in (batch.created_at, batch.ended_at)
+    ]
+    started, landed = map(datetime.fromisoformat, (manifest.started_at, manifest.landed_at))
+    assert before <= started <= landed <= datetime.now(UTC)
+    assert 0 < manifest.seconds <= (landed - started).total_seconds() + 0.1
+    assert manifest.lines_per_second == pytest.approx(20 / manifest.seconds, rel=0.2)
+
+
+def test_the_manifest_tells_what_the_answers_cost(client: BatchesClient, tmp_path: Path) -> None:
+    model, words = "claude-haiku-5-5", "many words " * 50_000
+    long = some_requests(1, model=model, messages=[{"role": "user", "content": words}])
+    manifest = land(client, client.create(long + some_requests(1, prefix="s", model=model)).id, f"file://{tmp_path}/o")
+    (usage,) = manifest.usage.values()
+    short, longer = ModelUsage(answers=1), ModelUsage(answers=1)
+    for line in (tmp_path / "o").read_bytes().splitlines():
+        said = decode(line)
+        assert said is not None
+        assert said.result.message is not None
+        tokens = said.result.message.usage
+        assert tokens is not None
+        target = longer if said.custom_id == "r-0" else short
+        target.input_tokens, target.output_tokens = tokens.input_tokens or 0, tokens.output_tokens or 0
+    assert longer.input_tokens > 100_000 > short.input_tokens
+    assert usage.input_tokens == longer.input_tokens + short.input_tokens
+    price = PriceList(datetime.fromisoformat(str(manifest.batch_created_at)))
+    (name,) = manifest.usage
+    assert manifest.cost_usd == price.cost({PriceRange(name): short, PriceRange(name, 1): longer})
+    assert manifest.cost_usd.total is not None
 
 
 def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesClient) -> None:
@@ -370,6 +446,17 @@ def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesC
 
 def test_what_is_recorded_of_a_uri_holds_no_credentials() -> None:
     assert Location.parse("memory://user:secret@bucket/out.jsonl?token=secret").uri == "memory://bucket/out.jsonl"
+
+
+@pytest.mark.parametrize("uri", ["nosuch://user:secret@host/out", "s3://user:secret@bucket/", "gs://u:secret@b/o"])
+def test_a_refusal_holds_no_credentials_of_a_uri(client: BatchesClient, uri: str) -> None:
+    with pytest.raises(LandingRefused) as caught:
+        land(client, "msgbatch_01", uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_question_mark_is_a_part_of_a_key() -> None:
+    assert Location.parse("s3://bucket/a?b.jsonl").uri == "s3://bucket/a?b.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -43,6 +44,58 @@ def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothin
     assert len(ids_in(tmp_path / "out.jsonl")) == 5
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
     assert land(client, fast, uri) == manifest
+
+
+def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, 50)
+    uri = f"file://{tmp_path}/out.jsonl"
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=3.0, after_bytes=20_000))
+    outcome: list[Manifest] = []
+
+    def landing() -> None:
+        with client_of(emulator) as own:
+            outcome.append(land(own, batch_id, uri, retry=QUICK, verify="warn", timeout=1.5))
+
+    thread = threading.Thread(target=landing)
+    thread.start()
+    try:
+        while not emulator.counters["results"]:
+            threading.Event().wait(0.01)
+        manifest = land(client, batch_id, uri)
+    finally:
+        thread.join(30)
+    assert manifest.verified
+    assert outcome == [manifest]
+    assert len(ids_in(tmp_path / "out.jsonl")) == 50
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+
+
+def test_a_manifest_never_speaks_of_another_batchs_failures(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(errored_share=0.5)
+    old, new = ended_batch(client, 40), ended_batch(client, 40)
+    uri, failed = f"file://{tmp_path}/out.jsonl", tmp_path / "failed.jsonl"
+    first = land(client, old, uri, failed_path=f"file://{failed}")
+    commit = writer.LocalFile.commit
+
+    def failing(self: writer.LocalFile) -> None:
+        if self._final.name == "out.jsonl":
+            raise OSError("the disk is gone")
+        commit(self)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(writer.LocalFile, "commit", failing)
+        with pytest.raises(OSError, match="gone"):
+            land(client, new, uri, failed_path=f"file://{failed}", overwrite=True)
+    assert "out.jsonl.manifest.json" not in names_in(tmp_path)
+    again = land(client, new, uri, failed_path=f"file://{failed}")
+    assert again.batch_id == new
+    assert again.failed is not None
+    assert again.failed != first.failed
+    assert again.failed.sha256 == hashlib.sha256(failed.read_bytes()).hexdigest()
 
 
 def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(

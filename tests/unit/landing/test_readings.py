@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, StreamInterrupted, TransportError
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
+from airflow_batches.landing import LandingError, LandingMismatch, LandingTimeout, Manifest, land
 from tests.unit.landing.support import (
     QUICK,
+    answering,
     client_of,
     ended_batch,
     ids_in,
@@ -110,6 +113,44 @@ def test_a_stalled_body_is_given_up_and_read_again(emulator: Emulator, client: B
     emulator.fault(Fault(endpoint="results", action="stall", after_bytes=3_000, seconds=60))
     landed(client, batch_id, tmp_path, stall_timeout=0.2)
     assert_whole(client, batch_id, tmp_path)
+
+
+def test_what_the_api_asks_for_is_waited_before_reading_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="status", status=503, retry_after=1))
+    began = monotonic()
+    landed(client, batch_id, tmp_path)
+    assert monotonic() - began >= 1
+
+
+def test_a_wait_that_would_outlast_the_timeout_is_not_begun(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="status", status=503, retry_after=50))
+    began = monotonic()
+    with pytest.raises(LandingTimeout, match=r"0 of 20 results .* came in time"):
+        landed(client, batch_id, tmp_path, timeout=10.0)
+    assert monotonic() - began < 9
+    assert not names_in(tmp_path)
+
+
+def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(
+    client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    packed = gzip.compress(b"\n".join(lines_of_the_api(client, batch_id)))
+    checksum, length = packed[-8:-4], packed[-4:]
+    wrong = bytes(byte ^ 1 for byte in checksum) + length
+    with (
+        answering([packed[:-8], wrong], client.get(batch_id)) as url,
+        BatchesClient("sk-ant-test", base_url=url) as damaged,
+        pytest.raises(LandingError, match=f"the results of {batch_id} came damaged"),
+    ):
+        landed(damaged, batch_id, tmp_path)
+    assert not names_in(tmp_path)
 
 
 def test_slow_bytes_are_waited_for(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
@@ -323,6 +364,17 @@ def test_with_verify_warn_a_stream_that_never_gets_further_lands_as_far_as_it_ca
     emulator.configure(order="submitted")
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
+    manifest = landed(client, batch_id, tmp_path, verify="warn")
+    assert manifest.mismatch is not None
+    assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
+
+
+def test_with_verify_warn_what_came_before_a_permanent_refusal_lands(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=10_000))
+    emulator.fault(Fault(endpoint="results", action="status", status=403, skip=1, times=None))
     manifest = landed(client, batch_id, tmp_path, verify="warn")
     assert manifest.mismatch is not None
     assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT

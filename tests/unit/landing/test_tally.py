@@ -36,6 +36,15 @@ def test_lines_are_counted_by_type_and_errors_by_theirs() -> None:
     assert tally.error_types == {"api_error": 1, "overloaded_error": 1}
 
 
+def test_a_message_in_a_line_of_another_type_is_no_answer() -> None:
+    strange = answer(**PLAIN)
+    strange.result.type = "from_the_future"
+    tally = Tally()
+    tally.add([answer(**PLAIN), strange])
+    assert tally.types == {"succeeded": 1, "from_the_future": 1}
+    assert tally.by_model()["m"].answers == 1
+
+
 def test_tokens_add_up_by_model_and_cache_writes_by_time_to_live() -> None:
     tally = Tally()
     cached = {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 4}
@@ -94,8 +103,8 @@ def test_only_answers_have_usage() -> None:
 def test_prompts_are_told_apart_where_a_price_has_steps() -> None:
     tally = Tally(lambda model: [100, 200] if model == "stepped" else [])
     prompts = [100, 101, 200, 201]
-    tally.add([answer("stepped", input_tokens=n - 50, cache_read_input_tokens=50) for n in prompts])
-    tally.add([answer("flat", input_tokens=n) for n in prompts])
+    tally.add([answer("stepped", input_tokens=n - 50, output_tokens=1, cache_read_input_tokens=50) for n in prompts])
+    tally.add([answer("flat", input_tokens=n, output_tokens=1) for n in prompts])
     answers = {(key.model, key.length): usage.answers for key, usage in tally.ranges.items()}
     assert answers == {("stepped", 0): 1, ("stepped", 1): 2, ("stepped", 2): 1, ("flat", 0): 4}
     assert tally.by_model()["stepped"].answers == 4
