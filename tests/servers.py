@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -53,14 +54,17 @@ def s3_server(within: str | None = None) -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="s3-server-", dir=within))
     key, secret = "test-key", secrets.token_hex(16)
     command = [_rclone(), "serve", "s3", str(folder), "--addr", "127.0.0.1:0", "--auth-key", f"{key},{secret}"]
-    command += ["--config", "/dev/null", "--dir-cache-time", "0s"]  # what tests put into the folder is seen at once
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        yield S3Server(_address(process), key, secret, folder)
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
-        shutil.rmtree(folder, ignore_errors=True)
+    # What tests put into the folder is to be seen at once; with a time of none the server never sleeps.
+    command += ["--config", "/dev/null", "--dir-cache-time", "1ms"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            address = _address(process)
+            Thread(target=deque, args=(process.stderr, 0), daemon=True).start()  # a full pipe would stop it
+            yield S3Server(address, key, secret, folder)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rclone() -> str:
