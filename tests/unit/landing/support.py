@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final
 
 import msgspec
 
 from airflow_batches.api import BatchesClient, RetryPolicy
-from airflow_batches.api.models import MessageBatch
 from airflow_batches.emulator import Emulator
 from tests.samples import some_requests
 
@@ -52,34 +47,3 @@ def ids_in(path: Path) -> list[str]:
 def names_in(folder: Path) -> set[str]:
     """Everything in a folder, hidden files too."""
     return {entry.name for entry in folder.iterdir()}
-
-
-@contextmanager
-def answering(results: Sequence[bytes], batch: MessageBatch) -> Iterator[str]:
-    """The URL of an API with one batch, whose results come compressed, in these chunks."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            of_results = self.path.endswith("/results")
-            self.send_response(200)
-            self.send_header("transfer-encoding", "chunked")
-            if of_results:
-                self.send_header("content-encoding", "gzip")
-            self.end_headers()
-            for chunk in results if of_results else [batch.model_dump_json(by_alias=True).encode()]:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-                self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()

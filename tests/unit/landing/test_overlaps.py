@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,19 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingRefused, LandingTimeout, Location, Manifest, land, writer
 from tests.unit.landing.support import QUICK, client_of, ended_batch, ids_in, names_in
+
+
+@contextmanager
+def meanwhile(landing: Callable[[], None], emulator: Emulator) -> Iterator[None]:
+    """The block begins when the landing reads the results, and ends when it has ended."""
+    thread = threading.Thread(target=landing)
+    thread.start()
+    try:
+        while not emulator.counters["results"]:
+            threading.Event().wait(0.01)
+        yield
+    finally:
+        thread.join(30)
 
 
 def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothing(
@@ -32,14 +47,8 @@ def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothin
         except LandingRefused as error:
             outcome.append(error)
 
-    thread = threading.Thread(target=landing)
-    thread.start()
-    try:
-        while not emulator.counters["results"]:
-            threading.Event().wait(0.01)
+    with meanwhile(landing, emulator):
         manifest = land(client, fast, uri)
-    finally:
-        thread.join(30)
     assert f"holds the results of {fast}" in str(outcome[0])
     assert len(ids_in(tmp_path / "out.jsonl")) == 5
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
@@ -58,18 +67,28 @@ def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
         with client_of(emulator) as own:
             outcome.append(land(own, batch_id, uri, retry=QUICK, verify="warn", timeout=1.5))
 
-    thread = threading.Thread(target=landing)
-    thread.start()
-    try:
-        while not emulator.counters["results"]:
-            threading.Event().wait(0.01)
+    with meanwhile(landing, emulator):
         manifest = land(client, batch_id, uri)
-    finally:
-        thread.join(30)
     assert manifest.verified
     assert outcome == [manifest]
     assert len(ids_in(tmp_path / "out.jsonl")) == 50
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
+
+
+@contextmanager
+def the_disk_goes_at(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Publishing the object of this name fails."""
+    commit = writer.LocalFile.commit
+
+    def failing(self: writer.LocalFile) -> None:
+        if self._final.name == name:
+            raise OSError("the disk is gone")
+        commit(self)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(writer.LocalFile, "commit", failing)
+        with pytest.raises(OSError, match="gone"):
+            yield
 
 
 def test_a_manifest_never_speaks_of_another_batchs_failures(
@@ -79,17 +98,8 @@ def test_a_manifest_never_speaks_of_another_batchs_failures(
     old, new = ended_batch(client, 40), ended_batch(client, 40)
     uri, failed = f"file://{tmp_path}/out.jsonl", tmp_path / "failed.jsonl"
     first = land(client, old, uri, failed_path=f"file://{failed}")
-    commit = writer.LocalFile.commit
-
-    def failing(self: writer.LocalFile) -> None:
-        if self._final.name == "out.jsonl":
-            raise OSError("the disk is gone")
-        commit(self)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(writer.LocalFile, "commit", failing)
-        with pytest.raises(OSError, match="gone"):
-            land(client, new, uri, failed_path=f"file://{failed}", overwrite=True)
+    with the_disk_goes_at("out.jsonl", monkeypatch):
+        land(client, new, uri, failed_path=f"file://{failed}", overwrite=True)
     assert "out.jsonl.manifest.json" not in names_in(tmp_path)
     again = land(client, new, uri, failed_path=f"file://{failed}")
     assert again.batch_id == new
@@ -104,17 +114,8 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
     old, new = ended_batch(client, 5), ended_batch(client, 7)
     uri = f"file://{tmp_path}/out.jsonl"
     manifest = land(client, old, uri)
-    commit = writer.LocalFile.commit
-
-    def failing(self: writer.LocalFile) -> None:
-        if self._final.name == "out.jsonl":
-            raise OSError("the disk is gone")
-        commit(self)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(writer.LocalFile, "commit", failing)
-        with pytest.raises(OSError, match="gone"):
-            land(client, new, uri, overwrite=True)
+    with the_disk_goes_at("out.jsonl", monkeypatch):
+        land(client, new, uri, overwrite=True)
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json", "out.jsonl.pending.json"}
     assert land(client, old, uri) == manifest
     assert land(client, new, uri).batch_id == new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import tempfile
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_batches.api import BatchesClient, RetryPolicy, StreamInterrupted, TransportError
-from airflow_batches.landing import LandingMismatch, land
+from airflow_batches.landing import LandingError, LandingMismatch, land
 from airflow_batches.landing.stream import whole_lines
 from tests.unit.landing.support import ONCE, names_in
 
@@ -69,8 +70,10 @@ def chunks(draw: st.DrawFn, body: bytes) -> list[bytes]:
 
 
 @contextmanager
-def serving(counts: dict[str, int], bodies: list[tuple[list[bytes], bool]]) -> Iterator[str]:
-    """A server of one batch; each GET of its results gives the next body, the last one for ever."""
+def serving(
+    counts: dict[str, int], bodies: list[tuple[list[bytes], bool]], encoding: str = "identity"
+) -> Iterator[str]:
+    """A server of one batch; each GET of its results gives the next body, so encoded, the last one for ever."""
     left = [*bodies]
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,12 +81,13 @@ def serving(counts: dict[str, int], bodies: list[tuple[list[bytes], bool]]) -> I
 
         def do_GET(self) -> None:
             if not self.path.endswith("/results"):
-                return self._send([json.dumps(batch(counts)).encode()], True)
-            return self._send(*(left.pop(0) if len(left) > 1 else left[0]))
+                return self._send("identity", [json.dumps(batch(counts)).encode()], True)
+            return self._send(encoding, *(left.pop(0) if len(left) > 1 else left[0]))
 
-        def _send(self, parts: list[bytes], properly: bool) -> None:
+        def _send(self, encoding: str, parts: list[bytes], properly: bool) -> None:
             self.send_response(200)
             self.send_header("transfer-encoding", "chunked")
+            self.send_header("content-encoding", encoding)
             self.end_headers()
             for part in parts:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
@@ -145,6 +149,19 @@ def test_blank_lines_do_not_land(tmp_path: Path, body: bytes) -> None:
         with BatchesClient("key", base_url=url) as client:
             land(client, "msgbatch_01", f"file://{tmp_path}/out")
     assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in lines)
+
+
+def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(tmp_path: Path) -> None:
+    lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
+    packed = gzip.compress(b"\n".join(lines))
+    wrong_checksum = bytes(byte ^ 1 for byte in packed[-8:-4]) + packed[-4:]
+    with (
+        serving(counted(lines), [([packed[:-8], wrong_checksum], True)], "gzip") as url,
+        BatchesClient("key", base_url=url) as client,
+        pytest.raises(LandingError, match="the results of msgbatch_01 came damaged"),
+    ):
+        land(client, "msgbatch_01", f"file://{tmp_path}/out")
+    assert not names_in(tmp_path)
 
 
 def test_a_result_that_is_spread_over_two_lines_is_none(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from time import monotonic
@@ -13,10 +12,9 @@ import pytest
 from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, StreamInterrupted, TransportError
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingError, LandingMismatch, LandingTimeout, Manifest, land
+from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
 from tests.unit.landing.support import (
     QUICK,
-    answering,
     client_of,
     ended_batch,
     ids_in,
@@ -134,22 +132,6 @@ def test_a_wait_that_would_outlast_the_timeout_is_not_begun(
     with pytest.raises(LandingTimeout, match=r"0 of 20 results .* came in time"):
         landed(client, batch_id, tmp_path, timeout=10.0)
     assert monotonic() - began < 9
-    assert not names_in(tmp_path)
-
-
-def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(
-    client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client, COUNT)
-    packed = gzip.compress(b"\n".join(lines_of_the_api(client, batch_id)))
-    checksum, length = packed[-8:-4], packed[-4:]
-    wrong = bytes(byte ^ 1 for byte in checksum) + length
-    with (
-        answering([packed[:-8], wrong], client.get(batch_id)) as url,
-        BatchesClient("sk-ant-test", base_url=url) as damaged,
-        pytest.raises(LandingError, match=f"the results of {batch_id} came damaged"),
-    ):
-        landed(damaged, batch_id, tmp_path)
     assert not names_in(tmp_path)
 
 
