@@ -9,7 +9,11 @@ contestants take turns. Results are recorded from the emulator and served by ano
 nothing is hashed, nothing is synced to the disk. Ours decodes, counts, verifies, hashes, syncs and publishes
 atomically. SDK and common-ai write one JSON line a result.
 
-"x 10" lands ten such batches in one process, for the memory; its seconds are those of all ten.
+"x 10" lands ten such batches in one process, for the memory; its seconds are those of all ten. "with receipt" compares
+the ids with the digest of a submission's receipt too.
+
+Ends with the bounds that the project has set itself, and with status 1 where one is missed: for `file://`, of 100,000
+lines, the time; anywhere, the memory that is needed beyond that of the fewest lines.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,12 +32,18 @@ from typing import Any, Final
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
+from airflow_batches.api.digest import ids_digest
 from benchmarks._measure import MEGABYTE, Measurement, in_turns, measure, table
 from benchmarks._recorded import ID_PREFIX, record, served
 from tests.servers import S3Server, s3_server
 
 SIZES: Final = (1_000, 10_000, 100_000)
 SMALL: Final = 10
+OURS: Final = "airflow-batches"
+TIMED_LINES: Final = 100_000
+RAW_COPIES: Final = 4.0
+SDK_SPEED: Final = 20.0
+GROWTH: Final = 64.0
 BUCKET: Final = "landing"
 
 
@@ -47,13 +57,22 @@ class Job:
     uri: str
     storage_options: dict[str, Any]
 
+    @property
+    def ids_digest(self) -> str:
+        return ids_digest(f"{ID_PREFIX}-{number}" for number in range(self.lines))
 
-def ours(job: Job) -> int:
+
+def ours(job: Job, receipt: str | None = None) -> int:
     from airflow_batches.api import BatchesClient
     from airflow_batches.landing import land
 
     with BatchesClient("sk-ant-bench", base_url=job.base_url) as client:
-        return land(client, job.batch_id, job.uri, storage_options=job.storage_options).lines
+        manifest = land(client, job.batch_id, job.uri, storage_options=job.storage_options, receipt=receipt)
+        return manifest.lines
+
+
+def ours_with_receipt(job: Job) -> int:
+    return ours(job, job.ids_digest)
 
 
 def ours_ten_times(job: Job) -> int:
@@ -100,8 +119,9 @@ def common_ai(job: Job) -> int:
 
 CONTESTANTS: Final[dict[str, Callable[[Job], int]]] = {
     "raw copy": raw_copy,
-    "airflow-batches": ours,
-    "airflow-batches x 10": ours_ten_times,
+    OURS: ours,
+    f"{OURS} with receipt": ours_with_receipt,
+    f"{OURS} x 10": ours_ten_times,
     "official SDK": official_sdk,
     "common-ai": common_ai,
 }
@@ -115,8 +135,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--folder", help="where file:// and the S3 server write (default: the system's temporary one)")
     args = parser.parse_args(argv)
+    bounds = Bounds()
     with _stores(args.stores, args.folder) as stores:
-        for lines in args.lines:
+        for lines in sorted(args.lines):
             (small_id, small), (batch_id, body) = record(SMALL), record(lines)
             with served({small_id: small, batch_id: body}) as base_url:
                 for store, (prefix, options) in stores.items():
@@ -124,6 +145,42 @@ def main(argv: Sequence[str] | None = None) -> None:
                     job = Job(base_url, batch_id, lines, prefix, options)
                     runs = in_turns(args.contestants, partial(_run, rehearsal, job), args.repeat)
                     _print(store, lines, len(body), runs)
+                    bounds.hold(store, lines, runs)
+    bounds.tell()
+
+
+class Bounds:
+    """What the project has set itself, and which of it a run has kept."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._missed = False
+        self._least: dict[str, int] = {}
+
+    def hold(self, store: str, lines: int, runs: Mapping[str, Measurement]) -> None:
+        """Holds these runs against the bounds."""
+        ours = runs.get(OURS)
+        if ours is None:
+            return
+        if (store, lines) == ("file", TIMED_LINES):
+            if floor := runs.get("raw copy"):
+                self._at_most("times the raw copy", ours.seconds / floor.seconds, RAW_COPIES)
+            if peer := runs.get("official SDK"):
+                self._at_most("of the SDK's time", ours.seconds / peer.seconds, 1 / SDK_SPEED)
+        least = self._least.setdefault(store, ours.peak)
+        for name, run in runs.items():
+            if name.startswith(OURS):
+                self._at_most(f"MB more for {lines:,} lines, {store}, {name}", (run.peak - least) / MEGABYTE, GROWTH)
+
+    def _at_most(self, what: str, value: float, bound: float) -> None:
+        self._missed |= value > bound
+        self._said.append(f"{'kept' if value <= bound else 'MISSED'}: {value:.3g} {what} (at most {bound:g})")
+
+    def tell(self) -> None:
+        """Prints them; ends the process with status 1 where one was missed."""
+        print("\n" + "\n".join(self._said))
+        if self._missed:
+            raise SystemExit(1)
 
 
 def _run(rehearsal: Job, job: Job, name: str) -> Measurement:

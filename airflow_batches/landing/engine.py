@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from airflow_batches.api.client import BatchesClient
-from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, StreamInterrupted
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import RetryPolicy
@@ -152,7 +151,6 @@ class _Landing:
         self._verify = verify
         self._prices = PriceList(batch.created_at)
         self._tally = Tally(self._prices.steps)
-        self._digest = IdsDigest()
         self._mismatch: Mismatch | None = None
         self._lines = 0
         self._size = 0
@@ -183,9 +181,8 @@ class _Landing:
     def compare(self, stream: Results) -> None:
         """What came with what the batch holds; raises `LandingMismatch` where it must not be published."""
         ledger = stream.ledger
-        self._digest.update(ledger.taken)
         self._mismatch = compare(
-            self.expected, self._tally.types, ledger.taken, ledger.doubled, self._digest, unreadable=stream.unreadable
+            self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable
         )
         if self._mismatch is None:
             return
@@ -204,7 +201,7 @@ class _Landing:
             lines=self._lines,
             counts={**dict.fromkeys(COUNTED, 0), **self._tally.types},
             error_types=dict(self._tally.error_types),
-            ids_digest=self._digest.hexdigest(),
+            ids_digest=self.expected.ids_digest if self._mismatch is None else None,
             verified=self._mismatch is None,
             mismatch=self._mismatch,
             usage=self._tally.by_model(),

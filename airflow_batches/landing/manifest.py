@@ -50,7 +50,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     """Lines by result type."""
     error_types: Mapping[str, int] = {}
-    ids_digest: str
+    ids_digest: str | None = None
+    """The receipt's, where there was one and these are its ids."""
     verified: bool
     mismatch: Mismatch | None = None
     usage: Mapping[str, ModelUsage] = {}

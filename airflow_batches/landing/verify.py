@@ -64,33 +64,38 @@ def compare(
     types: Mapping[str, int],
     ids: Collection[str],
     doubled: Collection[str],
-    digest: IdsDigest,
     *,
     unreadable: int = 0,
 ) -> Mismatch | None:
     """What is wrong with these distinct ids and lines by type; None when nothing is."""
     missing, foreign = max(0, expected.total - len(ids)), max(0, len(ids) - expected.total)
-    other_ids = expected.ids_digest is not None and digest.hexdigest() != expected.ids_digest
+    surplus = _surplus(expected.ids_digest, ids)
     wrong = {kind: (want, types.get(kind, 0)) for kind, want in expected.counts.items() if types.get(kind, 0) > want}
-    if not (missing or foreign or doubled or other_ids or wrong):
+    if not (missing or foreign or doubled or surplus or wrong):
         return None
     return Mismatch(
         missing=missing,
         foreign=foreign,
-        foreign_ids=_the_foreign_one(expected, ids, digest) if foreign == 1 else (),
+        foreign_ids=_of_digest(surplus, ids) if foreign == 1 and surplus else (),
         doubled=len(doubled),
         doubled_ids=tuple(sorted(doubled)[:NAMED]),
-        other_ids=other_ids and not missing and not foreign,
+        other_ids=surplus is not None and not missing and not foreign,
         unreadable=unreadable,
         wrong_counts=wrong,
     )
 
 
-def _the_foreign_one(expected: Expectation, ids: Collection[str], digest: IdsDigest) -> tuple[str, ...]:
+def _surplus(expected: str | None, ids: Collection[str]) -> str | None:
+    """By how much the ids' digest differs from the expected one; None where it does not, or none is expected."""
+    if expected is None:
+        return None
+    digest = IdsDigest()
+    digest.update(ids)
+    return None if digest.hexdigest() == expected else digest.surplus(expected)
+
+
+def _of_digest(surplus: str, ids: Collection[str]) -> tuple[str, ...]:
     """Sixteen bytes name a single stranger: it is the id whose own digest is what the sum has too much."""
-    if expected.ids_digest is None:
-        return ()
-    surplus = digest.surplus(expected.ids_digest)
     return tuple(custom_id for custom_id in ids if ids_digest([custom_id]) == surplus)
 
 

@@ -20,6 +20,7 @@ import fcntl
 import glob
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,9 @@ from airflow_batches.landing.location import Location, store_errors
 PART: Final = ".part"
 UPLOAD_BYTES: Final = 5 * 2**20
 """One part of an upload, the least that S3 takes; a part is held in memory several times on its way."""
+
+WRITE_BACK_BYTES: Final = 8 * 2**20
+"""After so many a local file's bytes start for the disk, or the sync at the end would have to wait for them all."""
 
 PARTS: Final = 1_000
 """Parts of that size; then they grow with the object, since S3 takes 10,000."""
@@ -74,6 +78,8 @@ class LocalFile:
         self._final.parent.mkdir(parents=True, exist_ok=True)
         _remove_torsos(self._final)
         self._part, self._fd = _open_locked(self._final)
+        self._written = 0
+        self._on_its_way = 0
 
     def write(self, data: bytes) -> None:
         """Appends."""
@@ -81,6 +87,9 @@ class LocalFile:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
+            self._written += len(data)
+            if self._written - self._on_its_way >= WRITE_BACK_BYTES:
+                self._send_off()
 
     def finish(self) -> None:
         """The bytes are on the disk after it."""
@@ -99,6 +108,11 @@ class LocalFile:
         if self._fd >= 0:
             self._part.unlink(missing_ok=True)
             self._close()
+
+    def _send_off(self) -> None:
+        if sys.platform == "linux":  # its way to begin the writing without a wait
+            os.posix_fadvise(self._fd, self._on_its_way, self._written - self._on_its_way, os.POSIX_FADV_DONTNEED)
+        self._on_its_way = self._written
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
