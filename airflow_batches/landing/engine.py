@@ -2,8 +2,9 @@
 
     batch -> readings -> [decode, count] -> [encode, hash, write] -> [compare] -> publish -> manifest
 
-Rules: nothing is published before everything has been compared; the object for failed lines appears first, then
-the results, the manifest last. Reading and decoding are this thread's, encoding and writing another's.
+Rules: nothing is published before everything has been compared; the object for failed lines appears first, and goes
+again where the results cannot follow, then the results, the manifest last. Reading and decoding are this thread's,
+encoding and writing another's.
 """
 
 from __future__ import annotations
@@ -134,8 +135,10 @@ def _publish(claim: Claim, outputs: Sequence[Output], background: Background) ->
     except StoreTimeout:  # it may happen yet, as it may when the waiting was interrupted; the note says so
         raise
     except Exception:
-        if not any(output.published for output in outputs):  # or the earlier manifest would speak of a new object
-            background.call(claim.retract, grace=GRACE)
+        published = [output for output in outputs if output.published]
+        for undo in [output.withdraw for output in published] or [claim.retract]:  # the object it spoke of is gone else
+            with _told("Cannot take back what was published"):
+                background.call(undo, grace=GRACE)
         raise
 
 
@@ -280,14 +283,28 @@ def _failures(block: Block) -> list[bytes]:
 
 @contextmanager
 def _output(location: Location, format_name: str, background: Background) -> Iterator[Output]:
-    output = background.call(Output, location, format_name, encoder_for(format_name))
+    encoder = encoder_for(format_name)
+    created: list[Output] = []  # perhaps when nobody waits for it any more
     try:
-        yield output
+        background.call(lambda: created.append(Output(location, format_name, encoder)))
+        yield created[0]
     finally:
-        try:
-            background.undo(output.discard, GRACE)
-        except BatchesError as error:  # what led here says more
-            logger.warning("Leaving an unfinished object behind: %s", error)
+        with _told("Leaving an unfinished object behind"):
+            background.undo(lambda: _discard(created), GRACE)
+
+
+def _discard(created: Sequence[Output]) -> None:
+    for output in created:
+        output.discard()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """A failure of clearing up is a warning: what led there says more."""
+    try:
+        yield
+    except BatchesError as error:
+        logger.warning("%s: %s", what, error)
 
 
 @contextmanager

@@ -81,6 +81,10 @@ class Output:
         self._file.commit()
         self.published = True
 
+    def withdraw(self) -> None:
+        """Removes the published object."""
+        self._location.remove()
+
     def discard(self) -> None:
         """Leaves nothing of what has not been published."""
         if not self.published:

@@ -8,15 +8,27 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 import zstandard
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_batches.api import ApiError, BatchesClient, InvalidRequest
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingError, LandingMismatch, LandingRefused, Location, Manifest, Progress, land
+from airflow_batches.landing import (
+    LandingError,
+    LandingMismatch,
+    LandingRefused,
+    LandingTimeout,
+    Location,
+    Manifest,
+    Progress,
+    land,
+)
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.tally import ModelUsage, PriceRange
@@ -217,7 +229,7 @@ def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends
             overwrite=True,
         )
     in_the_way.rmdir()
-    assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl.pending.json"}
+    assert names_in(tmp_path) == {"out.jsonl.pending.json"}
     assert land(client, batch_id, **uris).verified
     assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl", "out.jsonl.manifest.json"}
 
@@ -445,6 +457,34 @@ def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesC
     assert sorted(stored.splitlines()) == lines_of_the_api(client, batch_id)
     assert land(client, batch_id, location) == manifest
     assert location.beside(".manifest.json").size() is not None
+
+
+def test_an_object_that_the_store_begins_too_late_goes_again(
+    client: BatchesClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 0.2)
+    awake, begun = Event(), Event()
+
+    class Slow(MemoryFileSystem):  # type: ignore[misc]
+        cachable = False
+
+        def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+            if "w" in mode:
+                awake.wait(30)
+            file = super().open(path, mode, **options)
+            begun.set()
+            return file
+
+    batch_id = ended_batch(client)
+    place = Location.parse(f"memory://{batch_id}/out.jsonl")
+    with pytest.raises(LandingTimeout, match="the store did not do in time"):
+        land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0)
+    awake.set()
+    assert begun.wait(30)
+    until = monotonic() + 30
+    while MemoryFileSystem().find(batch_id) and monotonic() < until:
+        sleep(0.01)
+    assert MemoryFileSystem().find(batch_id) == []
 
 
 def test_what_is_recorded_of_a_uri_holds_no_credentials() -> None:

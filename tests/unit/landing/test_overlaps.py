@@ -131,6 +131,16 @@ def deny_removal(location: Location) -> Location:
     return Location(Store(), location.path, location.uri)
 
 
+def test_failures_that_cannot_be_taken_back_are_told(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = deny_removal(Location.parse(f"file://{tmp_path}/failed.jsonl"))
+    with the_disk_goes_at("out.jsonl", monkeypatch):
+        land(client, ended_batch(client, 5), f"file://{tmp_path}/out.jsonl", failed_path=failed)
+    assert "Cannot take back what was published" in caplog.text
+    assert "nobody deletes here" in caplog.text
+
+
 def test_a_store_that_lets_nobody_delete_can_be_landed_in(
     client: BatchesClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -80,7 +80,7 @@ def test_a_failed_landing_aborts_its_upload(
     assert unfinished_uploads(server, bucket) == []
 
 
-def test_what_is_published_is_not_discarded_when_the_next_object_fails(
+def test_failures_without_results_go_again_from_the_store(
     emulator: Emulator,
     client: BatchesClient,
     server: S3Server,
@@ -101,8 +101,9 @@ def test_what_is_published_is_not_discarded_when_the_next_object_fails(
             progress_every=0.01,
             overwrite=True,
         )
-    assert files_in(bucket) == ["failed.jsonl"]
-    assert "unfinished" not in caplog.text
+    assert files_in(bucket) == []
+    assert "Leaving" not in caplog.text
+    assert "Cannot" not in caplog.text
 
 
 @pytest.mark.parametrize("size", [0, 1, UPLOAD_BYTES - 1, UPLOAD_BYTES, 2 * UPLOAD_BYTES + 1])
