@@ -1,8 +1,11 @@
-"""Sixteen bytes that stand for a batch's custom_ids, whatever their order.
+"""What stands for a batch's custom_ids, whatever their order: sixteen bytes, and a number that can name one of them.
 
 The digest is the sum, modulo 2**128, of a 16-byte BLAKE2b of each id's UTF-8 bytes (read as a big-endian number),
 written as 32 hex digits. A sum forgets the order, in which results never come twice, and remembers how often: an
 id that comes twice, one that is missing and one that is foreign each change it.
+
+The sum of the ids themselves, read as numbers in the same way, proves little. But what a missing id takes from it is
+that id, and the digest proves it.
 """
 
 from __future__ import annotations
@@ -35,9 +38,18 @@ class IdsDigest:
         """32 hex digits."""
         return f"{self._sum:032x}"
 
-    def surplus(self, expected: str) -> str:
-        """The digest of what this one has beyond `expected`: an id's own digest, where just that id is too many."""
-        return f"{(self._sum - int(expected, 16)) % _MODULUS:032x}"
+
+def ids_sum(custom_ids: Iterable[str]) -> int:
+    """The sum of the ids as numbers."""
+    return sum([int.from_bytes(custom_id.encode("utf-8", "surrogatepass")) for custom_id in custom_ids])
+
+
+def id_of(number: int) -> str | None:
+    """The id that is this number; None where none is."""
+    try:
+        return number.to_bytes((number.bit_length() + 7) // 8).decode("utf-8", "surrogatepass")
+    except (OverflowError, UnicodeDecodeError):
+        return None
 
 
 def ids_digest(custom_ids: Iterable[str | bytes]) -> str:

@@ -30,6 +30,7 @@ from airflow_batches.landing.formats import Output, encoder_for, format_of
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedObject, Manifest
+from airflow_batches.landing.naming import Sent
 from airflow_batches.landing.patience import within
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.progress import Progress, reported
@@ -46,6 +47,7 @@ GRACE: Final = 30.0
 LONGEST: Final = 10**9
 """Seconds; longer than that no thread can wait."""
 IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
+IDS_SUM: Final = re.compile(r"[0-9a-fA-F]*")
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
 
@@ -85,7 +87,7 @@ def land(
         raise InvalidRequest(f"verify must be 'error' or 'warn', not {verify!r}")
     _check_times(timeout=timeout, stall_timeout=stall_timeout)
     deadline = time.monotonic() + timeout
-    digest = _digest_of(receipt, batch_id)
+    sent = _sent(receipt, batch_id)
     results = _located(path, storage_options)
     failed = None if failed_path is None else _located(failed_path, storage_options)
     format_name = format_of(results.path, format)
@@ -93,7 +95,7 @@ def land(
     with Background(deadline + GRACE) as background:
 
         def landed(least: Verify) -> Manifest | None:
-            asked = partial(_as_asked, format_name=format_name, verify=least, ids_digest=digest)
+            asked = partial(_as_asked, format_name=format_name, verify=least, sent=sent)
             found = None if overwrite else background.call(claim.landed, asked)
             if found is not None:
                 logger.info("%s has landed at %s already", batch_id, results.uri)
@@ -103,7 +105,7 @@ def land(
             return manifest
         # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
         policy = replace(retry or RetryPolicy(), exists=True)
-        landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), digest, verify)
+        landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), sent, verify)
         stream = Results(
             client, batch_id, landing.expected.total, retry=policy, deadline=deadline, stall_timeout=stall_timeout
         )
@@ -145,10 +147,10 @@ def _publish(claim: Claim, outputs: Sequence[Output], background: Background) ->
 class _Landing:
     """What is known of one landing while it runs, and the manifest that comes of it."""
 
-    def __init__(self, batch: MessageBatch, ids_digest: str | None, verify: Verify) -> None:
+    def __init__(self, batch: MessageBatch, sent: Sent | None, verify: Verify) -> None:
         counts = batch.request_counts
         self.expected = Expectation(
-            counts={kind: getattr(counts, kind) for kind in COUNTED}, total=counts.total, ids_digest=ids_digest
+            counts={kind: getattr(counts, kind) for kind in COUNTED}, total=counts.total, sent=sent
         )
         self._batch = batch
         self._verify = verify
@@ -204,7 +206,7 @@ class _Landing:
             lines=self._lines,
             counts={**dict.fromkeys(COUNTED, 0), **self._tally.types},
             error_types=dict(self._tally.error_types),
-            ids_digest=self.expected.ids_digest if self._mismatch is None else None,
+            ids_digest=sent.digest if (sent := self.expected.sent) and self._mismatch is None else None,
             verified=self._mismatch is None,
             mismatch=self._mismatch,
             usage=self._tally.by_model(),
@@ -234,7 +236,7 @@ def _check_times(**times: float) -> None:
             raise InvalidRequest(f"{name} must be from 0 to {LONGEST:,} seconds, not {value!r}")
 
 
-def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | None:
+def _sent(receipt: Mapping[str, Any] | str | None, batch_id: str) -> Sent | None:
     if receipt is None:
         return None
     if not isinstance(receipt, Mapping | str):
@@ -242,15 +244,17 @@ def _digest_of(receipt: Mapping[str, Any] | str | None, batch_id: str) -> str | 
     fields = {"ids_digest": receipt} if isinstance(receipt, str) else receipt
     if fields.get("batch_id", batch_id) != batch_id:
         raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
-    digest = str(fields.get("ids_digest"))
+    digest, number = str(fields.get("ids_digest")), str(fields.get("ids_sum") or "")
     if not IDS_DIGEST.fullmatch(digest):
         raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
-    return digest.lower()
+    if not IDS_SUM.fullmatch(number):
+        raise InvalidRequest(f"the receipt's ids_sum is no number of hex digits: {number[:40]!r}")
+    return Sent(digest.lower(), int(number, 16) if number else None)
 
 
-def _as_asked(found: Manifest, *, format_name: str, verify: Verify, ids_digest: str | None) -> bool:
+def _as_asked(found: Manifest, *, format_name: str, verify: Verify, sent: Sent | None) -> bool:
     """Whether a landing would make what has landed already."""
-    proven = ids_digest in {None, found.ids_digest}
+    proven = sent is None or sent.digest == found.ids_digest
     return found.results.format == format_name and (verify == "warn" or (found.verified and proven))
 
 

@@ -5,7 +5,8 @@
 | fewer ids than the batch has requests                       | missing                                     |
 | more ids than the batch has requests                        | foreign                                     |
 | an id twice in one reading                                  | doubled; the line that came first is kept   |
-| the ids' digest is not the receipt's                        | other ids than those that were sent         |
+| the ids' digest is not the receipt's                        | other ids than those that were sent; one of |
+|                                                             | each kind is named                          |
 | more lines of a type than the batch counts                  | a wrong count                               |
 
 Lines of a type unknown here stand in for known ones: the batch's counts have no place of their own for them.
@@ -18,24 +19,26 @@ from typing import Final
 
 import msgspec
 
-from airflow_batches.api.digest import IdsDigest, ids_digest
+from airflow_batches.api.digest import ids_digest
+from airflow_batches.landing.naming import Sent, Strangers, strangers
 
 NAMED: Final = 20
 """How many ids a mismatch names; the counts tell the rest."""
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch must give: lines by result type, and the digest of its ids where a receipt tells it."""
+    """What a batch must give: lines by result type, and its ids where a receipt tells of them."""
 
     counts: Mapping[str, int]
     total: int
-    ids_digest: str | None = None
+    sent: Sent | None = None
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     """How far what came is from what the batch holds; numbers of lines, and up to 20 ids of each kind."""
 
     missing: int = 0
+    missing_ids: tuple[str, ...] = ()
     foreign: int = 0
     foreign_ids: tuple[str, ...] = ()
     doubled: int = 0
@@ -49,14 +52,19 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     def sentences(self) -> list[str]:
         """For people."""
         said = [
-            self.missing and f"{self.missing:,} missing",
+            self.missing and f"{self.missing:,} missing{_named(self.missing_ids)}",
             self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids)}",
             self.doubled and f"{self.doubled:,} doubled{_named(self.doubled_ids)}",
-            self.other_ids and "the custom_ids are not those that were sent",
+            self.other_ids and f"the custom_ids are not those that were sent{self._exchanged}",
             self.unreadable and f"{self.unreadable:,} unreadable",
             *(f"{got:,} {kind} instead of {want:,}" for kind, (want, got) in sorted(self.wrong_counts.items())),
         ]
         return [sentence for sentence in said if sentence]
+
+    @property
+    def _exchanged(self) -> str:
+        missing, foreign = _named(self.missing_ids), _named(self.foreign_ids)
+        return f": one is missing{missing}, another came{foreign}" if missing and foreign else ""
 
 
 def compare(
@@ -69,34 +77,27 @@ def compare(
 ) -> Mismatch | None:
     """What is wrong with these distinct ids and lines by type; None when nothing is."""
     missing, foreign = max(0, expected.total - len(ids)), max(0, len(ids) - expected.total)
-    surplus = _surplus(expected.ids_digest, ids)
+    other_ids, named = _told_apart(expected.sent, ids, missing, foreign)
     wrong = {kind: (want, types.get(kind, 0)) for kind, want in expected.counts.items() if types.get(kind, 0) > want}
-    if not (missing or foreign or doubled or surplus or wrong):
+    if not (missing or foreign or doubled or other_ids or wrong):
         return None
     return Mismatch(
         missing=missing,
+        missing_ids=named.missing,
         foreign=foreign,
-        foreign_ids=_of_digest(surplus, ids) if foreign == 1 and surplus else (),
+        foreign_ids=named.foreign,
         doubled=len(doubled),
         doubled_ids=tuple(sorted(doubled)[:NAMED]),
-        other_ids=surplus is not None and not missing and not foreign,
+        other_ids=other_ids and not missing and not foreign,
         unreadable=unreadable,
         wrong_counts=wrong,
     )
 
 
-def _surplus(expected: str | None, ids: Collection[str]) -> str | None:
-    """By how much the ids' digest differs from the expected one; None where it does not, or none is expected."""
-    if expected is None:
-        return None
-    digest = IdsDigest()
-    digest.update(ids)
-    return None if digest.hexdigest() == expected else digest.surplus(expected)
-
-
-def _of_digest(surplus: str, ids: Collection[str]) -> tuple[str, ...]:
-    """Sixteen bytes name a single stranger: it is the id whose own digest is what the sum has too much."""
-    return tuple(custom_id for custom_id in ids if ids_digest([custom_id]) == surplus)
+def _told_apart(sent: Sent | None, ids: Collection[str], missing: int, foreign: int) -> tuple[bool, Strangers]:
+    if sent is None or (digest := ids_digest(ids)) == sent.digest:
+        return False, Strangers()
+    return True, strangers(sent, ids, digest, missing=missing, foreign=foreign)
 
 
 def _named(ids: Sequence[str]) -> str:

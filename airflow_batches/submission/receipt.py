@@ -34,8 +34,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What was sent as which batch.
 
     `bytes` is the length of the create's body and `sha256` its hash; `ids_digest` stands for the custom_ids and
-    `fingerprint` for the requests with all that is in them, both whatever the order. `models` names at most 20,
-    `source` is the URI or "requests", `created_at` the API's time.
+    `fingerprint` for the requests with all that is in them, both whatever the order; `ids_sum` can name an id that
+    is missing. `models` names at most 20, `source` is the URI or "requests", `created_at` the API's time.
     """
 
     batch_id: str
@@ -43,6 +43,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     sha256: str
     ids_digest: str
+    ids_sum: str = ""
     fingerprint: str
     models: tuple[str, ...] = ()
     source: str = ""
@@ -57,6 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
             bytes=scan.size,
             sha256=scan.sha256,
             ids_digest=scan.ids_digest,
+            ids_sum=scan.ids_sum,
             fingerprint=scan.fingerprint,
             models=scan.models,
             source=source,

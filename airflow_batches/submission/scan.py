@@ -20,7 +20,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.digest import IdsDigest, ids_sum
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
@@ -50,6 +50,7 @@ class Scan:
     size: int
     sha256: str
     ids_digest: str
+    ids_sum: str
     fingerprint: str
     models: tuple[str, ...]
     plain: bool
@@ -159,12 +160,15 @@ class Tally:
         self.requests = 0
         self.models: set[str] = set()
         self._ids = IdsDigest()
+        self._ids_sum = 0
         self._contents = 0
 
     def add(self, requests: Sequence[RequestLine]) -> None:
         """Count more requests."""
         self.requests += len(requests)
-        self._ids.update([request.custom_id for request in requests])
+        custom_ids = [request.custom_id for request in requests]
+        self._ids.update(custom_ids)
+        self._ids_sum += ids_sum(custom_ids)
         self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in requests])
         models = {request.model for request in requests if request.model is not None} - self.models
         self.models.update(islice(models, MAX_MODELS - len(self.models)))
@@ -173,6 +177,11 @@ class Tally:
     def ids_digest(self) -> str:
         """Of the custom_ids."""
         return self._ids.hexdigest()
+
+    @property
+    def ids_sum(self) -> str:
+        """Of the custom_ids, in hex."""
+        return f"{self._ids_sum:x}"
 
     @property
     def fingerprint(self) -> str:
@@ -219,6 +228,7 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
         size=size,
         sha256=body.hexdigest(),
         ids_digest=tally.ids_digest,
+        ids_sum=tally.ids_sum,
         fingerprint=tally.fingerprint,
         models=tuple(sorted(tally.models)),
         plain=inspector.plain,

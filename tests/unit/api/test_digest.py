@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.api.digest import IdsDigest, ids_digest
+from airflow_batches.api.digest import IdsDigest, id_of, ids_digest, ids_sum
 
 texts = st.text(min_size=1, max_size=70)
 
@@ -39,8 +39,15 @@ def test_a_missing_a_doubled_and_another_id_each_change_it(ids: list[str], other
     assert len(digests) == (3 if other == ids[0] else 4)
 
 
-@given(st.lists(texts), texts)
-def test_the_surplus_is_the_digest_of_what_is_too_much(ids: list[str], stranger: str) -> None:
-    digest = IdsDigest()
-    digest.update([*ids, stranger])
-    assert digest.surplus(ids_digest(ids)) == ids_digest([stranger])
+@given(texts.filter(lambda text: not text.startswith("\0")))
+def test_an_id_is_told_by_its_number(custom_id: str) -> None:
+    assert id_of(ids_sum([custom_id])) == custom_id
+
+
+@given(st.integers(max_value=-1))
+def test_no_id_has_a_number_below_zero(number: int) -> None:
+    assert id_of(number) is None
+
+
+def test_a_number_of_no_text_is_no_id() -> None:
+    assert id_of(0xFF) is None

@@ -196,7 +196,7 @@ def test_landing_again_with_a_receipt_proves_it(client: BatchesClient, tmp_path:
     land(client, batch_id, f"file://{tmp_path}/out.jsonl")
     proven = land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-0"]))
     assert proven.ids_digest == ids_digest(["r-1", "r-0"])
-    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-0"])) == proven
+    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-0"]).upper()) == proven
     assert land(client, batch_id, f"file://{tmp_path}/out.jsonl") == proven
     with pytest.raises(LandingMismatch, match="not those that were sent"):
         land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-2"]))
@@ -367,6 +367,7 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"timeout": float("inf")}, "timeout must be from 0 to 1,000,000,000 seconds, not inf"),
         ({"stall_timeout": float("nan")}, "stall_timeout must be from 0 to 1,000,000,000 seconds, not nan"),
         ({"receipt": "0x" + "0" * 30}, "ids_digest is not 32 hex digits"),
+        ({"receipt": {"ids_digest": "0" * 32, "ids_sum": "0x1"}}, "ids_sum is no number of hex digits: '0x1'"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory://bucket/out.jsonl.manifest.json"}, "failed_path is the manifest's path"),

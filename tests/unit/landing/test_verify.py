@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_batches.api.digest import ids_digest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from airflow_batches.api.digest import ids_digest, ids_sum
+from airflow_batches.landing.naming import Sent, strangers
 from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare
 
 COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
@@ -11,7 +15,8 @@ COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
 def compared(
     ids: list[str], types: dict[str, int], *, doubled: list[str] | None = None, receipt: list[str] | None = None
 ) -> Mismatch | None:
-    expected = Expectation(counts=COUNTS, total=4, ids_digest=None if receipt is None else ids_digest(receipt))
+    sent = None if receipt is None else Sent(ids_digest(receipt), ids_sum(receipt))
+    expected = Expectation(counts=COUNTS, total=4, sent=sent)
     return compare(expected, types, ids, doubled or [])
 
 
@@ -49,9 +54,34 @@ def test_several_foreign_ids_are_counted() -> None:
     assert sentences(mismatch) == ["2 foreign", "3 errored instead of 1"]
 
 
-def test_other_ids_of_the_right_number_are_told() -> None:
+def test_one_missing_id_is_named_with_a_receipt() -> None:
+    assert sentences(compared(["a", "b", "c"], {"succeeded": 3}, receipt=["a", "b", "c", "d"])) == ["1 missing (d)"]
+
+
+def test_an_id_in_the_place_of_another_is_named_with_the_other() -> None:
     mismatch = compared(["a", "b", "c", "x"], {"succeeded": 3, "errored": 1}, receipt=["a", "b", "c", "d"])
+    said = "the custom_ids are not those that were sent: one is missing (d), another came (x)"
+    assert sentences(mismatch) == [said]
+
+
+def test_several_other_ids_of_the_right_number_are_told() -> None:
+    mismatch = compared(["a", "b", "x", "y"], {"succeeded": 3, "errored": 1}, receipt=["a", "b", "c", "d"])
     assert sentences(mismatch) == ["the custom_ids are not those that were sent"]
+
+
+def test_a_receipt_without_a_sum_names_no_missing_id() -> None:
+    expected = Expectation(counts=COUNTS, total=4, sent=Sent(ids_digest(["a", "b", "c", "d"])))
+    assert sentences(compare(expected, {}, ["a", "b", "c"], [])) == ["1 missing"]
+
+
+@given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.lists(st.text(min_size=1), unique=True))
+def test_nobody_is_named_who_is_not_missing_or_foreign(sent: list[str], came: list[str]) -> None:
+    assume(sorted(sent) != sorted(came))
+    lack, excess = max(0, len(sent) - len(came)), max(0, len(came) - len(sent))
+    proof = Sent(ids_digest(sent), ids_sum(sent))
+    named = strangers(proof, came, ids_digest(came), missing=lack, foreign=excess)
+    assert {*named.missing} <= {*sent} - {*came}
+    assert {*named.foreign} <= {*came} - {*sent}
 
 
 def test_doubled_ids_are_named_up_to_a_limit() -> None:

@@ -35,6 +35,7 @@ def scan(fingerprint: str = "same", ids: str = "ids") -> Scan:
         size=300,
         sha256="0" * 64,
         ids_digest=ids,
+        ids_sum="",
         fingerprint=fingerprint,
         models=("m",),
         plain=True,

@@ -1,0 +1,57 @@
+"""Names the one id that is missing, and the one that is foreign, where it is no more than that. Pure.
+
+A receipt has the sum of all hashed ids, the digest, and the sum of all ids as numbers. What the digest has too much is
+the hash of the foreign one, which is among those that came. What the sum has too little is the missing one, less the
+foreign one; its hash proves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+import msgspec
+
+from airflow_batches.api.digest import BYTES, id_of, ids_digest, ids_sum
+
+_MODULUS: Final = 1 << (8 * BYTES)
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a receipt tells of the ids: their digest, and their sum where it knows it."""
+
+    digest: str
+    sum: int | None = None
+
+
+class Strangers(msgspec.Struct, frozen=True):
+    """Ids by name: one of each kind, or none where there are more."""
+
+    missing: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+def strangers(sent: Sent, came: Collection[str], came_digest: str, *, missing: int, foreign: int) -> Strangers:
+    """Who they are, of so many that are missing or foreign; none of either is one that took another's place."""
+    surplus = int(came_digest, 16) - int(sent.digest, 16)
+    for suspects in _suspects(sent, came, missing, foreign):
+        if (_hash(suspects.foreign) - _hash(suspects.missing) - surplus) % _MODULUS == 0:
+            return suspects
+    return Strangers()
+
+
+def _suspects(sent: Sent, came: Collection[str], missing: int, foreign: int) -> Iterator[Strangers]:
+    lack = None if sent.sum is None else sent.sum - ids_sum(came)
+    match missing, foreign:
+        case 0, 1:
+            yield from (Strangers(foreign=(custom_id,)) for custom_id in came)
+        case 1, 0 if lack is not None and (absent := id_of(lack)):
+            yield Strangers(missing=(absent,))
+        case 0, 0 if lack is not None:
+            for custom_id in came:
+                if absent := id_of(lack + ids_sum([custom_id])):
+                    yield Strangers((absent,), (custom_id,))
+
+
+def _hash(custom_ids: Collection[str]) -> int:
+    return int(ids_digest(custom_ids), 16)
