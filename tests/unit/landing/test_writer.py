@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.landing import LandingRefused, Location
-from airflow_batches.landing.writer import create, put
+from airflow_batches.landing.writer import WRITE_BACK_BYTES, create, put
 from tests.unit.landing.support import names_in
 
 
@@ -33,6 +33,16 @@ def test_nothing_is_at_the_name_before_the_commit_and_everything_after_it(tmp_pa
     file.commit()
     assert (tmp_path / "out").read_bytes() == b"one two"
     assert names_in(tmp_path) == {"out"}
+
+
+def test_bytes_that_start_for_the_disk_while_others_are_written_are_all_there(tmp_path: Path) -> None:
+    blocks = [bytes([number]) * (WRITE_BACK_BYTES // 3 + number) for number in range(10)]
+    file = create(at(tmp_path / "out"))
+    for block in blocks:
+        file.write(block)
+    file.finish()
+    file.commit()
+    assert (tmp_path / "out").read_bytes() == b"".join(blocks)
 
 
 def test_a_discarded_file_leaves_nothing_and_the_old_object_stays(tmp_path: Path) -> None:
