@@ -111,7 +111,8 @@ class LocalFile:
 
     def _send_off(self) -> None:
         if sys.platform == "linux":  # its way to begin the writing without a wait
-            os.posix_fadvise(self._fd, self._on_its_way, self._written - self._on_its_way, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):  # a kernel without it: all is written at the end
+                os.posix_fadvise(self._fd, self._on_its_way, self._written - self._on_its_way, os.POSIX_FADV_DONTNEED)
         self._on_its_way = self._written
 
     def _close(self) -> None:
