@@ -47,7 +47,7 @@ def ids_sum(custom_ids: Iterable[str]) -> int:
 def id_of(number: int) -> str | None:
     """The id that is this number; None where none is."""
     try:
-        return number.to_bytes((number.bit_length() + 7) // 8).decode("utf-8", "surrogatepass")
+        return number.to_bytes((number.bit_length() + 7) // 8).decode()
     except (OverflowError, UnicodeDecodeError):
         return None
 

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Literal
 
+import msgspec
+
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, StreamInterrupted
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
@@ -36,7 +38,7 @@ from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.progress import Progress, reported
 from airflow_batches.landing.stream import Block, Results, joined
 from airflow_batches.landing.tally import SUCCEEDED, Tally
-from airflow_batches.landing.verify import Expectation, Mismatch, compare
+from airflow_batches.landing.verify import Expectation, compare
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def land(
     format: str | None = None,  # noqa: A002  # the word for it, here as in the libraries people know
     verify: Verify = "error",
     overwrite: bool = False,
-    receipt: Mapping[str, Any] | str | None = None,
+    receipt: Mapping[str, Any] | msgspec.Struct | str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     timeout: float = 3600.0,
     stall_timeout: float = 60.0,
@@ -77,8 +79,9 @@ def land(
     again, and how often in vain. What has come then may be stored: the store has `GRACE` seconds more, and as many for
     each step of publishing or discarding. `progress` is called every `progress_every` seconds, from another thread.
 
-    Landing again where the batch has landed already does nothing. With `verify="warn"` what came is published even
-    if it is not what the batch counts, or the API failed in between, and the manifest says so.
+    Landing again where the batch has landed already does nothing; only to prove the ids of a receipt, where none were
+    proven, the results are read again. With `verify="warn"` what came is published even if it is not what the batch
+    counts, or the API failed in between, and the manifest says so; but never in place of the batch's verified results.
 
     Raises `LandingRefused`, `LandingMismatch`, `LandingTimeout`, `LandingError`, and what `BatchesClient.get` and
     reading the results raise.
@@ -94,14 +97,14 @@ def land(
     claim = Claim(results, failed, batch_id)
     with Background(deadline + GRACE) as background:
 
-        def landed(least: Verify) -> Manifest | None:
-            asked = partial(_as_asked, format_name=format_name, verify=least, sent=sent)
+        def landed(least: Verify, proof: Sent | None) -> Manifest | None:
+            asked = partial(_as_asked, format_name=format_name, verify=least, sent=proof)
             found = None if overwrite else background.call(claim.landed, asked)
             if found is not None:
                 logger.info("%s has landed at %s already", batch_id, results.uri)
             return found
 
-        if (manifest := landed(verify)) is not None:
+        if (manifest := landed(verify, sent)) is not None:
             return manifest
         # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
         policy = replace(retry or RetryPolicy(), exists=True)
@@ -119,8 +122,10 @@ def land(
                 finishing = [background.do(output.finish) for output in (out, failed_out) if output]
                 landing.compare(stream)
                 background.drain()
-            if (manifest := landed("error")) is not None:  # by another landing, meanwhile; and all of it
+            if (manifest := landed("error", None if landing.mismatch else sent)) is not None:  # by another, meanwhile
                 return manifest
+            if landing.mismatch and not overwrite and background.call(claim.holds_all):
+                raise landing.mismatch
             manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
             _publish(claim, [output for output in (failed_out, out) if output], background)
         background.call(claim.settle, manifest, grace=GRACE)
@@ -137,10 +142,10 @@ def _publish(claim: Claim, outputs: Sequence[Output], background: Background) ->
     except StoreTimeout:  # it may happen yet, as it may when the waiting was interrupted; the note says so
         raise
     except Exception:
-        published = [output for output in outputs if output.published]
-        for undo in [output.withdraw for output in published] or [claim.retract]:  # the object it spoke of is gone else
-            with _told("Cannot take back what was published"):
-                background.call(undo, grace=GRACE)
+        published = [output.location for output in outputs if output.published]
+        with _told("Cannot take back what was published"):
+            for step in background.call(claim.amends, published, grace=GRACE):
+                background.call(step, grace=GRACE)
         raise
 
 
@@ -156,7 +161,7 @@ class _Landing:
         self._verify = verify
         self._prices = PriceList(batch.created_at)
         self._tally = Tally(self._prices.steps)
-        self._mismatch: Mismatch | None = None
+        self.mismatch: LandingMismatch | None = None
         self._lines = 0
         self._size = 0
         self._began = datetime.now(UTC)
@@ -186,15 +191,13 @@ class _Landing:
     def compare(self, stream: Results) -> None:
         """What came with what the batch holds; raises `LandingMismatch` where it must not be published."""
         ledger = stream.ledger
-        self._mismatch = compare(
-            self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable
-        )
-        if self._mismatch is None:
+        mismatch = compare(self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable)
+        if mismatch is None:
             return
-        error = LandingMismatch(self._batch.id, self._mismatch)
+        self.mismatch = LandingMismatch(self._batch.id, mismatch)
         if self._verify == "error":
-            raise error
-        logger.warning("Landing what came: %s", error)
+            raise self.mismatch
+        logger.warning("Landing what came: %s", self.mismatch)
 
     def manifest(self, stream: Results, results: LandedObject, failed: LandedObject | None = None) -> Manifest:
         """What has landed, once it has been compared."""
@@ -206,9 +209,9 @@ class _Landing:
             lines=self._lines,
             counts={**dict.fromkeys(COUNTED, 0), **self._tally.types},
             error_types=dict(self._tally.error_types),
-            ids_digest=sent.digest if (sent := self.expected.sent) and self._mismatch is None else None,
-            verified=self._mismatch is None,
-            mismatch=self._mismatch,
+            ids_digest=sent.digest if (sent := self.expected.sent) and self.mismatch is None else None,
+            verified=self.mismatch is None,
+            mismatch=self.mismatch.mismatch if self.mismatch else None,
             usage=self._tally.by_model(),
             cost_usd=self._prices.cost(self._tally.ranges),
             batch_created_at=_iso(self._batch.created_at),
@@ -236,19 +239,22 @@ def _check_times(**times: float) -> None:
             raise InvalidRequest(f"{name} must be from 0 to {LONGEST:,} seconds, not {value!r}")
 
 
-def _sent(receipt: Mapping[str, Any] | str | None, batch_id: str) -> Sent | None:
+def _sent(receipt: Mapping[str, Any] | msgspec.Struct | str | None, batch_id: str) -> Sent | None:
     if receipt is None:
         return None
+    if isinstance(receipt, msgspec.Struct):
+        receipt = msgspec.structs.asdict(receipt)
     if not isinstance(receipt, Mapping | str):
         raise InvalidRequest(f"receipt must be that of one batch, or its ids digest, not {type(receipt).__name__}")
     fields = {"ids_digest": receipt} if isinstance(receipt, str) else receipt
     if fields.get("batch_id", batch_id) != batch_id:
         raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
-    digest, number = str(fields.get("ids_digest")), str(fields.get("ids_sum") or "")
+    digest, number = str(fields.get("ids_digest")), fields.get("ids_sum") or ""
     if not IDS_DIGEST.fullmatch(digest):
-        raise InvalidRequest(f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}")
-    if not IDS_SUM.fullmatch(number):
-        raise InvalidRequest(f"the receipt's ids_sum is no number of hex digits: {number[:40]!r}")
+        said = f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}"
+        raise InvalidRequest(f"{said} (a template makes text of a receipt, an XComArg does not)")
+    if not isinstance(number, str) or not IDS_SUM.fullmatch(number):
+        raise InvalidRequest(f"the receipt's ids_sum is not hex digits: {str(number)[:40]!r}")
     return Sent(digest.lower(), int(number, 16) if number else None)
 
 

@@ -50,13 +50,12 @@ class Output:
     """One object in the making: encoded, counted, hashed as it is stored."""
 
     def __init__(self, location: Location, format_name: str, encoder: Encoder) -> None:
-        self._location = location
+        self.location = location
         self._format = format_name
         self._encoder = encoder
         self._hash = hashlib.sha256()
         self._lines = 0
         self._bytes = 0
-        self.published = False
         self._file = create(location)
 
     def write(self, lines: bytes, count: int) -> None:
@@ -69,7 +68,7 @@ class Output:
         self._put(self._encoder.finish())
         self._file.finish()
         return LandedObject(
-            uri=self._location.uri,
+            uri=self.location.uri,
             format=self._format,
             lines=self._lines,
             bytes=self._bytes,
@@ -79,11 +78,11 @@ class Output:
     def commit(self) -> None:
         """Publishes the object."""
         self._file.commit()
-        self.published = True
 
-    def withdraw(self) -> None:
-        """Removes the published object."""
-        self._location.remove()
+    @property
+    def published(self) -> bool:
+        """Whether the object is there."""
+        return self._file.published
 
     def discard(self) -> None:
         """Leaves nothing of what has not been published."""

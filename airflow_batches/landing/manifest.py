@@ -69,6 +69,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Where the results are."""
         return self.results.uri
 
+    @property
+    def uris(self) -> frozenset[str]:
+        """Of all objects that it speaks of."""
+        return frozenset(landed.uri for landed in (self.results, self.failed) if landed)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))  # `to_builtins` would leave tuples

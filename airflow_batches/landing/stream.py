@@ -147,6 +147,8 @@ class Results:
             with self._opened() as response:
                 # No name keeps a block alive while the next one is made: that would take more time and memory.
                 yield from filter(None, map(self._block, whole_lines(self._arrivals(response))))
+        except LandingTimeout:
+            raise self._out_of_time() from None  # what was in hand then has been counted since
         except BatchesError as error:
             if not self._retry.retries(error, creates=False):
                 raise

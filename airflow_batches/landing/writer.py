@@ -41,7 +41,9 @@ COMMITS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 
 
 class ObjectFile(Protocol):
-    """An object in the making."""
+    """An object in the making; `published` once it is there, whatever else its commit did not get done."""
+
+    published: bool
 
     def write(self, data: bytes) -> None: ...
     def finish(self) -> None: ...
@@ -73,6 +75,7 @@ class LocalFile:
     """A hidden file beside the final one, locked while its writer lives: an unlocked one is a dead writer's."""
 
     def __init__(self, location: Location) -> None:
+        self.published = False
         self._location = location
         self._final = Path(location.path)
         self._final.parent.mkdir(parents=True, exist_ok=True)
@@ -100,14 +103,18 @@ class LocalFile:
         """Publishes."""
         with store_errors("writing", self._location):
             self._part.replace(self._final)
+            self.published = True
             self._close()
             _sync_folder(self._final.parent)
 
     def discard(self) -> None:
         """Removes what was written."""
         if self._fd >= 0:
-            self._part.unlink(missing_ok=True)
-            self._close()
+            with store_errors("discarding", self._location):
+                try:
+                    self._part.unlink(missing_ok=True)
+                finally:
+                    self._close()
 
     def _send_off(self) -> None:
         if sys.platform == "linux":  # its way to begin the writing without a wait
@@ -124,6 +131,7 @@ class Upload:
     """An upload in parts, which the store joins at `commit`."""
 
     def __init__(self, location: Location) -> None:
+        self.published = False
         self._location = location
         self._written = 0
         self._file = location.fs.open(location.path, "wb", autocommit=False, block_size=UPLOAD_BYTES)
@@ -145,6 +153,7 @@ class Upload:
         """Has the store join the parts."""
         with store_errors("writing", self._location):
             self._file.commit()
+        self.published = True
 
     def discard(self) -> None:
         """Aborts the upload."""
@@ -157,6 +166,7 @@ class MovedObject:
     """An object under another name, then moved. As whole as the store's own move is."""
 
     def __init__(self, location: Location) -> None:
+        self.published = False
         self._location = location
         self._part = f"{location.path}.{secrets.token_hex(4)}{PART}"
         location.fs.makedirs(location.path.rpartition("/")[0], exist_ok=True)
@@ -176,6 +186,7 @@ class MovedObject:
         """Moves to the final name."""
         with store_errors("writing", self._location):
             self._location.fs.mv(self._part, self._location.path)
+        self.published = True
 
     def discard(self) -> None:
         """Removes what was written."""

@@ -39,7 +39,7 @@ def test_a_missing_a_doubled_and_another_id_each_change_it(ids: list[str], other
     assert len(digests) == (3 if other == ids[0] else 4)
 
 
-@given(texts.filter(lambda text: not text.startswith("\0")))
+@given(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: not text.startswith("\0")))
 def test_an_id_is_told_by_its_number(custom_id: str) -> None:
     assert id_of(ids_sum([custom_id])) == custom_id
 
@@ -51,3 +51,4 @@ def test_no_id_has_a_number_below_zero(number: int) -> None:
 
 def test_a_number_of_no_text_is_no_id() -> None:
     assert id_of(0xFF) is None
+    assert id_of(ids_sum(["\ud800"])) is None

@@ -32,6 +32,7 @@ from airflow_batches.landing import (
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.submission import Receipt
 from tests.samples import some_requests
 from tests.unit.landing.support import (
     QUICK,
@@ -202,6 +203,13 @@ def test_landing_again_with_a_receipt_proves_it(client: BatchesClient, tmp_path:
         land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-2"]))
 
 
+def test_a_receipt_may_be_the_object_that_submitting_gives(client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client, 2)
+    digest = ids_digest(["r-0", "r-1"])
+    receipt = Receipt(batch_id=batch_id, requests=2, bytes=1, sha256="", ids_digest=digest, fingerprint="")
+    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=receipt).ids_digest == digest
+
+
 def test_a_process_that_died_after_the_manifest_leaves_a_note_that_goes_with_the_next_landing(
     client: BatchesClient, tmp_path: Path
 ) -> None:
@@ -367,7 +375,9 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"timeout": float("inf")}, "timeout must be from 0 to 1,000,000,000 seconds, not inf"),
         ({"stall_timeout": float("nan")}, "stall_timeout must be from 0 to 1,000,000,000 seconds, not nan"),
         ({"receipt": "0x" + "0" * 30}, "ids_digest is not 32 hex digits"),
-        ({"receipt": {"ids_digest": "0" * 32, "ids_sum": "0x1"}}, "ids_sum is no number of hex digits: '0x1'"),
+        ({"receipt": {"ids_digest": "0" * 32, "ids_sum": "0x1"}}, "ids_sum is not hex digits: '0x1'"),
+        ({"receipt": {"ids_digest": "0" * 32, "ids_sum": 12}}, "ids_sum is not hex digits: '12'"),
+        ({"receipt": "{'batch_id': 'msgbatch_01'}"}, "an XComArg does not"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory://bucket/out.jsonl.manifest.json"}, "failed_path is the manifest's path"),

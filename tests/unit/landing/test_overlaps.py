@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_batches.api import BatchesClient
+from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingRefused, LandingTimeout, Location, Manifest, land, writer
+from airflow_batches.landing import LandingMismatch, LandingRefused, LandingTimeout, Location, Manifest, land, writer
 from tests.unit.landing.support import QUICK, client_of, ended_batch, ids_in, names_in
 
 
@@ -55,8 +56,9 @@ def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothin
     assert land(client, fast, uri) == manifest
 
 
+@pytest.mark.parametrize("proof", [None, ids_digest(f"r-{number}" for number in range(50))], ids=["", "with a receipt"])
 def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, proof: str | None
 ) -> None:
     batch_id = ended_batch(client, 50)
     uri = f"file://{tmp_path}/out.jsonl"
@@ -65,7 +67,7 @@ def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
 
     def landing() -> None:
         with client_of(emulator) as own:
-            outcome.append(land(own, batch_id, uri, retry=QUICK, verify="warn", timeout=1.5))
+            outcome.append(land(own, batch_id, uri, retry=QUICK, verify="warn", timeout=1.5, receipt=proof))
 
     with meanwhile(landing, emulator):
         manifest = land(client, batch_id, uri)
@@ -75,13 +77,33 @@ def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
+@pytest.mark.parametrize("other", [{"failed_path": "failed.jsonl"}, {"format": "parquet"}], ids=["failures", "a table"])
+def test_a_part_never_takes_the_place_of_all_in_another_form(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, other: dict[str, str]
+) -> None:
+    batch_id = ended_batch(client, 50)
+    uri = f"file://{tmp_path}/out.jsonl"
+    manifest = land(client, batch_id, uri)
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=30.0, after_bytes=20_000, times=None))
+    options: Any = {name: f"file://{tmp_path}/{value}" if "path" in name else value for name, value in other.items()}
+    with pytest.raises(LandingMismatch, match="missing"):
+        land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, **options)
+    assert land(client, batch_id, uri) == manifest
+    assert land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, overwrite=True).lines < 50
+
+
 @contextmanager
-def the_disk_goes_at(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Publishing the object of this name fails."""
+def the_disk_goes_at(
+    name: str, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Publishing the object of this name fails, once; `before` that something else may happen."""
     commit = writer.LocalFile.commit
+    failed: list[str] = []
 
     def failing(self: writer.LocalFile) -> None:
-        if self._final.name == name:
+        if self._final.name == name and not failed:
+            failed.append(name)
+            before()
             raise OSError("the disk is gone")
         commit(self)
 
@@ -106,6 +128,94 @@ def test_a_manifest_never_speaks_of_another_batchs_failures(
     assert again.failed is not None
     assert again.failed != first.failed
     assert again.failed.sha256 == hashlib.sha256(failed.read_bytes()).hexdigest()
+
+
+def test_failures_of_another_landing_that_has_ended_meanwhile_stay(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(errored_share=0.5)
+    batch_id = ended_batch(client, 40)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
+    with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, batch_id, uris)):
+        land(client, batch_id, **uris)
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json", "failed.jsonl"}
+    assert land(client, batch_id, **uris).verified
+
+
+def test_an_earlier_manifest_does_not_return_over_that_of_another_landing(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = ended_batch(client, 5), ended_batch(client, 5)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "overwrite": True}
+    land(client, old, **uris)
+    with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, new, uris)):
+        land(client, new, **uris)
+    assert json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())["batch_id"] == new
+
+
+def landed_by_another(emulator: Emulator, batch_id: str, options: Any) -> Manifest:
+    with client_of(emulator) as own:
+        return land(own, batch_id, **options)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same batch", "another batch"])
+def test_an_earlier_landing_stands_where_new_failures_were_taken_back(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    old = ended_batch(client, 5)
+    new = old if same else ended_batch(client, 7)
+    uri = f"file://{tmp_path}/out.jsonl"
+    manifest = land(client, old, uri)
+    with the_disk_goes_at("out.jsonl", monkeypatch):
+        land(client, new, uri, failed_path=f"file://{tmp_path}/failed.jsonl", overwrite=not same)
+    assert "failed.jsonl" not in names_in(tmp_path)
+    assert land(client, old, uri) == manifest
+
+
+def test_failures_that_this_batch_had_before_are_not_taken_back(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(errored_share=0.5)
+    batch_id = ended_batch(client, 40)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
+    land(client, batch_id, **uris)
+    with the_disk_goes_at("out.jsonl", monkeypatch):
+        land(client, batch_id, **uris, receipt=ids_digest(f"r-{number}" for number in range(40)))
+    assert "failed.jsonl" in names_in(tmp_path)
+
+
+def test_an_object_whose_folder_cannot_be_synced_is_not_taken_for_the_earlier_one(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = ended_batch(client, 5), ended_batch(client, 5)
+    uri = f"file://{tmp_path}/out.jsonl"
+    land(client, old, uri)
+    commit = writer.LocalFile.commit
+
+    def unsynced(self: writer.LocalFile) -> None:
+        commit(self)
+        if self._final.name == "out.jsonl":
+            raise OSError("the folder is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(writer.LocalFile, "commit", unsynced)
+        with pytest.raises(OSError, match="gone"):
+            land(client, new, uri, overwrite=True)
+    assert names_in(tmp_path) == {"out.jsonl.pending.json"}
+    assert land(client, old, uri).batch_id == old
+
+
+def test_a_note_left_behind_opens_no_other_place(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, another = ended_batch(client, 5), ended_batch(client, 7)
+    theirs = f"file://{tmp_path}/theirs.jsonl"
+    manifest = land(client, another, theirs)
+    with the_disk_goes_at("out.jsonl", monkeypatch):
+        land(client, one, f"file://{tmp_path}/out.jsonl")
+    with pytest.raises(LandingRefused, match=r"theirs\.jsonl exists, and no manifest says whose it is"):
+        land(client, one, f"file://{tmp_path}/out.jsonl", failed_path=theirs)
+    assert land(client, another, theirs) == manifest
 
 
 def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from airflow_batches.landing import LandingRefused, Location
+from airflow_batches.landing import LandingError, LandingRefused, Location
 from airflow_batches.landing.writer import WRITE_BACK_BYTES, create, put
 from tests.unit.landing.support import names_in
 
@@ -52,6 +53,18 @@ def test_a_discarded_file_leaves_nothing_and_the_old_object_stays(tmp_path: Path
     file.discard()
     assert (tmp_path / "out").read_bytes() == b"old"
     assert names_in(tmp_path) == {"out"}
+
+
+def test_a_file_that_cannot_be_removed_is_told_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    open_files = len([*Path("/proc/self/fd").iterdir()])
+    file = create(at(tmp_path / "out"))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(LandingError, match=r"discarding .*Read-only"):
+        file.discard()
+    assert len([*Path("/proc/self/fd").iterdir()]) == open_files
 
 
 def test_two_writers_of_one_object_do_not_mix(tmp_path: Path) -> None:
