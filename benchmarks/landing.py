@@ -56,10 +56,7 @@ class Job:
     lines: int
     uri: str
     storage_options: dict[str, Any]
-
-    @property
-    def ids_digest(self) -> str:
-        return ids_digest(f"{ID_PREFIX}-{number}" for number in range(self.lines))
+    ids_digest: str
 
 
 def ours(job: Job, receipt: str | None = None) -> int:
@@ -141,8 +138,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             (small_id, small), (batch_id, body) = record(SMALL), record(lines)
             with served({small_id: small, batch_id: body}) as base_url:
                 for store, (prefix, options) in stores.items():
-                    rehearsal = Job(base_url, small_id, SMALL, prefix, options)
-                    job = Job(base_url, batch_id, lines, prefix, options)
+                    rehearsal = Job(base_url, small_id, SMALL, prefix, options, _digest(SMALL))
+                    job = Job(base_url, batch_id, lines, prefix, options, _digest(lines))
                     runs = in_turns(args.contestants, partial(_run, rehearsal, job), args.repeat)
                     _print(store, lines, len(body), runs)
                     bounds.hold(store, lines, runs)
@@ -193,6 +190,10 @@ def _run(rehearsal: Job, job: Job, name: str) -> Measurement:
         raise RuntimeError(f"{name} landed {run.result} of {job.lines} lines")
     fs.rm(path, recursive=True)
     return run
+
+
+def _digest(lines: int) -> str:
+    return ids_digest(f"{ID_PREFIX}-{number}" for number in range(lines))
 
 
 def _print(store: str, lines: int, size: int, runs: dict[str, Measurement]) -> None:
