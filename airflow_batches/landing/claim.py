@@ -11,9 +11,9 @@
 
 It is asked before the results are fetched and again before they are published, for another landing may have been
 faster: then only verified results stay, and a part never takes the place of all, in whatever form. With `overwrite` it
-lands in any case. As asked for: in that format, with that
-object for failures, of the ids that the receipt proves, and verified, unless `verify="warn"` asks for no more than what
-had come: another try might bring less. Whole: each object has the size that the manifest says.
+lands in any case. As asked for: in that format, with that object for failures, of the ids that the receipt proves, and
+verified, unless `verify="warn"` asks for no more than what had come: another try might bring less. Whole: each object
+has the size that the manifest says.
 
 A pending note is written just before the results are published and removed once the manifest stands: a process
 killed in between leaves an object that nothing else would tell from a stranger's.
