@@ -10,7 +10,6 @@ encoding and writing another's.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,8 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Literal
-
-import msgspec
 
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, StreamInterrupted
@@ -32,10 +29,10 @@ from airflow_batches.landing.formats import Output, encoder_for, format_of
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedObject, Manifest
-from airflow_batches.landing.naming import Sent
 from airflow_batches.landing.patience import within
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.progress import Progress, reported
+from airflow_batches.landing.sent import Receipt, Sent, sent_as
 from airflow_batches.landing.stream import Block, Results, joined
 from airflow_batches.landing.tally import SUCCEEDED, Tally
 from airflow_batches.landing.verify import Expectation, compare
@@ -48,8 +45,6 @@ GRACE: Final = 30.0
 """Seconds that a store has beyond the timeout."""
 LONGEST: Final = 10**9
 """Seconds; longer than that no thread can wait."""
-IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
-IDS_SUM: Final = re.compile(r"[0-9a-fA-F]*")
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
 
@@ -62,7 +57,7 @@ def land(
     format: str | None = None,  # noqa: A002  # the word for it, here as in the libraries people know
     verify: Verify = "error",
     overwrite: bool = False,
-    receipt: Mapping[str, Any] | msgspec.Struct | str | None = None,
+    receipt: Receipt | None = None,
     storage_options: Mapping[str, Any] | None = None,
     timeout: float = 3600.0,
     stall_timeout: float = 60.0,
@@ -90,7 +85,7 @@ def land(
         raise InvalidRequest(f"verify must be 'error' or 'warn', not {verify!r}")
     _check_times(timeout=timeout, stall_timeout=stall_timeout)
     deadline = time.monotonic() + timeout
-    sent = _sent(receipt, batch_id)
+    sent = sent_as(receipt, batch_id)
     results = _located(path, storage_options)
     failed = None if failed_path is None else _located(failed_path, storage_options)
     format_name = format_of(results.path, format)
@@ -237,25 +232,6 @@ def _check_times(**times: float) -> None:
     for name, value in times.items():
         if not 0 <= value <= LONGEST:
             raise InvalidRequest(f"{name} must be from 0 to {LONGEST:,} seconds, not {value!r}")
-
-
-def _sent(receipt: Mapping[str, Any] | msgspec.Struct | str | None, batch_id: str) -> Sent | None:
-    if receipt is None:
-        return None
-    if isinstance(receipt, msgspec.Struct):
-        receipt = msgspec.structs.asdict(receipt)
-    if not isinstance(receipt, Mapping | str):
-        raise InvalidRequest(f"receipt must be that of one batch, or its ids digest, not {type(receipt).__name__}")
-    fields = {"ids_digest": receipt} if isinstance(receipt, str) else receipt
-    if fields.get("batch_id", batch_id) != batch_id:
-        raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
-    digest, number = str(fields.get("ids_digest")), fields.get("ids_sum") or ""
-    if not IDS_DIGEST.fullmatch(digest):
-        said = f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}"
-        raise InvalidRequest(f"{said} (a template makes text of a receipt, an XComArg does not)")
-    if not isinstance(number, str) or not IDS_SUM.fullmatch(number):
-        raise InvalidRequest(f"the receipt's ids_sum is not hex digits: {str(number)[:40]!r}")
-    return Sent(digest.lower(), int(number, 16) if number else None)
 
 
 def _as_asked(found: Manifest, *, format_name: str, verify: Verify, sent: Sent | None) -> bool:

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from airflow_batches.api.digest import ids_digest
-from airflow_batches.landing.naming import Sent, Strangers, strangers
+from airflow_batches.landing.sent import Sent, Strangers, strangers
 
 NAMED: Final = 20
 """How many ids a mismatch names; the counts tell the rest."""

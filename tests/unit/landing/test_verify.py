@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from airflow_batches.api.digest import ids_digest, ids_sum
-from airflow_batches.landing.naming import Sent, strangers
+from airflow_batches.landing.sent import Sent, strangers
 from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare
 
 COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
