@@ -15,33 +15,32 @@ from hashlib import blake2b
 from typing import Final
 
 BYTES: Final = 16
-_MODULUS: Final = 1 << (8 * BYTES)
+MODULUS: Final = 1 << (8 * BYTES)
 
 
 class IdsDigest:
-    """The digest of the ids added so far. A hundred thousand ids take about 0.05 s."""
+    """The digest and the sum of the ids added so far. A hundred thousand ids take about 0.06 s."""
 
     def __init__(self) -> None:
-        self._sum = 0
+        self.sum = 0
+        self._hashes = 0
 
-    def update(self, custom_ids: Iterable[str | bytes]) -> None:
+    def update(self, custom_ids: Iterable[str]) -> None:
         """Add ids; a repeated id counts again."""
-        number = int.from_bytes
-        total = 0
-        for custom_id in custom_ids:
-            # Half a surrogate pair is no UTF-8, but JSON can name one; such an id is still told from all others.
-            raw = custom_id if isinstance(custom_id, bytes) else custom_id.encode("utf-8", "surrogatepass")
-            total += number(blake2b(raw, digest_size=BYTES).digest(), "big")
-        self._sum = (self._sum + total) % _MODULUS
+        # Half a surrogate pair is no UTF-8, but JSON can name one; such an id is still told from all others.
+        texts = [custom_id.encode("utf-8", "surrogatepass") for custom_id in custom_ids]
+        hashes = [blake2b(text, digest_size=BYTES).digest() for text in texts]
+        self._hashes = (self._hashes + sum(map(int.from_bytes, hashes))) % MODULUS
+        self.sum += sum(map(int.from_bytes, texts))
 
     def hexdigest(self) -> str:
         """32 hex digits."""
-        return f"{self._sum:032x}"
+        return f"{self._hashes:032x}"
 
 
-def ids_sum(custom_ids: Iterable[str]) -> int:
-    """The sum of the ids as numbers."""
-    return sum([int.from_bytes(custom_id.encode("utf-8", "surrogatepass")) for custom_id in custom_ids])
+def number_of(custom_id: str) -> int:
+    """The id as a number."""
+    return int.from_bytes(custom_id.encode("utf-8", "surrogatepass"))
 
 
 def id_of(number: int) -> str | None:
@@ -52,7 +51,7 @@ def id_of(number: int) -> str | None:
         return None
 
 
-def ids_digest(custom_ids: Iterable[str | bytes]) -> str:
+def ids_digest(custom_ids: Iterable[str]) -> str:
     """The digest of a collection of ids."""
     digest = IdsDigest()
     digest.update(custom_ids)

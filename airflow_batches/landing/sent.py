@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from airflow_batches.api.digest import BYTES, id_of, ids_digest, ids_sum
+from airflow_batches.api.digest import MODULUS, IdsDigest, id_of, ids_digest, number_of
 from airflow_batches.api.errors import InvalidRequest
 
 Receipt: TypeAlias = Mapping[str, Any] | msgspec.Struct | str
@@ -22,7 +22,6 @@ Receipt: TypeAlias = Mapping[str, Any] | msgspec.Struct | str
 
 IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
 IDS_SUM: Final = re.compile(r"[0-9a-fA-F]*")
-_MODULUS: Final = 1 << (8 * BYTES)
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -59,17 +58,20 @@ def sent_as(receipt: Receipt | None, batch_id: str) -> Sent | None:
     return Sent(digest.lower(), int(number, 16) if number else None)
 
 
-def strangers(sent: Sent, came: Collection[str], came_digest: str, *, missing: int, foreign: int) -> Strangers:
-    """Who they are, of so many that are missing or foreign; none of either is one that took another's place."""
-    surplus = int(came_digest, 16) - int(sent.digest, 16)
-    for suspects in _suspects(sent, came, missing, foreign):
-        if (_hash(suspects.foreign) - _hash(suspects.missing) - surplus) % _MODULUS == 0:
+def strangers(sent: Sent, came: Collection[str], digest: IdsDigest, *, missing: int, foreign: int) -> Strangers:
+    """Who they are, of so many that are missing or foreign; none of either is one that took another's place.
+
+    `digest` is that of the ids that came.
+    """
+    surplus = int(digest.hexdigest(), 16) - int(sent.digest, 16)
+    lack = None if sent.sum is None else sent.sum - digest.sum
+    for suspects in _suspects(lack, came, missing, foreign):
+        if (_hash(suspects.foreign) - _hash(suspects.missing) - surplus) % MODULUS == 0:
             return suspects
     return Strangers()
 
 
-def _suspects(sent: Sent, came: Collection[str], missing: int, foreign: int) -> Iterator[Strangers]:
-    lack = None if sent.sum is None else sent.sum - ids_sum(came)
+def _suspects(lack: int | None, came: Collection[str], missing: int, foreign: int) -> Iterator[Strangers]:
     match missing, foreign:
         case 0, 1:
             yield from (Strangers(foreign=(custom_id,)) for custom_id in came)
@@ -77,7 +79,7 @@ def _suspects(sent: Sent, came: Collection[str], missing: int, foreign: int) -> 
             yield Strangers(missing=(absent,))
         case 0, 0 if lack is not None:
             for custom_id in came:
-                if absent := id_of(lack + ids_sum([custom_id])):
+                if absent := id_of(lack + number_of(custom_id)):
                     yield Strangers((absent,), (custom_id,))
 
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from airflow_batches.api.digest import ids_digest
+from airflow_batches.api.digest import IdsDigest
 from airflow_batches.landing.sent import Sent, Strangers, strangers
 
 NAMED: Final = 20
@@ -95,7 +95,11 @@ def compare(
 
 
 def _told_apart(sent: Sent | None, ids: Collection[str], missing: int, foreign: int) -> tuple[bool, Strangers]:
-    if sent is None or (digest := ids_digest(ids)) == sent.digest:
+    if sent is None:
+        return False, Strangers()
+    digest = IdsDigest()
+    digest.update(ids)
+    if digest.hexdigest() == sent.digest:
         return False, Strangers()
     return True, strangers(sent, ids, digest, missing=missing, foreign=foreign)
 

@@ -20,7 +20,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from airflow_batches.api.digest import IdsDigest, ids_sum
+from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
@@ -160,15 +160,12 @@ class Tally:
         self.requests = 0
         self.models: set[str] = set()
         self._ids = IdsDigest()
-        self._ids_sum = 0
         self._contents = 0
 
     def add(self, requests: Sequence[RequestLine]) -> None:
         """Count more requests."""
         self.requests += len(requests)
-        custom_ids = [request.custom_id for request in requests]
-        self._ids.update(custom_ids)
-        self._ids_sum += ids_sum(custom_ids)
+        self._ids.update([request.custom_id for request in requests])
         self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in requests])
         models = {request.model for request in requests if request.model is not None} - self.models
         self.models.update(islice(models, MAX_MODELS - len(self.models)))
@@ -181,7 +178,7 @@ class Tally:
     @property
     def ids_sum(self) -> str:
         """Of the custom_ids, in hex."""
-        return f"{self._ids_sum:x}"
+        return f"{self._ids.sum:x}"
 
     @property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, StreamInterrupted, TransportError
-from airflow_batches.api.digest import ids_digest, ids_sum
+from airflow_batches.api.digest import ids_digest, number_of
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
 from tests.unit.landing.support import (
@@ -281,7 +281,7 @@ def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: Batch
     with pytest.raises(LandingMismatch, match="do not match the batch: 1 missing"):
         landed(client, batch_id, tmp_path)
     assert plan.struck == 4  # one reading with new lines, three without
-    receipt = {"batch_id": batch_id, "ids_digest": ids_digest(IDS), "ids_sum": f"{ids_sum(IDS):x}"}
+    receipt = {"batch_id": batch_id, "ids_digest": ids_digest(IDS), "ids_sum": f"{sum(map(number_of, IDS)):x}"}
     with pytest.raises(LandingMismatch, match=r"1 missing \(r-5\)"):
         landed(client, batch_id, tmp_path, receipt=receipt)
     assert not names_in(tmp_path)

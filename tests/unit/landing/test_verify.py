@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from airflow_batches.api.digest import ids_digest, ids_sum
+from airflow_batches.api.digest import IdsDigest, ids_digest, number_of
 from airflow_batches.landing.sent import Sent, strangers
 from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare
 
@@ -15,7 +15,7 @@ COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
 def compared(
     ids: list[str], types: dict[str, int], *, doubled: list[str] | None = None, receipt: list[str] | None = None
 ) -> Mismatch | None:
-    sent = None if receipt is None else Sent(ids_digest(receipt), ids_sum(receipt))
+    sent = None if receipt is None else Sent(ids_digest(receipt), sum(map(number_of, receipt)))
     expected = Expectation(counts=COUNTS, total=4, sent=sent)
     return compare(expected, types, ids, doubled or [])
 
@@ -78,8 +78,10 @@ def test_a_receipt_without_a_sum_names_no_missing_id() -> None:
 def test_nobody_is_named_who_is_not_missing_or_foreign(sent: list[str], came: list[str]) -> None:
     assume(sorted(sent) != sorted(came))
     lack, excess = max(0, len(sent) - len(came)), max(0, len(came) - len(sent))
-    proof = Sent(ids_digest(sent), ids_sum(sent))
-    named = strangers(proof, came, ids_digest(came), missing=lack, foreign=excess)
+    proof = Sent(ids_digest(sent), sum(map(number_of, sent)))
+    digest = IdsDigest()
+    digest.update(came)
+    named = strangers(proof, came, digest, missing=lack, foreign=excess)
     assert {*named.missing} <= {*sent} - {*came}
     assert {*named.foreign} <= {*came} - {*sent}
 
