@@ -148,7 +148,7 @@ class Results:
                 # No name keeps a block alive while the next one is made: that would take more time and memory.
                 yield from filter(None, map(self._block, whole_lines(self._arrivals(response))))
         except LandingTimeout:
-            raise self._out_of_time() from None  # what was in hand then has been counted since
+            self._check_time()  # what was in hand then has been counted since, and may have been the rest
         except BatchesError as error:
             if not self._retry.retries(error, creates=False):
                 raise

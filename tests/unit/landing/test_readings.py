@@ -198,6 +198,17 @@ def test_a_client_with_a_short_read_timeout_reads_again_too(emulator: Emulator, 
         assert_whole(client, batch_id, tmp_path)
 
 
+def test_an_answer_that_holds_all_and_does_not_end_lands_when_the_time_is_over(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    size = sum(len(line) + 1 for line in lines_of_the_api(client, batch_id))
+    emulator.fault(Fault(endpoint="results", action="stall", times=None, after_bytes=size, seconds=60))
+    assert landed(client, batch_id, tmp_path, timeout=0.5).verified
+    emulator.faults.clear()
+    assert_whole(client, batch_id, tmp_path)
+
+
 def test_the_overall_timeout_ends_a_stall_and_publishes_nothing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
