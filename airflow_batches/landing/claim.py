@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -104,12 +105,8 @@ class Claim:
         own = named if before and before.batch_id == self._batch_id else frozenset()
         steps: list[Callable[[], None]] = [place.remove for place in published if place.uri not in own]
         if self._said_before is not None and named.isdisjoint(place.uri for place in published):
-            steps.append(self._restore_manifest)
+            steps.append(partial(put, self._manifest, self._said_before))
         return steps
-
-    def _restore_manifest(self) -> None:
-        if self._said_before is not None:
-            put(self._manifest, self._said_before)
 
     def holds_all(self) -> bool:
         """Whether this batch's results are there, verified and of the right size, in whatever form."""
