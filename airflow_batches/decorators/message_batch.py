@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
 from airflow_batches._compat import determine_kwargs
-from airflow_batches.operators.submit import MessageBatchSubmitOperator, Verbatim
+from airflow_batches.operators.requests import Verbatim
+from airflow_batches.operators.submit import MessageBatchSubmitOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from airflow_batches.landing.progress import Progress, reported
 from airflow_batches.landing.sent import Receipt, Sent, sent_as
 from airflow_batches.landing.stream import Block, Results, joined
 from airflow_batches.landing.tally import SUCCEEDED, Tally
-from airflow_batches.landing.verify import Expectation, compare
+from airflow_batches.landing.verify import Expectation, Mismatch, compare, with_names
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ Verify = Literal["error", "warn"]
 PROGRESS_EVERY: Final = 5.0
 GRACE: Final = 30.0
 """Seconds that a store has beyond the timeout."""
+RECALL: Final = 300.0
+"""Seconds for reading once more which ids were sent."""
 LONGEST: Final = 10**9
 """Seconds; longer than that no thread can wait."""
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
@@ -58,6 +60,7 @@ def land(
     verify: Verify = "error",
     overwrite: bool = False,
     receipt: Receipt | None = None,
+    sent_ids: Callable[[], Iterable[str]] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     timeout: float = 3600.0,
     stall_timeout: float = 60.0,
@@ -69,10 +72,12 @@ def land(
 
     `path` is the results' URI, `.manifest.json` after it the manifest's. `failed_path` gets the lines that did not
     succeed. `format` is `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`,
-    `.zst`). `receipt` is a submission's receipt, or just its ids digest. `storage_options` are fsspec's.
-    `timeout` bounds all that is asked of the API, `stall_timeout` each silence, in seconds; `retry` says what is asked
-    again, and how often in vain. What has come then may be stored: the store has `GRACE` seconds more, and as many for
-    each step of publishing or discarding. `progress` is called every `progress_every` seconds, from another thread.
+    `.zst`). `receipt` is a submission's receipt, or just its ids digest. `sent_ids` gives the custom_ids that were
+    sent; it is asked, from another thread, only where ids do not match, to name up to 20 that are missing or foreign.
+    `storage_options` are fsspec's. `timeout` bounds all that is asked of the API, `stall_timeout` each silence, in
+    seconds; `retry` says what is asked again, and how often in vain. What has come then may be stored: the store has
+    `GRACE` seconds more, and as many for each step of publishing or discarding. `progress` is called every
+    `progress_every` seconds, from another thread.
 
     Landing again where the batch has landed already does nothing; only to prove the ids of a receipt, where none were
     proven, the results are read again. With `verify="warn"` what came is published even if it is not what the batch
@@ -103,7 +108,7 @@ def land(
             return manifest
         # Whoever lands a batch was told of it: a 404 is a replica that lags behind, until it stays one.
         policy = replace(retry or RetryPolicy(), exists=True)
-        landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), sent, verify)
+        landing = _Landing(_ended(_batch(client, batch_id, policy, deadline)), sent, verify, sent_ids)
         stream = Results(
             client, batch_id, landing.expected.total, retry=policy, deadline=deadline, stall_timeout=stall_timeout
         )
@@ -147,13 +152,20 @@ def _publish(claim: Claim, outputs: Sequence[Output], background: Background) ->
 class _Landing:
     """What is known of one landing while it runs, and the manifest that comes of it."""
 
-    def __init__(self, batch: MessageBatch, sent: Sent | None, verify: Verify) -> None:
+    def __init__(
+        self,
+        batch: MessageBatch,
+        sent: Sent | None,
+        verify: Verify,
+        sent_ids: Callable[[], Iterable[str]] | None,
+    ) -> None:
         counts = batch.request_counts
         self.expected = Expectation(
             counts={kind: getattr(counts, kind) for kind in COUNTED}, total=counts.total, sent=sent
         )
         self._batch = batch
         self._verify = verify
+        self._sent_ids = sent_ids
         self._prices = PriceList(batch.created_at)
         self._tally = Tally(self._prices.steps)
         self.mismatch: LandingMismatch | None = None
@@ -189,10 +201,24 @@ class _Landing:
         mismatch = compare(self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable)
         if mismatch is None:
             return
+        if self._sent_ids is not None and mismatch.is_of_ids:
+            mismatch = self._named(mismatch, ledger.taken, self._sent_ids)
         self.mismatch = LandingMismatch(self._batch.id, mismatch)
         if self._verify == "error":
             raise self.mismatch
         logger.warning("Landing what came: %s", self.mismatch)
+
+    def _named(self, mismatch: Mismatch, came: Collection[str], sent_ids: Callable[[], Iterable[str]]) -> Mismatch:
+        """With names, if those who were sent can still be told; the mismatch matters more than why they cannot."""
+        try:
+            known = within(RECALL, lambda: [*sent_ids()], lambda _: None)
+        except Exception as error:  # noqa: BLE001  # whatever a user's source raises
+            logger.warning("Cannot read which ids were sent: %s: %s", type(error).__name__, error)
+            return mismatch
+        if not self.expected.is_met_by(known):
+            logger.warning("The ids given now (%s) are not those that were sent", f"{len(known):,}")
+            return mismatch
+        return with_names(mismatch, came, known)
 
     def manifest(self, stream: Results, results: LandedObject, failed: LandedObject | None = None) -> Manifest:
         """What has landed, once it has been compared."""

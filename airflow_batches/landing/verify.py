@@ -9,6 +9,8 @@
 |                                                             | each kind is named                          |
 | more lines of a type than the batch counts                  | a wrong count                               |
 
+All are named, up to a limit, once it is known who was sent.
+
 Lines of a type unknown here stand in for known ones: the batch's counts have no place of their own for them.
 """
 
@@ -19,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.digest import IdsDigest, ids_digest
 from airflow_batches.landing.sent import Sent, Strangers, strangers
 
 NAMED: Final = 20
@@ -32,6 +34,10 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     total: int
     sent: Sent | None = None
+
+    def is_met_by(self, ids: Collection[str]) -> bool:
+        """Whether these can be the ids of the batch."""
+        return len(ids) == self.total and (self.sent is None or ids_digest(ids) == self.sent.digest)
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +55,17 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     wrong_counts: Mapping[str, tuple[int, int]] = {}
     """Result type -> (expected, received)."""
 
+    @property
+    def is_of_ids(self) -> bool:
+        """Whether knowing who was sent would say more."""
+        return bool(self.missing or self.foreign or self.other_ids)
+
     def sentences(self) -> list[str]:
         """For people."""
         said = [
-            self.missing and f"{self.missing:,} missing{_named(self.missing_ids)}",
-            self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids)}",
-            self.doubled and f"{self.doubled:,} doubled{_named(self.doubled_ids)}",
+            self.missing and f"{self.missing:,} missing{_named(self.missing_ids, self.missing)}",
+            self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids, self.foreign)}",
+            self.doubled and f"{self.doubled:,} doubled{_named(self.doubled_ids, self.doubled)}",
             self.other_ids and f"the custom_ids are not those that were sent{self._exchanged}",
             self.unreadable and f"{self.unreadable:,} unreadable",
             *(f"{got:,} {kind} instead of {want:,}" for kind, (want, got) in sorted(self.wrong_counts.items())),
@@ -63,7 +74,7 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _exchanged(self) -> str:
-        missing, foreign = _named(self.missing_ids), _named(self.foreign_ids)
+        missing, foreign = _named(self.missing_ids, 1), _named(self.foreign_ids, 1)
         return f": one is missing{missing}, another came{foreign}" if missing and foreign else ""
 
 
@@ -94,6 +105,21 @@ def compare(
     )
 
 
+def with_names(mismatch: Mismatch, came: Collection[str], sent_ids: Collection[str]) -> Mismatch:
+    """The same mismatch, now that it is known who was sent."""
+    here, sent = {*came}, {*sent_ids}
+    missing = [custom_id for custom_id in sent_ids if custom_id not in here]
+    foreign = sorted(here - sent)
+    return msgspec.structs.replace(
+        mismatch,
+        missing=len(missing),
+        missing_ids=tuple(missing[:NAMED]),
+        foreign=len(foreign),
+        foreign_ids=tuple(foreign[:NAMED]),
+        other_ids=False,
+    )
+
+
 def _told_apart(sent: Sent | None, ids: Collection[str], missing: int, foreign: int) -> tuple[bool, Strangers]:
     if sent is None:
         return False, Strangers()
@@ -104,5 +130,6 @@ def _told_apart(sent: Sent | None, ids: Collection[str], missing: int, foreign: 
     return True, strangers(sent, ids, digest, missing=missing, foreign=foreign)
 
 
-def _named(ids: Sequence[str]) -> str:
-    return f" ({', '.join(ids)})" if ids else ""
+def _named(ids: Sequence[str], count: int) -> str:
+    more = ", …" if len(ids) < count else ""
+    return f" ({', '.join(ids)}{more})" if ids else ""

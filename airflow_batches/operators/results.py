@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.requests import Given, HasRequests, verbatim
 from airflow_batches.operators.waiting import seconds
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_batches.landing import Location, Manifest, Progress
 
 
-class MessageBatchResultsOperator(BaseOperator):
+class MessageBatchResultsOperator(HasRequests, BaseOperator):
     """Lands every result of an ended batch, once and checked, and returns the manifest.
 
     The object at `path` appears only when it is complete; the manifest stands beside it as `<path>.manifest.json`,
@@ -35,10 +36,12 @@ class MessageBatchResultsOperator(BaseOperator):
     :param overwrite: land even where something is.
     :param receipt: the submission's receipt, or its ids digest, for a proof that the ids are those that were sent
         (templated).
+    :param requests: what was submitted, in any form that `MessageBatchSubmitOperator` takes (templated where it is a
+        URI). It is read only where the results do not match, to name ids that are missing or foreign.
     :param timeout: seconds (or a timedelta) for the whole landing.
     :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
     :param conn_id: connection with the API key (templated).
-    :param storage_conn_id: connection of the store, where `path` names none (templated).
+    :param storage_conn_id: connection of the store, where a URI names none (templated).
     """
 
     template_fields: Sequence[str] = (
@@ -47,6 +50,7 @@ class MessageBatchResultsOperator(BaseOperator):
         "failed_path",
         "format",
         "receipt",
+        "requests",
         "conn_id",
         "storage_conn_id",
     )
@@ -61,6 +65,7 @@ class MessageBatchResultsOperator(BaseOperator):
         verify: Literal["error", "warn"] = "error",
         overwrite: bool = False,
         receipt: Mapping[str, Any] | str | XComArg | None = None,
+        requests: Given | None = None,
         timeout: timedelta | float = timedelta(hours=1),
         stall_timeout: timedelta | float = timedelta(minutes=1),
         conn_id: str = "anthropic_default",
@@ -75,6 +80,7 @@ class MessageBatchResultsOperator(BaseOperator):
         self.verify = verify
         self.overwrite = overwrite
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
+        self.requests = verbatim(requests)
         self.timeout = seconds(timeout)
         self.stall_timeout = seconds(stall_timeout)
         self.conn_id = conn_id
@@ -96,6 +102,7 @@ class MessageBatchResultsOperator(BaseOperator):
                 verify=self.verify,
                 overwrite=self.overwrite,
                 receipt=self.receipt,
+                sent_ids=None if self.requests is None else self._sent_ids,
                 timeout=self.timeout,
                 stall_timeout=self.stall_timeout,
                 progress=self._log_progress,
@@ -118,6 +125,11 @@ class MessageBatchResultsOperator(BaseOperator):
             return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
         except (ValueError, ImportError) as exc:
             raise LandingRefused(f"{showable(path)!r} cannot be opened: {exc}{cure(path)}") from exc
+
+    def _sent_ids(self) -> Iterator[str]:
+        from airflow_batches.submission.ids import custom_ids
+
+        return custom_ids(self.given, conn_id=self.storage_conn_id)
 
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)

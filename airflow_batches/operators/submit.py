@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.requests import Given, HasRequests, verbatim
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries, publish_displaced
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
 
@@ -20,20 +21,8 @@ if TYPE_CHECKING:
     from airflow_batches.operators.kill import KillSwitch
     from airflow_batches.submission.receipt import Receipt
 
-Requests = Iterable[Mapping[str, Any]]
 
-
-class Verbatim:
-    """Requests where Airflow does not look: it would render every prompt, and store them all in its database."""
-
-    def __init__(self, given: Requests | Callable[[], Requests] | Mapping[str, Any]) -> None:
-        self.given = given
-
-    def __repr__(self) -> str:
-        return f"{len(self.given):,} requests" if isinstance(self.given, list) else f"a {type(self.given).__name__}"
-
-
-class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
+class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
     """Submits requests as one batch, waits until it has ended, and returns its id.
 
     The batch is submitted once: a retried or cleared task with the same requests takes its batch up again. The id is
@@ -70,7 +59,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
     def __init__(
         self,
         *,
-        requests: Requests | Callable[[], Requests] | Mapping[str, Any] | str | XComArg,
+        requests: Given,
         model: str | None = None,
         conn_id: str = "anthropic_default",
         storage_conn_id: str | None = None,
@@ -87,7 +76,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requests = requests if isinstance(requests, str | XComArg) else Verbatim(requests)
+        self.requests = verbatim(requests)
         self.model = model
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id
@@ -131,12 +120,6 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self._resumed = True
         return self.execute(context)
 
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Renders what may be rendered; what another task gave is then kept out of Airflow's sight as well."""
-        super().render_template_fields(context, jinja_env)
-        if not isinstance(self.requests, str | XComArg | Verbatim):
-            self.requests = Verbatim(self.requests)
-
     def on_kill(self) -> None:
         """Cancel the batch, also one that is being submitted just now, if the task is over (see `operators.kill`)."""
         self._killed = True
@@ -173,7 +156,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         from airflow_batches.submission import UncertainSubmit, Unsettled, open_source
         from airflow_batches.submission.submit import submit
 
-        with open_source(self._given(), conn_id=self.storage_conn_id) as source:
+        with open_source(self.given, conn_id=self.storage_conn_id) as source:
             while True:
                 try:
                     return submit(
@@ -206,6 +189,3 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
             # Gone, it is nobody's batch any more.
             if error.status != 404:
                 raise
-
-    def _given(self) -> Any:
-        return self.requests.given if isinstance(self.requests, Verbatim) else self.requests

@@ -14,7 +14,6 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -25,6 +24,7 @@ from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
 from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
 from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_requests
 
@@ -137,20 +137,13 @@ class Inspector:
 
     def _duplicates(self, marks: Set[int]) -> Iterator[Problem]:
         first_line: dict[str, int] = {}
-        for number, custom_id in self._ids():
+        for number, custom_id in numbered_ids(self._source):
             if hash(custom_id) not in marks:
                 continue
             if custom_id in first_line:
                 yield Problem(number, custom_id, f"custom_id is that of line {first_line[custom_id]:,}")
             else:
                 first_line[custom_id] = number
-
-    def _ids(self) -> Iterator[tuple[int, str]]:
-        """The custom_ids again, each with the number of its line."""
-        for run in line_runs(self._source.blocks()):
-            for number, _, raw in run.numbered():
-                with suppress(Unreadable):
-                    yield number, request_line(raw, None).custom_id
 
 
 class Tally:

@@ -298,6 +298,69 @@ def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: Batch
     assert not names_in(tmp_path)
 
 
+def test_all_who_are_missing_or_foreign_are_named_by_those_who_know_what_was_sent(
+    client: BatchesClient, tmp_path: Path
+) -> None:
+    batch_id = ended_batch(client, COUNT)
+    sent = ["first", *IDS[2:], "last"]
+    with pytest.raises(LandingMismatch, match=r"batch: 2 missing \(first, last\); 2 foreign \(r-0, r-1\)$"):
+        landed(client, batch_id, tmp_path, receipt=ids_digest(sent), sent_ids=lambda: iter(sent))
+    assert not names_in(tmp_path)
+
+
+def test_a_part_of_the_results_says_in_its_manifest_who_is_missing(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=3_000, times=None))
+    manifest = landed(client, batch_id, tmp_path, verify="warn", sent_ids=lambda: IDS)
+    assert manifest.mismatch is not None
+    assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ([*IDS[1:], "another"], f"The ids given now ({COUNT}) are not those that were sent"),
+        (IDS[1:], f"The ids given now ({COUNT - 1}) are not those that were sent"),
+        (None, "Cannot read which ids were sent: FileNotFoundError: gone"),
+    ],
+)
+def test_a_source_that_is_not_what_it_was_names_nobody(
+    emulator: Emulator,
+    client: BatchesClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    sent: list[str] | None,
+    said: str,
+) -> None:
+    def sent_ids() -> list[str]:
+        if sent is None:
+            raise FileNotFoundError("gone")
+        return sent
+
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
+    with pytest.raises(LandingMismatch, match=r"batch: 1 missing$"):
+        landed(client, batch_id, tmp_path, receipt=ids_digest(IDS), sent_ids=sent_ids)
+    assert said in caplog.messages
+
+
+def test_nobody_asks_who_was_sent_where_the_ids_are_right(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    def sent_ids() -> list[str]:
+        raise AssertionError("asked")
+
+    batch_id = ended_batch(client, COUNT)
+    landed(client, batch_id, tmp_path, receipt=ids_digest(IDS), sent_ids=sent_ids)
+    emulator.fault(Fault(endpoint="results", action="duplicate_line", line=0))
+    with pytest.raises(LandingMismatch, match="1 doubled"):
+        landed(client, batch_id, tmp_path, overwrite=True, sent_ids=sent_ids)
+
+
 def test_a_broken_line_that_stays_broken_is_told(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(order="submitted")
     batch_id = ended_batch(client, COUNT)

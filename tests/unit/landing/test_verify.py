@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from airflow_batches.api.digest import IdsDigest, ids_digest, number_of
 from airflow_batches.landing.sent import Sent, strangers
-from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare
+from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare, with_names
 
 COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
 
@@ -72,6 +73,22 @@ def test_several_other_ids_of_the_right_number_are_told() -> None:
 def test_a_receipt_without_a_sum_names_no_missing_id() -> None:
     expected = Expectation(counts=COUNTS, total=4, sent=Sent(ids_digest(["a", "b", "c", "d"])))
     assert sentences(compare(expected, {}, ["a", "b", "c"], [])) == ["1 missing"]
+
+
+@pytest.mark.parametrize("came", [["a", "b"], ["x", "y", "b", "a"], ["b", "a", "x", "y", "z"]])
+def test_all_are_named_once_it_is_known_who_was_sent(came: list[str]) -> None:
+    sent = ["d", "a", "c", "b"]
+    mismatch = compared(came, {}, receipt=sent)
+    assert mismatch is not None
+    missing, *foreign = sentences(with_names(mismatch, came, sent))
+    assert missing == "2 missing (d, c)"
+    assert foreign == ([f"{len(came) - 2} foreign ({', '.join(sorted({*came} - {*sent}))})"] if len(came) > 2 else [])
+
+
+def test_so_many_names_are_cut_and_it_shows() -> None:
+    sent = [f"id-{number:02}" for number in range(NAMED + 1)]
+    (said,) = sentences(with_names(Mismatch(missing=len(sent)), [], sent))
+    assert said == f"{len(sent)} missing ({', '.join(sent[:NAMED])}, …)"
 
 
 @given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.lists(st.text(min_size=1), unique=True))

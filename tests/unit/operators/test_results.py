@@ -21,6 +21,7 @@ from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
 from airflow_batches.operators import MessageBatchResultsOperator, MessageBatchSubmitOperator
+from airflow_batches.submission.source import encode_requests
 from tests.contexts import context
 from tests.samples import some_requests
 from tests.servers import s3_server
@@ -83,6 +84,22 @@ def test_the_receipt_may_be_an_xcom_or_just_its_digest(batch_id: str, tmp_path: 
         wrong.execute(context())
 
 
+@pytest.mark.parametrize("kind", ["list", "uri"])
+def test_the_requests_name_what_is_missing_and_no_prompt_of_theirs_is_rendered(
+    emulator: Emulator, batch_id: str, tmp_path: Path, kind: str
+) -> None:
+    emulator.fault(Fault(endpoint="results", action="missing_line", line=0, times=None))
+    emulator.configure(order="submitted")
+    requests = some_requests(30, system="{{ not a template }} {% nor this %}")
+    (tmp_path / "today.jsonl").write_bytes(b"".join(encode_requests(requests)))
+    given = requests if kind == "list" else f"file://{tmp_path}/{{{{ run_id }}}}.jsonl"
+    with DAG("d"):
+        land = results(batch_id, f"file://{tmp_path}/out.jsonl", requests=given)
+    land.render_template_fields({"run_id": "today"})
+    with pytest.raises(LandingMismatch, match=r"1 missing \(r-0\)"):
+        land.execute(context())
+
+
 def test_every_outlet_asset_gets_the_numbers(batch_id: str, tmp_path: Path) -> None:
     asset, alias = Asset("reviews"), AssetAlias("somewhere")
     events = OutletEventAccessors()
@@ -130,7 +147,8 @@ def test_progress_and_the_end_are_logged(
 
 def test_where_what_and_by_what_are_templates() -> None:
     fields = MessageBatchResultsOperator.template_fields
-    assert {*fields} == {"batch_id", "path", "failed_path", "format", "receipt", "conn_id", "storage_conn_id"}
+    where_and_what = {"batch_id", "path", "failed_path", "format", "receipt", "requests"}
+    assert {*fields} == where_and_what | {"conn_id", "storage_conn_id"}
     task = results(**dict.fromkeys(fields, "{{ run_id }}"))
     task.render_template_fields({"run_id": "today"})
     assert {getattr(task, name) for name in fields} == {"today"}

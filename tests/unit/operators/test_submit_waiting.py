@@ -14,7 +14,7 @@ from airflow.sdk import DAG, XComArg
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
-from airflow_batches.operators.submit import Verbatim
+from airflow_batches.operators.requests import Verbatim
 from airflow_batches.operators.waiting import seconds
 from airflow_batches.triggers import MessageBatchTrigger
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
