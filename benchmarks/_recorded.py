@@ -58,6 +58,7 @@ def _handler(batches: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as servers have it; with it a small answer waits for the client's delayed ACK
 
         def do_GET(self) -> None:
             results = self.path.endswith("/results")

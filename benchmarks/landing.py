@@ -6,8 +6,9 @@
 Each figure is the median run of several, each in a process of its own that has landed a small batch before; the
 contestants take turns. Results are recorded from the emulator and served by another process from memory, in chunks of
 64 KiB (`_recorded`). The raw copy reads 1 MB at a time from `requests` and writes what it gets: no line is looked at,
-nothing is hashed, nothing is synced to the disk. Ours decodes, counts, verifies, hashes, syncs and publishes
-atomically. SDK and common-ai write one JSON line a result.
+nothing is hashed, nothing is synced to the disk. "decode and write" is the raw copy with each line decoded as ours
+does, and nothing done with it: the floor of whoever looks at the lines. Ours decodes, counts, verifies, hashes, syncs
+and publishes atomically. SDK and common-ai write one JSON line a result.
 
 "x 10" lands ten such batches in one process, for the memory; its seconds are those of all ten. "with receipt" compares
 the ids with the digest of a submission's receipt too.
@@ -89,6 +90,24 @@ def raw_copy(job: Job) -> int:
     return job.lines
 
 
+def decode_and_write(job: Job) -> int:
+    import fsspec
+    import requests
+
+    from airflow_batches.landing.lines import decode_block
+
+    url = f"{job.base_url}/v1/messages/batches/{job.batch_id}/results"
+    lines, rest = 0, b""
+    with requests.get(url, stream=True, timeout=60) as response, _written(fsspec, job, "wb") as file:
+        for block in response.iter_content(MEGABYTE):
+            end = block.rfind(b"\n") + 1
+            whole, rest = rest + block[:end], block[end:]
+            file.write(whole)
+            lines += len(decode_block(whole) or ())
+        file.write(rest)
+    return lines + len(decode_block(rest) or ())
+
+
 def official_sdk(job: Job) -> int:
     import anthropic
     import fsspec
@@ -117,6 +136,7 @@ def common_ai(job: Job) -> int:
 
 CONTESTANTS: Final[dict[str, Callable[[Job], int]]] = {
     "raw copy": raw_copy,
+    "decode and write": decode_and_write,
     OURS: ours,
     PROVEN: ours_with_receipt,
     f"{OURS} x 10": ours_ten_times,
