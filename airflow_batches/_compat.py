@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "ResolveMixin",
     "determine_kwargs",
     "triggerer_stats",
 ]

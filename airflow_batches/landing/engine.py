@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, Final, Literal
 
 from airflow_batches.api.client import BatchesClient
@@ -43,8 +44,6 @@ Verify = Literal["error", "warn"]
 PROGRESS_EVERY: Final = 5.0
 GRACE: Final = 30.0
 """Seconds that a store has beyond the timeout."""
-RECALL: Final = 300.0
-"""Seconds for reading once more which ids were sent."""
 LONGEST: Final = 10**9
 """Seconds; longer than that no thread can wait."""
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
@@ -73,7 +72,7 @@ def land(
     `path` is the results' URI, `.manifest.json` after it the manifest's. `failed_path` gets the lines that did not
     succeed. `format` is `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`,
     `.zst`). `receipt` is a submission's receipt, or just its ids digest. `sent_ids` gives the custom_ids that were
-    sent; it is asked, from another thread, only where ids do not match, to name up to 20 that are missing or foreign.
+    sent; it is asked only where ids do not match, to name up to 20 that are missing or foreign, and takes its time.
     `storage_options` are fsspec's. `timeout` bounds all that is asked of the API, `stall_timeout` each silence, in
     seconds; `retry` says what is asked again, and how often in vain. What has come then may be stored: the store has
     `GRACE` seconds more, and as many for each step of publishing or discarding. `progress` is called every
@@ -99,7 +98,7 @@ def land(
 
         def landed(least: Verify, proof: Sent | None) -> Manifest | None:
             asked = partial(_as_asked, format_name=format_name, verify=least, sent=proof)
-            found = None if overwrite else background.call(claim.landed, asked)
+            found = None if overwrite else background.call(claim.landed, asked, grace=GRACE)
             if found is not None:
                 logger.info("%s has landed at %s already", batch_id, results.uri)
             return found
@@ -121,10 +120,10 @@ def land(
                 background.drain()  # or each write left would have to win the interpreter from the digesting
                 finishing = [background.do(output.finish) for output in (out, failed_out) if output]
                 landing.compare(stream)
-                background.drain()
+                background.drain(GRACE)
             if (manifest := landed("error", None if landing.mismatch else sent)) is not None:  # by another, meanwhile
                 return manifest
-            if landing.mismatch and not overwrite and background.call(claim.holds_all):
+            if landing.mismatch and not overwrite and background.call(claim.holds_all, grace=GRACE):
                 raise landing.mismatch
             manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
             _publish(claim, [output for output in (failed_out, out) if output], background)
@@ -210,15 +209,16 @@ class _Landing:
 
     def _named(self, mismatch: Mismatch, came: Collection[str], sent_ids: Callable[[], Iterable[str]]) -> Mismatch:
         """With names, if those who were sent can still be told; the mismatch matters more than why they cannot."""
+        logger.info("The ids do not match; reading which were sent")
         try:
-            known = within(RECALL, lambda: [*sent_ids()], lambda _: None)
+            known = [*islice(sent_ids(), self.expected.total + 1)]
+            named = with_names(mismatch, came, known, self.expected)
         except Exception as error:  # noqa: BLE001  # whatever a user's source raises
-            logger.warning("Cannot read which ids were sent: %s: %s", type(error).__name__, error)
+            logger.warning("Cannot read which ids were sent: %s: %.300s", type(error).__name__, error)
             return mismatch
-        if not self.expected.is_met_by(known):
-            logger.warning("The ids given now (%s) are not those that were sent", f"{len(known):,}")
-            return mismatch
-        return with_names(mismatch, came, known)
+        if named is None:
+            logger.warning("The ids that can be read now are not those that were sent")
+        return named or mismatch
 
     def manifest(self, stream: Results, results: LandedObject, failed: LandedObject | None = None) -> Manifest:
         """What has landed, once it has been compared."""

@@ -26,6 +26,8 @@ from airflow_batches.landing.sent import Sent, Strangers, strangers
 
 NAMED: Final = 20
 """How many ids a mismatch names; the counts tell the rest."""
+LONGEST: Final = 64
+"""Characters of a custom_id."""
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +36,6 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     total: int
     sent: Sent | None = None
-
-    def is_met_by(self, ids: Collection[str]) -> bool:
-        """Whether these can be the ids of the batch."""
-        return len(ids) == self.total and (self.sent is None or ids_digest(ids) == self.sent.digest)
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,11 +103,22 @@ def compare(
     )
 
 
-def with_names(mismatch: Mismatch, came: Collection[str], sent_ids: Collection[str]) -> Mismatch:
-    """The same mismatch, now that it is known who was sent."""
+def with_names(
+    mismatch: Mismatch, came: Collection[str], sent_ids: Sequence[str], expected: Expectation
+) -> Mismatch | None:
+    """The same mismatch, with all names; None where these cannot be the ids that were sent.
+
+    A receipt proves them; without one they must leave as many missing and foreign as the batch's count does.
+    """
     here, sent = {*came}, {*sent_ids}
     missing = [custom_id for custom_id in sent_ids if custom_id not in here]
     foreign = sorted(here - sent)
+    if expected.sent is not None:
+        are_they = ids_digest(sent_ids) == expected.sent.digest
+    else:
+        are_they = len(sent_ids) == len(sent) and (len(missing), len(foreign)) == (mismatch.missing, mismatch.foreign)
+    if not are_they:
+        return None
     return msgspec.structs.replace(
         mismatch,
         missing=len(missing),
@@ -132,4 +141,9 @@ def _told_apart(sent: Sent | None, ids: Collection[str], missing: int, foreign: 
 
 def _named(ids: Sequence[str], count: int) -> str:
     more = ", …" if len(ids) < count else ""
-    return f" ({', '.join(ids)}{more})" if ids else ""
+    return f" ({', '.join(map(_shown, ids))}{more})" if ids else ""
+
+
+def _shown(custom_id: str) -> str:
+    """As it is, if it is one that the API would take."""
+    return ascii(custom_id)[1:-1][:LONGEST]

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from airflow.sdk import XComArg
 
-if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
-
-    _Base = BaseOperator
-else:
-    _Base = object
+from airflow_batches._compat import ResolveMixin
 
 Requests: TypeAlias = Iterable[Mapping[str, Any]]
 Given: TypeAlias = Requests | Callable[[], Requests] | Mapping[str, Any] | str | XComArg
@@ -29,20 +24,18 @@ class Verbatim:
         return f"{len(self.given):,} requests" if isinstance(self.given, list) else f"a {type(self.given).__name__}"
 
 
-def verbatim(given: Any) -> Any:
-    """What may be rendered as it is, all else out of sight."""
-    return given if given is None or isinstance(given, str | XComArg | Verbatim) else Verbatim(given)
+class HasRequests:
+    """An operator with the templated field `requests`; what Airflow resolves is put out of its sight as well."""
 
+    @property
+    def requests(self) -> Any:
+        """Nothing, what is still to be rendered or resolved, or `Verbatim`."""
+        return self._requests
 
-class HasRequests(_Base):
-    """An operator with the templated field `requests`."""
-
-    requests: Any
-
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Renders what may be rendered; what another task gave is then kept out of Airflow's sight as well."""
-        super().render_template_fields(context, jinja_env)
-        self.requests = verbatim(self.requests)
+    @requests.setter
+    def requests(self, given: Any) -> None:
+        as_it_is = given is None or isinstance(given, str | ResolveMixin | Verbatim)
+        self._requests = given if as_it_is else Verbatim(given)
 
     @property
     def given(self) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.requests import Given, HasRequests, verbatim
+from airflow_batches.operators.requests import Given, HasRequests
 from airflow_batches.operators.waiting import seconds
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
     :param receipt: the submission's receipt, or its ids digest, for a proof that the ids are those that were sent
         (templated).
     :param requests: what was submitted, in any form that `MessageBatchSubmitOperator` takes (templated where it is a
-        URI). It is read only where the results do not match, to name ids that are missing or foreign.
+        URI). It is read only where ids do not match, to name up to 20 that are missing or foreign; that they match is
+        the receipt's to prove.
     :param timeout: seconds (or a timedelta) for the whole landing.
     :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
     :param conn_id: connection with the API key (templated).
@@ -80,7 +81,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self.verify = verify
         self.overwrite = overwrite
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
-        self.requests = verbatim(requests)
+        self.requests = requests
         self.timeout = seconds(timeout)
         self.stall_timeout = seconds(stall_timeout)
         self.conn_id = conn_id

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
-from airflow_batches.operators.requests import Given, HasRequests, verbatim
+from airflow_batches.operators.requests import Given, HasRequests
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries, publish_displaced
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
 
@@ -76,7 +76,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.requests = verbatim(requests)
+        self.requests = requests
         self.model = model
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id

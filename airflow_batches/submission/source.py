@@ -66,6 +66,10 @@ def open_source(requests: Any, *, conn_id: str | None = None, spool_dir: str | N
     Raises `InvalidRequest` for anything that is not a source; what a callable or a generator raises leaves as it is.
     """
     given = requests() if callable(requests) else requests
+    if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
+        raise InvalidRequest(
+            "requests is a text that looks like JSON (a template makes text of them, an XComArg does not)"
+        )
     if isinstance(given, str) or hasattr(given, "open"):
         with _fetched(UriSource(str(given), conn_id), str(given), spool_dir) as source:
             yield source

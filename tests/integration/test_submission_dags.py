@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.submission.source import encode_requests
 from tests.integration.test_example_dags import EXAMPLES, results, run, states
 from tests.integration.test_example_dags import dags as dags
 from tests.integration.test_example_dags import database as database
+from tests.samples import some_requests
 
 pytestmark = pytest.mark.usefixtures("database", "connection")
 
@@ -46,6 +49,70 @@ def test_prompts_of_mapped_tasks_are_not_rendered(dags: Path, emulator: Emulator
     finished = run(dags, SUBMIT)
     assert states(finished) == {"submit": "success"}
     assert emulator.counters["create"] == 2
+
+
+EACH = """
+import os
+from airflow.sdk import DAG, Param, task_group
+from airflow_batches.operators import (
+    MessageBatchPlanOperator, MessageBatchResultsOperator, MessageBatchSubmitOperator,
+)
+
+with DAG("under_test", schedule=None, params={"folder": Param(type="string")}) as dag:
+    plan = MessageBatchPlanOperator(
+        task_id="plan", requests="{{ params.folder }}/requests.jsonl", max_requests=2, model="claude-haiku-4-5"
+    )
+
+    @task_group
+    def each(shard):
+        submit = MessageBatchSubmitOperator(
+            task_id="submit", requests=shard, model="claude-haiku-4-5", poll_interval=0.5
+        )
+        path = "{{ params.folder }}/out-{{ ti.map_index }}.jsonl"
+        MessageBatchResultsOperator(task_id="land", batch_id=submit.output, path=path, requests=shard, verify="warn")
+
+    each.expand(shard=plan.output)
+"""
+
+
+def test_a_mapped_group_submits_and_lands_each_shard_and_names_what_is_missing(
+    dags: Path, tmp_path: Path, emulator: Emulator
+) -> None:
+    emulator.configure(order="submitted")
+    emulator.fault(Fault(endpoint="results", action="missing_line", line=1, times=None))
+    (tmp_path / "requests.jsonl").write_bytes(b"".join(encode_requests(some_requests(4))))
+    finished = run(dags, EACH, folder=f"file://{tmp_path}")
+    assert set(states(finished).values()) == {"success"}
+    manifests = [json.loads((tmp_path / f"out-{number}.jsonl.manifest.json").read_bytes()) for number in range(2)]
+    assert [manifest["mismatch"]["missing_ids"] for manifest in manifests] == [["r-1"], ["r-3"]]
+
+
+KEPT = """
+from airflow.sdk import DAG, task
+from airflow_batches.operators import MessageBatchSubmitOperator
+from tests.samples import some_requests
+
+with DAG("under_test", schedule=None):
+
+    @task
+    def make():
+        return some_requests(1, system="secret sauce")
+
+    MessageBatchSubmitOperator.partial(task_id="submit", requests=make(), poll_interval=0.5).expand(
+        model=["claude-haiku-4-5"]
+    )
+"""
+
+
+def test_prompts_of_mapped_tasks_are_not_stored_as_rendered_fields(dags: Path, emulator: Emulator) -> None:
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+
+    finished = run(dags, KEPT)
+    assert states(finished)["submit"] == "success"
+    (ti,) = [ti for ti in finished.get_task_instances() if ti.task_id == "submit"]
+    rendered = RenderedTaskInstanceFields.get_templated_fields(ti)
+    assert rendered is not None
+    assert rendered["requests"] == "1 requests"
 
 
 def test_a_lost_answer_is_waited_for_without_a_worker_slot_and_adopted(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 
 import pytest
@@ -319,11 +321,27 @@ def test_a_part_of_the_results_says_in_its_manifest_who_is_missing(
     assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
 
 
+def test_a_source_that_takes_its_time_costs_nobody_what_came(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent_ids() -> list[str]:
+        sleep(2.0)
+        return IDS
+
+    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 1.0)
+    emulator.configure(order="submitted")
+    batch_id = ended_batch(client, COUNT)
+    emulator.fault(Fault(endpoint="results", action="stall", seconds=60, after_bytes=3_000, times=None))
+    manifest = landed(client, batch_id, tmp_path, verify="warn", timeout=0.5, sent_ids=sent_ids)
+    assert manifest.mismatch is not None
+    assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
+
+
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        ([*IDS[1:], "another"], f"The ids given now ({COUNT}) are not those that were sent"),
-        (IDS[1:], f"The ids given now ({COUNT - 1}) are not those that were sent"),
+        ([*IDS[1:], "another"], "The ids that can be read now are not those that were sent"),
+        (count(), "Cannot read which ids were sent: AttributeError: 'int' object has no attribute 'encode'"),
         (None, "Cannot read which ids were sent: FileNotFoundError: gone"),
     ],
 )
@@ -332,10 +350,10 @@ def test_a_source_that_is_not_what_it_was_names_nobody(
     client: BatchesClient,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    sent: list[str] | None,
+    sent: Iterable[str] | None,
     said: str,
 ) -> None:
-    def sent_ids() -> list[str]:
+    def sent_ids() -> Iterable[str]:
         if sent is None:
             raise FileNotFoundError("gone")
         return sent

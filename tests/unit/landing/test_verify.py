@@ -80,15 +80,35 @@ def test_all_are_named_once_it_is_known_who_was_sent(came: list[str]) -> None:
     sent = ["d", "a", "c", "b"]
     mismatch = compared(came, {}, receipt=sent)
     assert mismatch is not None
-    missing, *foreign = sentences(with_names(mismatch, came, sent))
+    expected = Expectation(counts=COUNTS, total=4, sent=Sent(ids_digest(sent)))
+    missing, *foreign = sentences(with_names(mismatch, came, sent, expected))
     assert missing == "2 missing (d, c)"
     assert foreign == ([f"{len(came) - 2} foreign ({', '.join(sorted({*came} - {*sent}))})"] if len(came) > 2 else [])
 
 
 def test_so_many_names_are_cut_and_it_shows() -> None:
     sent = [f"id-{number:02}" for number in range(NAMED + 1)]
-    (said,) = sentences(with_names(Mismatch(missing=len(sent)), [], sent))
+    expected = Expectation(counts={}, total=len(sent))
+    (said,) = sentences(with_names(Mismatch(missing=len(sent)), [], sent, expected))
     assert said == f"{len(sent)} missing ({', '.join(sent[:NAMED])}, …)"
+
+
+def test_ids_that_no_api_would_take_are_told_without_their_tricks() -> None:
+    told = Mismatch(foreign=2, foreign_ids=("\x1b[31m\nx", "y" * 100)).sentences()
+    assert told == [rf"2 foreign (\x1b[31m\nx, {'y' * 64})"]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [["w", "x", "y", "z"], ["a", "b", "c", "x"], ["a", "b", "c", "c"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]],
+)
+@pytest.mark.parametrize("proven", [True, False])
+def test_nobody_is_named_by_ids_that_cannot_be_those_that_were_sent(now: list[str], proven: bool) -> None:
+    sent, came = ["a", "b", "c", "d"], ["a", "b", "d"]
+    expected = Expectation(counts=COUNTS, total=4, sent=Sent(ids_digest(sent)) if proven else None)
+    mismatch = compare(expected, {}, came, [])
+    assert mismatch is not None
+    assert with_names(mismatch, came, now, expected) is None
 
 
 @given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.lists(st.text(min_size=1), unique=True))

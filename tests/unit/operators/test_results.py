@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-from airflow.sdk import DAG, Asset, AssetAlias, Context
+from airflow.sdk import DAG, Asset, AssetAlias, Context, task_group
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_batches._compat import AirflowFailException
@@ -20,7 +20,11 @@ from airflow_batches.api import BatchesClient, BatchesError, RetryPolicy
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
-from airflow_batches.operators import MessageBatchResultsOperator, MessageBatchSubmitOperator
+from airflow_batches.operators import (
+    MessageBatchPlanOperator,
+    MessageBatchResultsOperator,
+    MessageBatchSubmitOperator,
+)
 from airflow_batches.submission.source import encode_requests
 from tests.contexts import context
 from tests.samples import some_requests
@@ -173,6 +177,21 @@ def test_it_may_be_mapped_over_receipts() -> None:
         )
     task: Any = mapped.unmap({"batch_id": "msgbatch_01", "path": "file:///out.jsonl", "receipt": receipt})
     assert (task.batch_id, task.receipt, task.timeout) == ("msgbatch_01", receipt, 60.0)
+
+
+def test_requests_may_be_what_a_dag_or_a_mapped_group_is_given() -> None:
+    with DAG("dag", schedule=None, params={"source": "file:///requests.jsonl"}) as dag:
+        task = results("msgbatch_01", "file:///out.jsonl", requests=dag.param("source"))
+        plan = MessageBatchPlanOperator(task_id="plan", requests="file:///requests.jsonl")
+
+        @task_group
+        def each(shard: Any) -> None:
+            results("msgbatch_01", "file:///out.jsonl", requests=shard)
+
+        each.expand(shard=plan.output)
+    task.render_template_fields(Context(params={"source": "file:///requests.jsonl"}))
+    assert task.requests == "file:///requests.jsonl"
+    assert dag.get_task("each.land").upstream_task_ids == {"plan"}
 
 
 def test_times_are_seconds_or_timedeltas_and_more_than_none() -> None:

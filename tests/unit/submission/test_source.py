@@ -112,6 +112,7 @@ def test_a_missing_file_and_a_torn_archive_are_source_errors(tmp_path: Path) -> 
         (7, "not int"),
         (b"s3://bucket/key", "not bytes"),
         (" ", "the URI of the requests is empty"),
+        (str(REQUESTS), "looks like JSON .a template makes text of them, an XComArg does not"),
         (REQUESTS[0], "a single request; give a list of them"),
         ({"uri": "file:///x"}, "neither a list of requests nor a shard descriptor"),
         (lambda: None, "not NoneType"),
