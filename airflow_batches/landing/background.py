@@ -54,10 +54,10 @@ class Background:
         """What a call returns that comes after all others; it has `grace` seconds even when the deadline is near."""
         return self._finished(self._queue(call, *args), grace)
 
-    def drain(self, grace: float = 0.0) -> None:
-        """Waits until everything is done; `grace` as for a call."""
+    def drain(self) -> None:
+        """Waits until everything is done."""
         while self._waiting:
-            self._finished(self._waiting.popleft(), grace)
+            self._finished(self._waiting.popleft())
 
     def undo(self, call: Callable[[], None], patience: float) -> None:
         """Does this instead of the calls that have not begun; later, where it is not waited for any more."""

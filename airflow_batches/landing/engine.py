@@ -120,7 +120,7 @@ def land(
                 background.drain()  # or each write left would have to win the interpreter from the digesting
                 finishing = [background.do(output.finish) for output in (out, failed_out) if output]
                 landing.compare(stream)
-                background.drain(GRACE)
+                background.drain()
             if (manifest := landed("error", None if landing.mismatch else sent)) is not None:  # by another, meanwhile
                 return manifest
             if landing.mismatch and not overwrite and background.call(claim.holds_all, grace=GRACE):
