@@ -10,12 +10,15 @@ that id, and the digest proves it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 BYTES: Final = 16
 MODULUS: Final = 1 << (8 * BYTES)
+AT_ONCE: Final = 1_024
+"""Ids of which all hashes are held."""
 
 
 class IdsDigest:
@@ -27,6 +30,11 @@ class IdsDigest:
 
     def update(self, custom_ids: Iterable[str]) -> None:
         """Add ids; a repeated id counts again."""
+        ids = iter(custom_ids)
+        while some := [*islice(ids, AT_ONCE)]:
+            self._add(some)
+
+    def _add(self, custom_ids: Sequence[str]) -> None:
         # Half a surrogate pair is no UTF-8, but JSON can name one; such an id is still told from all others.
         texts = [custom_id.encode("utf-8", "surrogatepass") for custom_id in custom_ids]
         hashes = [blake2b(text, digest_size=BYTES).digest() for text in texts]
