@@ -46,6 +46,8 @@ GRACE: Final = 30.0
 """Seconds that a store has beyond the timeout."""
 LONGEST: Final = 10**9
 """Seconds; longer than that no thread can wait."""
+NOTHING: Final = "Nothing is published; verify='warn' publishes what came"
+STAYS: Final = "Nothing is published: what stands there is verified"
 COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
 
 
@@ -124,7 +126,7 @@ def land(
             if (manifest := landed("error", None if landing.mismatch else sent)) is not None:  # by another, meanwhile
                 return manifest
             if landing.mismatch and not overwrite and background.call(claim.holds_all, grace=GRACE):
-                raise landing.mismatch
+                raise LandingMismatch(batch_id, landing.mismatch, STAYS)
             manifest = landing.manifest(stream, *(finished.result() for finished in finishing))
             _publish(claim, [output for output in (failed_out, out) if output], background)
         background.call(claim.settle, manifest, grace=GRACE)
@@ -167,7 +169,7 @@ class _Landing:
         self._sent_ids = sent_ids
         self._prices = PriceList(batch.created_at)
         self._tally = Tally(self._prices.steps)
-        self.mismatch: LandingMismatch | None = None
+        self.mismatch: Mismatch | None = None
         self._lines = 0
         self._size = 0
         self._began = datetime.now(UTC)
@@ -202,10 +204,10 @@ class _Landing:
             return
         if self._sent_ids is not None and mismatch.is_of_ids:
             mismatch = self._named(mismatch, ledger.taken, self._sent_ids)
-        self.mismatch = LandingMismatch(self._batch.id, mismatch)
         if self._verify == "error":
-            raise self.mismatch
-        logger.warning("Landing what came: %s", self.mismatch)
+            raise LandingMismatch(self._batch.id, mismatch, NOTHING)
+        logger.warning("Landing what came of %s: %s", self._batch.id, "; ".join(mismatch.sentences()))
+        self.mismatch = mismatch
 
     def _named(self, mismatch: Mismatch, came: Collection[str], sent_ids: Callable[[], Iterable[str]]) -> Mismatch:
         """With names, if those who were sent can still be told; the mismatch matters more than why they cannot."""
@@ -232,7 +234,7 @@ class _Landing:
             error_types=dict(self._tally.error_types),
             ids_digest=sent.digest if (sent := self.expected.sent) and self.mismatch is None else None,
             verified=self.mismatch is None,
-            mismatch=self.mismatch.mismatch if self.mismatch else None,
+            mismatch=self.mismatch,
             usage=self._tally.by_model(),
             cost_usd=self._prices.cost(self._tally.ranges),
             batch_created_at=_iso(self._batch.created_at),

@@ -33,6 +33,7 @@ class StoreTimeout(LandingTimeout):
 class LandingMismatch(LandingError):
     """Lines are missing, doubled or foreign, or their types are not those that the batch counts."""
 
-    def __init__(self, batch_id: str, mismatch: Mismatch) -> None:
+    def __init__(self, batch_id: str, mismatch: Mismatch, consequence: str) -> None:
         self.mismatch = mismatch
-        super().__init__(f"the results of {batch_id} do not match the batch: {'; '.join(mismatch.sentences())}")
+        said = f"the results of {batch_id} do not match the batch: {'; '.join(mismatch.sentences())}"
+        super().__init__(f"{said}. {consequence}")

@@ -86,7 +86,7 @@ def test_a_part_never_takes_the_place_of_all_in_another_form(
     manifest = land(client, batch_id, uri)
     emulator.fault(Fault(endpoint="results", action="stall", seconds=30.0, after_bytes=20_000, times=None))
     options: Any = {name: f"file://{tmp_path}/{value}" if "path" in name else value for name, value in other.items()}
-    with pytest.raises(LandingMismatch, match="missing"):
+    with pytest.raises(LandingMismatch, match="Nothing is published: what stands there is verified"):
         land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, **options)
     assert land(client, batch_id, uri) == manifest
     assert land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, overwrite=True).lines < 50
