@@ -8,7 +8,7 @@ from hashlib import blake2b
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.api.digest import IdsDigest, id_of, ids_digest, number_of
+from airflow_batches.api.digest import AT_ONCE, IdsDigest, id_of, ids_digest, number_of
 
 texts = st.text(min_size=1, max_size=70)
 
@@ -28,6 +28,15 @@ def test_order_and_portions_do_not_matter(ids: list[str], rng: random.Random) ->
     digest.update(shuffled[cut:])
     assert digest.hexdigest() == ids_digest(ids)
     assert digest.sum == sum(map(number_of, ids))
+
+
+def test_many_ids_at_once_count_as_each_by_itself() -> None:
+    ids = [f"id-{number}" for number in range(2 * AT_ONCE + 1)]
+    together, singly = IdsDigest(), IdsDigest()
+    together.update(ids)
+    for custom_id in ids:
+        singly.update([custom_id])
+    assert (together.hexdigest(), together.sum) == (singly.hexdigest(), singly.sum)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))

@@ -10,10 +10,14 @@ import msgspec
 
 from airflow_batches.api import BatchesClient, RetryPolicy
 from airflow_batches.emulator import Emulator
+from airflow_batches.landing import Manifest, land
 from tests.samples import some_requests
 
 QUICK: Final = RetryPolicy(attempts=3, base=0.001, cap=0.01)
 ONCE: Final = RetryPolicy(attempts=1)
+COUNT: Final = 20
+IDS: Final = [f"r-{number}" for number in range(COUNT)]
+"""The custom_ids of a batch of `COUNT`."""
 
 
 def client_of(emulator: Emulator, **options: Any) -> BatchesClient:
@@ -21,9 +25,14 @@ def client_of(emulator: Emulator, **options: Any) -> BatchesClient:
     return BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE, **options)
 
 
-def ended_batch(client: BatchesClient, count: int = 20, **params: Any) -> str:
+def ended_batch(client: BatchesClient, count: int = COUNT, **params: Any) -> str:
     """The id of a batch of requests `r-0` on."""
     return client.create(some_requests(count, **params)).id
+
+
+def landed(client: BatchesClient, batch_id: str, folder: Path, **options: Any) -> Manifest:
+    """The manifest of results at `out.jsonl` in a folder."""
+    return land(client, batch_id, f"file://{folder}/out.jsonl", **{"retry": QUICK, **options})
 
 
 def lines_of_the_api(client: BatchesClient, batch_id: str) -> list[bytes]:
@@ -47,3 +56,9 @@ def ids_in(path: Path) -> list[str]:
 def names_in(folder: Path) -> set[str]:
     """Everything in a folder, hidden files too."""
     return {entry.name for entry in folder.iterdir()}
+
+
+def assert_whole(client: BatchesClient, batch_id: str, folder: Path) -> None:
+    """A folder holds the results as the API sends them, and nothing beside them and the manifest."""
+    assert landed_lines(folder / "out.jsonl") == lines_of_the_api(client, batch_id)
+    assert names_in(folder) == {"out.jsonl", "out.jsonl.manifest.json"}

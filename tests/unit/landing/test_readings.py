@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from itertools import count
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, Final
+from time import monotonic
 
 import pytest
 
 from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, StreamInterrupted, TransportError
-from airflow_batches.api.digest import ids_digest, number_of
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingMismatch, LandingTimeout, Manifest, land
+from airflow_batches.landing import LandingTimeout
 from tests.unit.landing.support import (
+    COUNT,
+    IDS,
     QUICK,
+    assert_whole,
     client_of,
     ended_batch,
     ids_in,
-    landed_lines,
+    landed,
     lines_of_the_api,
     names_in,
 )
-
-COUNT: Final = 20
-IDS: Final = [f"r-{number}" for number in range(COUNT)]
-
-
-def landed(client: BatchesClient, batch_id: str, folder: Path, **options: Any) -> Manifest:
-    return land(client, batch_id, f"file://{folder}/out.jsonl", **{"retry": QUICK, **options})
-
-
-def assert_whole(client: BatchesClient, batch_id: str, folder: Path) -> None:
-    assert landed_lines(folder / "out.jsonl") == lines_of_the_api(client, batch_id)
-    assert names_in(folder) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
 def interesting_bytes(client: BatchesClient, batch_id: str) -> list[int]:
@@ -263,154 +249,6 @@ def test_a_permanent_refusal_is_not_repeated(emulator: Emulator, client: Batches
     assert plan.struck == 1
 
 
-@pytest.mark.parametrize("line", [0, COUNT - 1])
-def test_a_doubled_line_is_named_and_nothing_is_published(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path, line: int
-) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="duplicate_line", line=line))
-    with pytest.raises(LandingMismatch, match=rf"1 doubled \(r-{line}\)") as caught:
-        landed(client, batch_id, tmp_path)
-    assert caught.value.mismatch.doubled_ids == (f"r-{line}",)
-    assert not names_in(tmp_path)
-
-
-def test_a_line_doubled_in_a_later_reading_is_found_too(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=3_000))
-    emulator.fault(Fault(endpoint="results", action="duplicate_line", line=0, skip=1))
-    with pytest.raises(LandingMismatch, match=r"1 doubled \(r-0\)"):
-        landed(client, batch_id, tmp_path)
-
-
-def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
-    batch_id = ended_batch(client, COUNT)
-    plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
-    emulator.configure(order="submitted")
-    with pytest.raises(LandingMismatch, match=r"batch: 1 missing\. Nothing is published; verify='warn' publishes what"):
-        landed(client, batch_id, tmp_path)
-    assert plan.struck == 4  # one reading with new lines, three without
-    receipt = {"batch_id": batch_id, "ids_digest": ids_digest(IDS), "ids_sum": f"{sum(map(number_of, IDS)):x}"}
-    with pytest.raises(LandingMismatch, match=r"1 missing \(r-5\)"):
-        landed(client, batch_id, tmp_path, receipt=receipt)
-    assert not names_in(tmp_path)
-
-
-def test_all_who_are_missing_or_foreign_are_named_by_those_who_know_what_was_sent(
-    client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client, COUNT)
-    sent = ["first", *IDS[2:], "last"]
-    with pytest.raises(
-        LandingMismatch, match=r"batch: 2 missing \(first, last\); 2 foreign \(r-0, r-1\)\. Nothing is published"
-    ):
-        landed(client, batch_id, tmp_path, receipt=ids_digest(sent), sent_ids=lambda: iter(sent))
-    assert not names_in(tmp_path)
-
-
-def test_a_part_of_the_results_says_in_its_manifest_who_is_missing(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=3_000, times=None))
-    manifest = landed(client, batch_id, tmp_path, verify="warn", sent_ids=lambda: IDS)
-    assert manifest.mismatch is not None
-    assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
-
-
-def test_a_source_that_takes_its_time_costs_nobody_what_came(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def sent_ids() -> list[str]:
-        sleep(2.0)
-        return IDS
-
-    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 1.0)
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="stall", seconds=60, after_bytes=3_000, times=None))
-    manifest = landed(client, batch_id, tmp_path, verify="warn", timeout=0.5, sent_ids=sent_ids)
-    assert manifest.mismatch is not None
-    assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
-
-
-@pytest.mark.parametrize(
-    ("sent", "said"),
-    [
-        ([*IDS[1:], "another"], "The ids that can be read now are not those that were sent"),
-        (count(), "Cannot read which ids were sent: AttributeError: 'int' object has no attribute 'encode'"),
-        (None, "Cannot read which ids were sent: FileNotFoundError: gone"),
-    ],
-)
-def test_a_source_that_is_not_what_it_was_names_nobody(
-    emulator: Emulator,
-    client: BatchesClient,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    sent: Iterable[str] | None,
-    said: str,
-) -> None:
-    def sent_ids() -> Iterable[str]:
-        if sent is None:
-            raise FileNotFoundError("gone")
-        return sent
-
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
-    with pytest.raises(LandingMismatch, match=r"batch: 1 missing\. "):
-        landed(client, batch_id, tmp_path, receipt=ids_digest(IDS), sent_ids=sent_ids)
-    assert said in caplog.messages
-
-
-def test_nobody_asks_who_was_sent_where_the_ids_are_right(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    def sent_ids() -> list[str]:
-        raise AssertionError("asked")
-
-    batch_id = ended_batch(client, COUNT)
-    landed(client, batch_id, tmp_path, receipt=ids_digest(IDS), sent_ids=sent_ids)
-    emulator.fault(Fault(endpoint="results", action="duplicate_line", line=0))
-    with pytest.raises(LandingMismatch, match="1 doubled"):
-        landed(client, batch_id, tmp_path, overwrite=True, sent_ids=sent_ids)
-
-
-def test_a_broken_line_that_stays_broken_is_told(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="broken_line", line=5, times=None))
-    with pytest.raises(LandingMismatch, match="1 missing; 1 unreadable"):
-        landed(client, batch_id, tmp_path)
-
-
-def test_a_foreign_line_is_counted_and_named_by_the_receipt(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="foreign_line", line=3, times=None))
-    with pytest.raises(LandingMismatch, match="batch: 1 foreign"):
-        landed(client, batch_id, tmp_path)
-    with pytest.raises(LandingMismatch, match=r"1 foreign \(foreign-line\)"):
-        landed(client, batch_id, tmp_path, receipt=ids_digest(IDS))
-    assert not names_in(tmp_path)
-
-
-def test_ids_that_are_not_those_of_the_receipt_are_a_mismatch_though_the_counts_are_right(
-    client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client, COUNT)
-    receipt = {"batch_id": batch_id, "ids_digest": ids_digest([*IDS[1:], "another"])}
-    with pytest.raises(LandingMismatch, match="the custom_ids are not those that were sent"):
-        landed(client, batch_id, tmp_path, receipt=receipt)
-    assert not names_in(tmp_path)
-
-
 def test_a_result_type_from_the_future_lands_as_it_came(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
@@ -421,64 +259,3 @@ def test_a_result_type_from_the_future_lands_as_it_came(
     assert manifest.counts["succeeded"] == COUNT - 1
     assert sum(manifest.counts.values()) == COUNT
     assert ids_in(tmp_path / "out.jsonl") == sorted(IDS)
-
-
-def test_with_verify_warn_what_came_is_published_and_the_manifest_says_so(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
-    manifest = landed(client, batch_id, tmp_path, verify="warn")
-    assert (manifest.verified, manifest.lines) == (False, COUNT - 1)
-    assert manifest.mismatch is not None
-    assert manifest.mismatch.missing == 1
-    assert manifest.to_dict() == json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
-    assert ids_in(tmp_path / "out.jsonl") == sorted(set(IDS) - {"r-5"})
-
-
-def test_with_verify_warn_a_stream_that_never_gets_further_lands_as_far_as_it_came(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
-    manifest = landed(client, batch_id, tmp_path, verify="warn")
-    assert manifest.mismatch is not None
-    assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
-
-
-def test_with_verify_warn_what_came_before_a_permanent_refusal_lands(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="cut", after_bytes=10_000))
-    emulator.fault(Fault(endpoint="results", action="status", status=403, skip=1, times=None))
-    manifest = landed(client, batch_id, tmp_path, verify="warn")
-    assert manifest.mismatch is not None
-    assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
-
-
-def test_with_verify_warn_landing_again_does_nothing_so_that_less_never_takes_the_place_of_more(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    emulator.configure(order="submitted")
-    batch_id = ended_batch(client, COUNT)
-    plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
-    first = landed(client, batch_id, tmp_path, verify="warn")
-    plan.delete()
-    emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
-    assert landed(client, batch_id, tmp_path, verify="warn") == first
-    assert len(landed_lines(tmp_path / "out.jsonl")) == COUNT - 1
-
-
-def test_what_landed_with_a_mismatch_is_landed_again_when_the_api_is_well(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client, COUNT)
-    plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
-    emulator.configure(order="submitted")
-    landed(client, batch_id, tmp_path, verify="warn")
-    plan.delete()
-    assert landed(client, batch_id, tmp_path).verified
-    assert_whole(client, batch_id, tmp_path)

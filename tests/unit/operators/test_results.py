@@ -240,6 +240,23 @@ def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
         assert "store" not in json.dumps(manifest)
 
 
+def test_requests_in_a_store_are_reached_by_the_same_connection(
+    emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(order="submitted")
+    emulator.fault(Fault(endpoint="results", action="missing_line", line=3, times=None))
+    with s3_server() as server:
+        (server.make_bucket("bucket") / "requests.jsonl").write_bytes(b"".join(encode_requests(some_requests(30))))
+        monkeypatch.setenv("AIRFLOW_CONN_SOURCES", json.dumps(server.airflow_connection))
+        with pytest.raises(LandingMismatch, match=r"1 missing \(r-3\)"):
+            results(
+                batch_id,
+                f"file://{tmp_path}/out.jsonl",
+                requests="s3://bucket/requests.jsonl",
+                storage_conn_id="sources",
+            ).execute(context())
+
+
 def test_a_store_that_refuses_the_connection_fails_the_task_at_once(
     batch_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
