@@ -90,8 +90,9 @@ def test_the_receipt_may_be_an_xcom_or_just_its_digest(batch_id: str, tmp_path: 
 
 @pytest.mark.parametrize("kind", ["list", "uri"])
 def test_the_requests_name_what_is_missing_and_no_prompt_of_theirs_is_rendered(
-    emulator: Emulator, batch_id: str, tmp_path: Path, kind: str
+    emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
     emulator.fault(Fault(endpoint="results", action="missing_line", line=0, times=None))
     emulator.configure(order="submitted")
     requests = some_requests(30, system="{{ not a template }} {% nor this %}")
@@ -243,6 +244,7 @@ def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
 def test_requests_in_a_store_are_reached_by_the_same_connection(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
     emulator.configure(order="submitted")
     emulator.fault(Fault(endpoint="results", action="missing_line", line=3, times=None))
     with s3_server() as server:
