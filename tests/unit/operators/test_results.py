@@ -241,7 +241,7 @@ def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
         assert "store" not in json.dumps(manifest)
 
 
-def test_requests_in_a_store_are_reached_by_the_same_connection(
+def test_a_store_is_reached_by_the_same_connection_for_the_requests(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
