@@ -16,7 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_batches._task_state import OVER, state_on_worker
-from airflow_batches.api.calloff import call_off
+from airflow_batches.api.cancellation import cancel_if_running
 from airflow_batches.submission.errors import SubmitKilled
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LAST_WORDS: Final = 4.0
 """Seconds for which a killed task waits for its thread; Airflow grants it five."""
+WATCH_404_S: Final = 2.0
+"""Seconds for which a 404 is watched: what fits into `LAST_WORDS` beside the look at the task's state and two calls."""
 
 
 class KillSwitch:
@@ -77,8 +79,14 @@ class KillSwitch:
         try:
             state = state_on_worker(self._ti)
             if state in OVER:
-                call_off(self._client, batch_id, f"the task is {state}")
+                cancel_if_running(
+                    self._client,
+                    batch_id,
+                    reason=f"the task is {state}",
+                    look_first=False,
+                    watch_404_s=WATCH_404_S,
+                )
             else:
                 logger.info("The task was killed, but is %s: batch %s goes on", state, batch_id)
-        except Exception:  # nobody may be left to hear it
-            logger.exception("The task was killed; batch %s could not be canceled, or need not be", batch_id)
+        except Exception:  # the task may be gone by now: the log is all that is left
+            logger.exception("The task was killed, and no cancel of batch %s is confirmed: it may run on", batch_id)

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import msgspec
 
-from airflow_batches.api.calloff import call_off
+from airflow_batches.api.cancellation import cancel_if_running
 from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
 from airflow_batches.api.retry import NOTHING_ACCEPTED
 from airflow_batches.submission.body import RequestsBody
@@ -103,7 +103,7 @@ class Outbox:
         if step.warning:
             logger.warning(step.warning)
         if step.cancel_first is not None:
-            call_off(self._client, step.cancel_first, "its requests have changed")
+            cancel_if_running(self._client, step.cancel_first, reason="its requests have changed")
         return self._post()
 
     def _post(self) -> Submitted | Intent:
@@ -137,7 +137,7 @@ class Outbox:
         except Superseded as error:
             if isinstance(self._memory.read(), Intent):
                 raise Superseded(f"it looks for batch {batch.id} of this one") from error
-            call_off(self._client, batch.id, "another try has submitted the same since")
+            cancel_if_running(self._client, batch.id, reason="another try has submitted the same since")
             raise Superseded(f"batch {batch.id} of this one was canceled") from error
         return record
 
