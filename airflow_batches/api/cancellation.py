@@ -52,7 +52,7 @@ def cancel_if_running(
     *,
     reason: str,
     look_first: bool = True,
-    watch_404_s: float = FRESH_404.total_seconds(),
+    watch_404_s: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> MessageBatch | None:
@@ -62,7 +62,7 @@ def cancel_if_running(
     :param batch_id: the batch.
     :param reason: why, for the log.
     :param look_first: send no cancel to a batch that needs none. False saves a call where seconds count.
-    :param watch_404_s: seconds for which a 404 is watched; with less than the default, a 404 is never believed.
+    :param watch_404_s: seconds for which a 404 is watched, by default `FRESH_404`; with less, a 404 is never believed.
     :param sleep: takes seconds.
     :param clock: gives seconds, steadily.
     :return: the batch as `canceling` or `ended`, or None when it does not exist. Requests in flight of a batch that is
@@ -78,6 +78,8 @@ def cancel_if_running(
     if isinstance(seen, MessageBatch) and seen.processing_status in DONE:
         logger.info("Batch %s is %s already, no cancel requested (%s)", batch_id, seen.status_text, reason)
         return seen
+    believed_after = FRESH_404.total_seconds()
+    watch_404_s = believed_after if watch_404_s is None else watch_404_s
     sends = misses = 0
     missing_since = clock()
     while True:
@@ -93,7 +95,7 @@ def cancel_if_running(
             if left > 0:
                 sleep(min(left, PAUSE_S * misses, PAUSE_404_S))
                 continue
-            if watch_404_s < FRESH_404.total_seconds():
+            if watch_404_s < believed_after:
                 raise CancelUnconfirmed(_message(batch_id, answer, seen))
             logger.info("Batch %s does not exist, there is nothing to cancel (%s)", batch_id, reason)
             return None

@@ -44,7 +44,7 @@ class Waiting:
     """A task that blocks a worker until its batch has ended."""
 
     def __init__(self, emulator: Emulator, ti: TaskInstance, **options: Any) -> None:
-        self.task = operator(deferrable=False, poll_interval=0.05, **options)
+        self.task = operator(**{"deferrable": False, "poll_interval": 0.05} | options)
         self._emulator = emulator
         self._ctx = context(task_state_store=StateStore())
         self._ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in
@@ -88,15 +88,34 @@ def test_a_task_that_goes_on_elsewhere_leaves_its_batch(
     assert f"The task was killed, but is {state}" in caplog.text
 
 
-def test_a_batch_that_has_ended_meanwhile_needs_no_canceling(
+def test_a_cancel_that_is_refused_once_is_sent_again(emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="not now"))
+    with Waiting(emulator, TaskInstance(state="failed")) as task:
+        task.on_kill()
+        until(lambda: status(emulator) == ["canceling"])
+
+
+def test_a_cancel_that_is_refused_is_never_taken_for_done(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="not now", times=None))
+    with Waiting(emulator, TaskInstance(state="failed")) as task:
+        task.on_kill()
+        until(lambda: "CancelUnconfirmed" in caplog.text)
+    assert "was refused (400" in caplog.text
+    assert "still in_progress: it runs on and is billed" in caplog.text
+
+
+def test_a_batch_that_has_ended_meanwhile_is_shown_by_a_look(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="has ended"))
-    with Waiting(emulator, TaskInstance(state="failed")) as task:
+    emulator.configure(cancel_after_ended=400)
+    ti = TaskInstance(state="failed")
+    with Waiting(emulator, ti, poll_interval=60.0) as task:
+        emulator.end_all()
         task.on_kill()
-        until(lambda: emulator.counters["cancel"] == 1)
-    assert "needs no canceling" in caplog.text
+        until(lambda: "is ended: cancel requested" in caplog.text)
 
 
 def test_the_handler_waits_for_nothing_since_what_it_interrupted_may_hold_the_lock(emulator: Emulator) -> None:
