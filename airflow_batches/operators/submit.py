@@ -124,6 +124,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self._kill_handler: KillHandler | None = None
         self._records: RecordStore | None = None
         self._resumed = False
+        self._carried: Any = None
 
     def execute(self, context: Context) -> str:
         """Submit or re-attach, then wait."""
@@ -147,9 +148,10 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             return receipt.batch_id
         return self.wait_for_batch(client, receipt.batch_id)
 
-    def execute_again(self, context: Context, event: Any = None) -> str:
-        """Go on with a search for the batch of an unanswered create."""
+    def execute_again(self, context: Context, event: Any = None, record: Any = None) -> str:
+        """Go on with a search for the batch of an unanswered create. `record`: the task's, where there is no store."""
         self._resumed = True
+        self._carried = record
         return self.execute(context)
 
     def on_kill(self) -> None:
@@ -162,9 +164,10 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         from airflow_batches.api.retry import ONCE
         from airflow_batches.hooks.message_batches import client_for
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
-        from airflow_batches.submission.record import RecordStore
+        from airflow_batches.submission.record import MemoryStore, RecordStore
 
-        self._records = RecordStore(context.get("task_state_store"))
+        store = context.get("task_state_store")
+        self._records = RecordStore(MemoryStore(self._carried) if store is None else store)
         client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
         self._kill_handler = handler = KillHandler(client, context["ti"], self._records.is_current)
         if self._killed:  # while the connection was looked up
@@ -179,7 +182,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             on_changed=self.on_changed,
             resubmit=_is_true(self.resubmit),
             generation=context["ti"].max_tries,
-            started_at=started_at(context, resumed=self._resumed),
+            started_at=None if self._carried else started_at(context, resumed=self._resumed),
         )
 
     def _submit(self, context: Context, client: BatchesClient, handler: KillHandler, model: str | None) -> Receipt:
@@ -208,7 +211,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
                         killed=lambda: self._killed,
                         on_created=handler.set_batch,
                         settle_for=timedelta(seconds=self.settle_for),
-                        look_for=self._look_for(),
+                        look_for=self._look_for(context),
                         posts=1 if self._resumed else POSTS,
                     )
                 except EmptySource as error:
@@ -219,22 +222,27 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
                     raise AirflowFailException(str(error)) from error
                 except ReconcilePending as error:
                     self.log.warning(str(error))
-                    self._put_off(client, error)
+                    self._put_off(context, client, error)
                     self._resumed = True
 
-    def _look_for(self) -> timedelta:
-        if not self.deferrable:
+    def _look_for(self, context: Context) -> timedelta:
+        lost = context.get("task_state_store") is None and self._resumed and not self._carried  # as `dag.test()` does
+        if lost or not self.deferrable:
             return timedelta.max
         return timedelta() if self._resumed else LOOK_FOR
 
-    def _put_off(self, client: BatchesClient, pending: ReconcilePending) -> None:
+    def _put_off(self, context: Context, client: BatchesClient, pending: ReconcilePending) -> None:
         """Wait until the search can go on: deferred, or here where the task is to block its worker."""
         if not self.deferrable:
             self._wait_here(client, pending)
-        elif pending.batch_id is not None:
-            self._defer(self._watch(pending.batch_id), method_name="execute_again", cancel_on_kill=False)
+            return
+        stored = context.get("task_state_store") is not None
+        carried = {} if stored or self._records is None else {"record": self._records.to_plain()}
+        if pending.batch_id is not None:
+            watch = self._watch(pending.batch_id)
+            self._defer(watch, method_name="execute_again", cancel_on_kill=False, kwargs=carried)
         else:
-            self._defer_for(pending.retry_in, method_name="execute_again")
+            self._defer_for(pending.retry_in, method_name="execute_again", kwargs=carried)
 
     def _wait_here(self, client: BatchesClient, pending: ReconcilePending) -> None:
         from airflow_batches.api import ApiError
@@ -249,12 +257,12 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             if error.status != 404:
                 raise
 
-    def _defer_for(self, seconds: float, method_name: str) -> None:
+    def _defer_for(self, seconds: float, method_name: str, kwargs: dict[str, Any]) -> None:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
         delay = timedelta(seconds=max(seconds, LEAST_DEFERRAL))
         self.log.info("Looking again in %s, without a worker slot", delay)
-        self.defer(trigger=TimeDeltaTrigger(delay), method_name=method_name)
+        self.defer(trigger=TimeDeltaTrigger(delay), method_name=method_name, kwargs=kwargs)
 
 
 def _is_true(value: bool | str) -> bool:

@@ -8,7 +8,6 @@
 | `receipt`    | when the id of the task's batch is known               | never; a newer batch's receipt replaces it  |
 | `replaced`   | with the receipt of a batch that replaces others       | when a look has shown that they are         |
 |              |                                                        | canceled or over                            |
-| `generation` | with `intent` and `receipt`                            | -                                           |
 
 So the id of a batch is forgotten only after its successor's id is stored. Unknown members are ignored and missing ones
 have defaults, so that versions can read each other's records.
@@ -17,12 +16,15 @@ have defaults, so that versions can read each other's records.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from airflow_batches.submission.errors import Superseded, UncertainSubmit
 from airflow_batches.submission.receipt import Receipt, Sent
+
+if TYPE_CHECKING:
+    from airflow_batches.api import MessageBatch
 
 KEY: Final = "airflow_batches.submission"
 """The key of the record in a task's store."""
@@ -36,6 +38,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     `certain_from`: a batch created between `since` and this time may be older than the create.
     `before`: ids of batches that existed before the create, or belong to other requests; its batch is none of them.
     `until`: its batch is created before this time, if at all.
+    `generation`: of the run of the task that sent it.
+    `replaces`: the batch that is canceled once this one's id is stored.
     """
 
     sent: Sent
@@ -44,16 +48,29 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     certain_from: datetime
     before: tuple[str, ...] = ()
     until: datetime
+    generation: int = 0
+    replaces: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One task's record. `generation` tells a run of the task that a person asked for from a retry."""
+    """One task's record. `generation` is that of the run of the task that sent the batch of `receipt`: the same for
+    retries, and another one after a person has asked for the task again.
+    """
 
     claim: str = ""
     intent: Intent | None = None
     receipt: Receipt | None = None
     replaced: tuple[str, ...] = ()
     generation: int = 0
+
+    def with_batch(self, intent: Intent, batch: MessageBatch) -> Record:
+        """Return the record after an intent has become a batch."""
+        return Record(
+            claim=self.claim,
+            receipt=Receipt.of(intent.sent, batch),
+            replaced=(*self.replaced, *([intent.replaces] if intent.replaces else [])),
+            generation=intent.generation,
+        )
 
     def but(self, **changes: Any) -> Record:
         """Return the record with some fields changed."""
@@ -74,10 +91,13 @@ class StateStore(Protocol):
 
 
 class MemoryStore:
-    """A store that lasts as long as the process: for scripts, and for Airflow before 3.3."""
+    """A store that lasts as long as the process: for scripts, and for Airflow before 3.3.
 
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
+    :param record: a record as plain JSON to begin with.
+    """
+
+    def __init__(self, record: Any = None) -> None:
+        self._values: dict[str, Any] = {} if record is None else {KEY: record}
 
     def get(self, key: str) -> Any:
         """Return the value, or None."""
@@ -125,6 +145,10 @@ class RecordStore:
         self._store.set(KEY, self._known)
         self._check(self._known)
         return record
+
+    def to_plain(self) -> Any:
+        """Return the record as plain JSON; None if there is none."""
+        return self._known
 
     def is_current(self) -> bool:
         """Whether this try is still the one that wrote last. May be called from another thread, during a write."""

@@ -29,7 +29,7 @@ from airflow_batches.api.retry import NOTHING_ACCEPTED
 from airflow_batches.submission.body import RequestsBody
 from airflow_batches.submission.decision import LIST_LAG, OnUncertain, Send
 from airflow_batches.submission.errors import SubmitKilled, Superseded
-from airflow_batches.submission.receipt import Receipt, Sent
+from airflow_batches.submission.receipt import Sent
 from airflow_batches.submission.reconcile import Fence, api_now, clock_fence, list_fence
 from airflow_batches.submission.record import Intent, Record, RecordStore
 
@@ -110,24 +110,24 @@ class Sender:
         reconciles = self._on_uncertain == "reconcile"
         fence = list_fence(self._client, self._sent.requests) if reconciles else clock_fence(self._client)
         claimed = self._store.write(record.but(claim=uuid4().hex))
-        intended: list[Record] = []
+        intents: list[Intent] = []  # one for each time that the client sends the body
         body = RequestsBody(
             self._source, self._scan, model=self._model, each_block=self._stop_if_killed,
-            before_last=lambda: intended.append(self._intend(claimed, fence)),
+            before_last=lambda: intents.append(self._intend(claimed, fence, step.replaces)),
         )  # fmt: skip
         try:
             batch = self._client.create_streamed(body)
         except BatchesError as error:
-            if not intended or nothing_accepted(error):
+            if not intents or nothing_accepted(error):
                 self._store.write(claimed)
                 raise
-            return self._unanswered(intended[-1], error), error
+            return self._unanswered(claimed, intents[-1], error), error
         self._on_created(batch.id)
         sent = self._sent
         logger.info("Submitted %s requests, %s bytes: %s", f"{sent.requests:,}", f"{sent.bytes:,}", batch.id)
-        return self._remember(intended[-1], batch, step.replaces), None
+        return self._remember(claimed, intents[-1], batch), None
 
-    def _intend(self, claimed: Record, fence: Fence) -> Record:
+    def _intend(self, claimed: Record, fence: Fence, replaces: str | None) -> Intent:
         now = api_now(self._client)
         own = (*claimed.replaced, *([claimed.receipt.batch_id] if claimed.receipt else []))
         intent = Intent(
@@ -137,28 +137,29 @@ class Sender:
             certain_from=fence.certain_from,
             before=(*fence.before, *own),
             until=now + self._settle_for,
+            generation=self._generation,
+            replaces=replaces,
         )
-        return self._store.write(claimed.but(intent=intent, generation=self._generation))
+        self._store.write(claimed.but(intent=intent))
+        return intent
 
-    def _unanswered(self, record: Record, error: BatchesError) -> Record:
-        intent = record.intent
+    def _unanswered(self, claimed: Record, intent: Intent, error: BatchesError) -> Record:
         logger.warning(
             "It is not known whether the create of %s requests was accepted: %s", f"{self._sent.requests:,}", error
         )
-        if intent is None or isinstance(error, TransportError):
-            return record
-        # It was answered, so no create is under way any more.
-        until = min(intent.until, api_now(self._client) + LIST_LAG)
-        return self._store.write(record.but(intent=msgspec.structs.replace(intent, until=until)))
+        if not isinstance(error, TransportError):
+            # It was answered, so no create is under way any more.
+            until = min(intent.until, api_now(self._client) + LIST_LAG)
+            intent = msgspec.structs.replace(intent, until=until)
+        return self._store.write(claimed.but(intent=intent))
 
-    def _remember(self, record: Record, batch: MessageBatch, replaces: str | None) -> Record:
-        replaced = (*record.replaced, *([replaces] if replaces else []))
+    def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
         try:
-            return self._store.write(record.but(intent=None, receipt=Receipt.of(self._sent, batch), replaced=replaced))
+            return self._store.write(claimed.with_batch(intent, batch))
         except Superseded as error:
             raise Superseded(
                 f"batch {batch.id}, which this try created, is left as it is. If the other try has another batch, "
-                f"cancel this one: it is billed"
+                "cancel this one: it is billed"
             ) from error
 
     def _stop_if_killed(self) -> None:

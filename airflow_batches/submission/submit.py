@@ -198,7 +198,7 @@ class _Search:
             match settle(intent, self._candidates.of(intent), now=now):
                 case decision.Adopt(batch):
                     logger.warning("Adopted batch %s: creation time, size and custom_ids match", batch.id)
-                    return self._records.write(record.but(intent=None, receipt=Receipt.of(intent.sent, batch)))
+                    return self._records.write(record.with_batch(intent, batch))
                 case decision.NotSent():
                     logger.info("The unanswered create was not accepted; no batch came of it")
                     return self._records.write(record.but(intent=None))
@@ -218,7 +218,8 @@ class _Search:
 
     def _pause(self, intent: Intent, now: datetime) -> None:
         left = max(0.0, (intent.until - now).total_seconds())
-        if time.monotonic() + min(self._look_every, left) > self._look_until:
+        # The last pause is shorter than any deferral.
+        if left > self._look_every and time.monotonic() + self._look_every > self._look_until:
             looked = (now - intent.sent_at).total_seconds()
             raise ReconcilePending(
                 f"No batch of the create sent at {intent.sent_at:%F %T %Z} is listed yet; one may appear until "

@@ -20,7 +20,6 @@ from typing import Final
 
 from airflow_batches.waiting.outcome import Ending, Outcome
 
-
 MAX_FAILURE_RATE: Final = 0.05
 """Share of requests without success that is accepted unless the user says otherwise. An answer here and there fails in
 any large batch; one in twenty points at the prompts, the model's name or the credit."""

@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 
 
 def sent(fingerprint: str = "same", **more: Any) -> Sent:
-    values = {"requests": 3, "bytes": 300, "sha256": "0" * 64, "ids_digest": "ids", "models": ("m",)}
+    values: dict[str, Any] = {"requests": 3, "bytes": 300, "sha256": "", "ids_digest": "ids", "models": ("m",)}
     return Sent(fingerprint=fingerprint, **(values | more))
 
 

@@ -111,7 +111,8 @@ def test_changed_requests_that_somebody_wants_are_sent_and_the_old_batch_is_canc
     new, old = slow.batches()
     assert (new["id"], new["processing_status"]) == (second.batch_id, "in_progress")
     assert (old["id"], old["cancel_initiated_at"] is not None) == (first.batch_id, True)
-    assert [r.levelname for r in caplog.records if first.batch_id in r.getMessage()] == ["WARNING"]
+    warnings = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert [first.batch_id in warning and second.batch_id not in warning for warning in warnings] == [True]
     assert task.try_(some_requests(5, system="Be brief")) == second
     assert ids(slow) == [second.batch_id, first.batch_id]
 
@@ -157,6 +158,19 @@ def test_a_cancel_of_a_replaced_batch_that_fails_is_told_and_made_up_for(
     cancels = slow.counters["cancel"]
     task.try_(some_requests(6))
     assert slow.counters["cancel"] == cancels
+
+
+def test_a_replaced_batch_is_canceled_though_the_answer_for_its_successor_was_lost(slow: Emulator) -> None:
+    task = Task(slow)
+    first = task.try_(REQUESTS)
+    task.clear()
+    second = lost_in_the_post(slow, task, some_requests(6))
+    assert slow.counters["cancel"] == 0
+    slow.end(second)
+    assert task.try_(some_requests(6)).batch_id == second
+    new, old = slow.batches()
+    assert (new["id"], new["cancel_initiated_at"]) == (second, None)
+    assert (old["id"], old["cancel_initiated_at"] is not None) == (first.batch_id, True)
 
 
 def test_resubmit_submits_once_more_after_a_clear_and_not_at_a_retry(emulator: Emulator) -> None:
