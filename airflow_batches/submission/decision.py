@@ -24,14 +24,14 @@ are of some use:
 |----------------------------------------------------------|---------------------------------------------------|
 | several have our custom_ids                              | fail: a person must say which                     |
 | some still run                                           | wait for one of them to end, then look again      |
-| one has our custom_ids, created after the create         | it is ours                                        |
-| one has our custom_ids, perhaps created before           | fail: a person must say whether it is ours        |
+| one has our custom_ids, created right after the create   | it is ours                                        |
+| one has our custom_ids, created at another time          | fail: a person must say whether it is ours        |
 | none, and one may still be created                       | look again                                        |
 | none                                                     | nothing was accepted: send                        |
 
 What existed before the create is never a candidate: its ids were listed, and stored with the intent. The custom_ids can
 be compared only when a batch has ended, for they come with its results, and the API keeps nothing else of ours in a
-batch. So a batch that another task made in the same minutes, from as many requests with the same ids, and that no
+batch. So a batch that another task made in the same two minutes, from as many requests with the same ids, and that no
 record names, cannot be told from ours. Ids that differ from run to run make the proof complete.
 """
 
@@ -175,7 +175,8 @@ def settle(
         return WaitFor(running[-1])
     if not ours:
         return KeepLooking() if now < intent.until else NotSent()
-    if ours[0].created_at is not None and ours[0].created_at < intent.certain_from:
+    created_at = ours[0].created_at
+    if created_at is not None and not intent.certain_from <= created_at <= intent.certain_until:
         return Undecided(_doubt(intent, ours[0]), (ours[0].id,))
     return Adopt(ours[0])
 
@@ -208,6 +209,7 @@ def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahea
         sent_at=now,
         since=min(started_at, started_by_api) - CLOCK_SKEW,
         certain_from=started_by_api,
+        certain_until=now + LIST_LAG,
         until=now + LIST_LAG,
     )
 
@@ -245,8 +247,8 @@ def _ambiguity(intent: Intent, batches: Sequence[MessageBatch]) -> str:
 
 def _doubt(intent: Intent, batch: MessageBatch) -> str:
     return (
-        f"{_unanswered(intent)}. Batch {batch.id} has the same custom_ids, but may be that of an earlier run: it was "
-        f"created at {batch.created_at:%F %T %Z}. {_CURE}"
+        f"{_unanswered(intent)}. Batch {batch.id} has the same custom_ids, but may be that of another run: it was "
+        f"created at {batch.created_at:%F %T %Z}, the create was sent at {intent.sent_at:%F %T %Z}. {_CURE}"
     )
 
 

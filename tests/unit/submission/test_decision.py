@@ -150,7 +150,13 @@ def test_resubmit_counts_once_for_each_clear() -> None:
 
 
 def intent(**more: Any) -> Intent:
-    times = {"sent_at": NOW, "since": NOW - HOUR, "certain_from": NOW - HOUR, "until": NOW + HOUR}
+    times = {
+        "sent_at": NOW,
+        "since": NOW - HOUR,
+        "certain_from": NOW - HOUR,
+        "certain_until": NOW + HOUR,
+        "until": NOW + HOUR,
+    }
     return Intent(sent=sent(), **(times | more))
 
 
@@ -184,11 +190,14 @@ def test_several_batches_with_our_ids_need_a_person() -> None:
     assert taken.batch_ids == ("b", "c")
 
 
-def test_a_batch_that_may_be_older_than_the_create_needs_a_person() -> None:
-    taken = settled(OURS, certain_from=NOW + timedelta(seconds=1))
+@pytest.mark.parametrize(
+    "when", [{"certain_from": NOW + timedelta(seconds=1)}, {"certain_until": NOW - timedelta(seconds=1)}]
+)
+def test_a_batch_that_may_be_older_or_younger_than_the_create_needs_a_person(when: Any) -> None:
+    taken = settled(OURS, **when)
     assert isinstance(taken, Undecided)
     assert taken.batch_ids == ("b",)
-    assert "may be that of an earlier run" in taken.reason
+    assert "may be that of another run" in taken.reason
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=minutes) for minutes in (-10, -1, 0, 1, 10)])
