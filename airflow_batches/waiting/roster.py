@@ -42,16 +42,16 @@ class Now(NamedTuple):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Seat:
-    """One wait. Either `on_end` is called, once, or `on_crash` with an error that nobody foresaw.
+    """One wait. Either `on_end` is called, once, or `on_crash` with an unexpected error.
 
-    `on_batch` is called with every sight of the batch after which the wait goes on; it must not raise.
+    `on_answer` is called with every answer after which the wait goes on, errors included; it must not raise.
     """
 
     watch: Watch
     poll_interval: float
     on_end: Callable[[Outcome], None]
     on_crash: Callable[[BaseException], None]
-    on_batch: Callable[[MessageBatch], None]
+    on_answer: Callable[[MessageBatch | BatchesError], None]
     due: float = 0.0
     created_at: float | None = None
     unlisted_until: float = 0.0
@@ -156,13 +156,20 @@ class Roster:
         """Tell those who wait for a batch that it could not be asked for; who goes on waiting is as due as before."""
         for seat in tuple(self._seats.get(batch_id, ())):
             if isinstance(self._decide(seat, error, now), KeepWaiting):
-                seat.last_error = error
+                self._note(seat, error)
+
+    def report(self, batch_id: str, error: BatchesError) -> None:
+        """Let the waits for a batch say that polls fail, though it was not its own turn to be asked for."""
+        for seat in tuple(self._seats.get(batch_id, ())):
+            self._note(seat, error)
 
     def _decide(
         self, seat: Seat, answer: MessageBatch | BatchesError, now: Now, *, hint: float | None = None
     ) -> Decision:
         decision = decide(seat.watch, answer, now=now.wall, hint=hint)
-        if not isinstance(decision, KeepWaiting):
+        if isinstance(decision, KeepWaiting):
+            seat.watch = seat.watch.after(decision)
+        else:
             self.leave(seat)
             seat.on_end(decision)
         return decision
@@ -170,7 +177,7 @@ class Roster:
     def _note(self, seat: Seat, answer: MessageBatch | BatchesError) -> None:
         if isinstance(answer, BatchesError):
             seat.last_error = answer
-            return
-        seat.last_error = None
-        seat.created_at = created(answer)
-        seat.on_batch(answer)
+        else:
+            seat.last_error = None
+            seat.created_at = created(answer)
+        seat.on_answer(answer)

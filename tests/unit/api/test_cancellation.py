@@ -52,7 +52,13 @@ def cancel(
     client: BatchesClient, batch_id: str, clock: Clock, *, look_first: bool = True, watch_404_s: float | None = None
 ) -> MessageBatch | None:
     return cancel_if_running(
-        client, batch_id, reason="a test", look_first=look_first, watch_404_s=watch_404_s, sleep=clock.sleep, clock=clock
+        client,
+        batch_id,
+        reason="a test",
+        look_first=look_first,
+        watch_404_s=watch_404_s,
+        sleep=clock.sleep,
+        clock=clock,
     )
 
 
