@@ -133,7 +133,7 @@ class WaitsForBatch:
             report = self._read_errors(outcome)
             outcome = replace(outcome, counts=report.counts() or outcome.counts)
         verdict = judge(outcome, max_failure_rate=self.max_failure_rate)
-        if outcome.counts.errored and report is None and outcome.ending is Ending.ENDED:
+        if outcome.counts.errored and report is None and verdict.action in {Action.FAIL, Action.SUCCEED}:
             report = self._read_errors(outcome, brief=verdict.action is Action.SUCCEED)
         verdict = _explained(verdict, report, outcome)
         if verdict.action is not Action.SUCCEED:
@@ -145,12 +145,15 @@ class WaitsForBatch:
 
     def _read_errors(self, outcome: Outcome, *, brief: bool = False) -> ErrorReport:
         """Why requests failed, from the results; never raises, because the verdict must be told in any case."""
+        from airflow_batches.api.retry import RetryPolicy
         from airflow_batches.hooks.message_batches import client_for
         from airflow_batches.waiting.error_report import LIMIT_S, ErrorReport, read_errors
 
+        # A few seconds of retries; a 404 is one of a batch that has only just ended.
+        retry = RetryPolicy(attempts=3, patience=READ_TIMEOUT, exists=True)
         try:
             connection = self.hook().get_connection(self.conn_id)
-            with client_for(connection, longest_read=READ_TIMEOUT) as client:
+            with client_for(connection, retry=retry, longest_read=READ_TIMEOUT) as client:
                 return read_errors(
                     client,
                     outcome.batch_id,

@@ -46,7 +46,7 @@ def run(task: MessageBatchSubmitOperator, **more: Any) -> tuple[str, TaskInstanc
     return task.execute(ctx), ctx["ti"]  # type: ignore[return-value]  # the context's own stand-in
 
 
-def ended(batch_id: str = "msgbatch_1", **counts: int) -> dict[str, Any]:
+def ended(batch_id: str = "msgbatch_1", **counts: Any) -> dict[str, Any]:
     outcome = Outcome(ending=Ending.ENDED, batch_id=batch_id, status="ended", counts=Counts(**counts))
     return outcome.to_event()
 
@@ -165,11 +165,22 @@ def test_results_are_not_read_when_nothing_failed(emulator: Emulator) -> None:
     assert emulator.counters["results"] == 0
 
 
-@pytest.mark.parametrize("failure", [{"action": "status", "status": 403}, {"action": "reset"}])
-def test_results_that_cannot_be_read_do_not_hide_the_verdict(
-    emulator: Emulator, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.api.client.RetryPolicy", lambda: ONCE)
+def test_results_that_are_not_found_right_after_the_end_are_asked_for_again(emulator: Emulator) -> None:
+    batch_id = failed_batch(emulator, succeeded=0, errored=2)
+    emulator.fault(Fault(endpoint="results", action="status", status=404, times=2))
+    with pytest.raises(AirflowFailException, match="The commonest errors: 2 x not_found_error"):
+        conclude(emulator, batch_id)
+
+
+FAILURES: list[dict[str, Any]] = [
+    {"action": "status", "status": 403},
+    {"action": "status", "status": 429, "retry_after": 3600},
+    {"action": "reset"},
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_results_that_cannot_be_read_do_not_hide_the_verdict(emulator: Emulator, failure: dict[str, Any]) -> None:
     batch_id = failed_batch(emulator, succeeded=0, errored=2)
     emulator.fault(Fault(endpoint="results", times=None, **failure))
     with pytest.raises(

@@ -244,7 +244,7 @@ def test_every_outcome_names_the_batch_and_gives_a_reason_unless_it_ended(
 
 @given(st.lists(st.tuples(st.sampled_from(REFUSALS + MISSING), st.floats(SINCE, SINCE + 59.9)), max_size=30))
 def test_no_number_of_refusals_within_a_minute_ends_a_wait(polls: list[tuple[ApiError, float]]) -> None:
-    assert run(FOREVER, sorted(polls, key=lambda poll: poll[1])) is None  # type: ignore[arg-type]  # a list is invariant
+    assert run(FOREVER, sorted(polls, key=lambda poll: poll[1])) is None
 
 
 def test_an_outcome_keeps_the_counts_and_what_is_in_no_known_state() -> None:

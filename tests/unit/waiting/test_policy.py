@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ numbers = st.integers(min_value=0, max_value=100_000)
 finished = st.builds(Counts, succeeded=numbers, errored=numbers, canceled=numbers, expired=numbers, other=numbers)
 
 
-def ended(status: str = "ended", **counts: int) -> Outcome:
+def ended(status: str = "ended", **counts: Any) -> Outcome:
     return Outcome(ending=Ending.ENDED, batch_id="msgbatch_1", status=status, counts=Counts(**counts))
 
 

@@ -76,7 +76,8 @@ def test_an_outage_is_told_when_it_begins_and_every_quarter_of_an_hour_with_the_
     assert [minute for minute, line in told if line] == [1, 16, 31]
     assert told[15][1] == (
         "Batch msgbatch_1 is waited for, but polls fail; last error: reset 16; last successful poll: "
-        "2023-11-14 22:13 UTC (16 min ago); when last polled it was in_progress: 100 processing; 16 min old, expires in 23 h 44 min"
+        "2023-11-14 22:13 UTC (16 min ago); when last polled it was in_progress: 100 processing; "
+        "16 min old, expires in 23 h 44 min"
     )
 
 
