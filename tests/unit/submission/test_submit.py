@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_batches.api import ApiError, BatchesClient, InvalidRequest, TransportError
+from airflow_batches.api import ApiError, BatchesClient, BatchesError, InvalidRequest, TransportError
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.submission import Receipt, SubmitKilled, Superseded, UncertainSubmit, Unsettled
 from airflow_batches.submission.outbox import POSTS
@@ -80,8 +80,8 @@ def test_changed_requests_cancel_the_batch_and_become_another(slow: Emulator) ->
 def test_nothing_is_sent_while_it_is_not_known_what_became_of_the_old_batch(slow: Emulator, endpoint: str) -> None:
     task = Task(slow)
     task.try_(REQUESTS)
-    slow.fault(Fault(endpoint=endpoint, action="status", status=403))
-    with pytest.raises(ApiError, match="403"):
+    slow.fault(Fault(endpoint=endpoint, action="status", status=403, times=None))
+    with pytest.raises(BatchesError, match="403"):
         task.try_(some_requests(6))
     assert len(ids(slow)) == 1
 
