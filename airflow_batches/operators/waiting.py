@@ -195,7 +195,12 @@ class WaitsForBatch:
         return Watch(batch_id=batch_id, since=now, deadline=now + self.timeout)
 
     def _defer(
-        self, watch: Watch, method_name: str = "execute_complete", *, cancel_on_kill: bool | None = None
+        self,
+        watch: Watch,
+        method_name: str = "execute_complete",
+        *,
+        cancel_on_kill: bool | None = None,
+        kwargs: dict[str, Any] | None = None,
     ) -> None:
         from airflow_batches.triggers.message_batch import MessageBatchTrigger
 
@@ -210,6 +215,7 @@ class WaitsForBatch:
                 cancel_on_kill=self.cancel_on_kill if cancel_on_kill is None else cancel_on_kill,
             ),
             method_name=method_name,
+            kwargs=kwargs,
             timeout=self.timeout + self.poll_interval + BACKSTOP,
         )
 

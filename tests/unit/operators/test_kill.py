@@ -14,7 +14,7 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
-from airflow_batches.operators.kill import KillSwitch
+from airflow_batches.operators.kill import KillHandler
 from airflow_batches.submission import SubmitKilled
 from tests.contexts import StateStore, TaskInstance, context
 from tests.samples import some_requests
@@ -67,7 +67,7 @@ class Waiting:
     def __exit__(self, *_: object) -> None:
         self._emulator.end_all()
         self._thread.join(30)
-        assert not [thread for thread in threading.enumerate() if thread.name == "kill-switch"]
+        assert not [thread for thread in threading.enumerate() if thread.name == "kill-handler"]
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "skipped", "upstream_failed", "removed"])
@@ -115,9 +115,9 @@ def test_a_batch_that_has_ended_meanwhile_is_shown_by_a_look(
     client = BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE)
     batch_id = client.create(some_requests(1)).id
     emulator.end_all()
-    with KillSwitch(client, TaskInstance(state="failed")) as switch:
-        switch.arm(batch_id)
-        switch.pull()
+    with KillHandler(client, TaskInstance(state="failed"), lambda: True) as handler:
+        handler.set_batch(batch_id)
+        handler.request()
     assert f"Batch {batch_id} is ended: cancel requested (the task is failed)" in caplog.text
 
 
@@ -189,7 +189,7 @@ def test_a_task_killed_during_the_post(emulator: Emulator, state: str, becomes: 
     class Store(StateStore):
         def set(self, key: str, value: Any, *, retention: Any = None) -> None:
             super().set(key, value)
-            if value["state"] == "intent":
+            if "intent" in value:
                 task.on_kill()
 
     store = Store()
