@@ -1,4 +1,4 @@
-"""Wait for any batch, whoever submitted it."""
+"""Wait for any batch, also for one that another tool submitted."""
 
 from __future__ import annotations
 

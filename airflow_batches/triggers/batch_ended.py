@@ -46,7 +46,7 @@ STORE_PATIENCE: Final = 60.0
 
 
 class MessageBatchEndedTrigger(BaseEventTrigger):
-    """Tells once of each batch of a connection's workspace that ends, whoever submitted it.
+    """Tells once of each batch of a connection's workspace that ends, also of those that other tools submitted.
 
     The event's payload has `batches`, each with `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO
     texts; a DAG finds it as `payload` in the `extra` of its triggering asset events. After a pause of the DAG, what

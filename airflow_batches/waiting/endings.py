@@ -1,4 +1,4 @@
-"""Which batches of a workspace have ended since the last look: each is news once, whoever submitted it.
+"""Which batches of a workspace have ended since the last look: each is news once, other tools' batches too.
 
 Rules of this file:
 - What was told is kept as a moment (`floor`: all that ended until then is old) and the ids told since. That is

@@ -1,9 +1,9 @@
-"""Waiting on an event loop: everybody with the same connection shares one poller.
+"""Waiting on an event loop: all waits with the same connection share one poller.
 
 Rules of this file:
-- One poller for each (event loop, connection). The first who waits starts it, the last who leaves closes it, the
-  next starts another. Nothing is shared by two loops, and nothing is locked.
-- Whoever leaves, however he leaves, takes nothing with him.
+- One poller for each (event loop, connection). The first wait starts it, the last one closes it, the next starts
+  another. Nothing is shared by two loops, and nothing is locked.
+- Cancelling one wait never affects the others.
 - A wait ends `PATIENCE` after its deadline, whatever the poller does.
 """
 

@@ -52,7 +52,7 @@ def refused(answer: Answer | None) -> bool:
 
 
 class Line:
-    """Opens at the first call; whoever has one hangs it up."""
+    """Opens at the first call. Its owner closes it with `hang_up`."""
 
     def __init__(self, name: str, connect: Connect) -> None:
         self._name = name

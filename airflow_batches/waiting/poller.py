@@ -1,15 +1,15 @@
-"""One poll loop for everybody who waits over one connection.
+"""One poll loop for all waits over one connection.
 
 Rules of this file:
 - What to ask for is decided in `paging`, when in `roster`, what follows in `decision`: here it is only done.
 - One call at a time, at least `TICK` between the beginnings of two cycles.
-- What concerns one batch is told to those who wait for it; what concerns the connection to all who are due (`line`):
+- What concerns one batch is told to the waits for it; what concerns the connection to all that are due (`line`):
   a refusal is believed when it stands, and only a wait that is polled meanwhile can see that it does.
 - A cycle in which no call succeeded is reported to all waits that were due, so that their tasks' logs show the outage.
 - An outage of the list is over when it can be read again, though single batches are had meanwhile; that it may not
   be read is none.
-- A cycle in which no call succeeded slows the whole loop down. Nobody is dropped for failures that pass before his
-  deadline, nor kept longer for them.
+- A cycle in which no call succeeded slows the whole loop down. No wait ends before its deadline for failures
+  that pass, and none is kept longer for them.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class Poller:
 
     @property
     def idle(self) -> bool:
-        """Nobody waits."""
+        """Whether there is no wait."""
         return self._roster.empty
 
     @property
     def alive(self) -> bool:
-        """Not closed, and not ended by an error that nobody foresaw."""
+        """Not closed, and not ended by an unexpected error."""
         return not self._task.done()
 
     def join(self, seat: Seat) -> None:
@@ -86,11 +86,11 @@ class Poller:
             self._sooner.set()
 
     def leave(self, seat: Seat) -> None:
-        """Wait no longer; may be called by one who has been told the end."""
+        """Wait no longer; may be called for a wait that has ended."""
         self._roster.leave(seat)
 
     def close(self) -> None:
-        """End the loop and hang up, after a call under way, for which nobody waits."""
+        """End the loop and hang up, after a call under way, whose answer is dropped."""
         self._task.cancel()
         self._line.hang_up()
         self._metrics.gauge(WAITING, 0, tags=self._tags)
@@ -174,7 +174,7 @@ class Poller:
             self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
 
     async def _fail(self, error: BatchesError, wanted: list[Wanted]) -> None:
-        """Tell those who were due; the others have lost nothing yet."""
+        """Tell the waits that were due; the others have lost nothing yet."""
         now = self._now()
         async for batch_id in _breathing([each.batch_id for each in wanted]):
             self._roster.fail(batch_id, error, now)
