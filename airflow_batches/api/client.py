@@ -87,6 +87,8 @@ class BatchesClient:
         self._clock = clock
         self.retry_after: float | None = None
         """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
+        self.answered = False
+        """Whether the API has answered a call of this client with what was asked for."""
         self.clock_ahead: timedelta | None = None
         """How far the API's clock, which dates the batches, is ahead of ours, as of its last answer; None until known.
 
@@ -207,13 +209,15 @@ class BatchesClient:
         self.retry_after = retry_after(response.headers, now=self._clock())
         content = self._hidden(response.content)
         try:
-            return model.model_validate_json(content)
+            answer = model.model_validate_json(content)
         except ValidationError as exc:
             start = content[:200].decode("utf-8", "replace")
             raise DecodeError(
                 f"{method} {path} answered {response.status_code} with something else than a {model.__name__}: "
                 f"{start!r} (request-id {response.headers.get('request-id')})"
             ) from exc
+        self.answered = True
+        return answer
 
     def _send_with_retries(
         self, method: str, path: str, *, creates: bool = False, retry: RetryPolicy | None = None, **options: Any
