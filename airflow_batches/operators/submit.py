@@ -245,6 +245,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             self._defer_for(pending.retry_in, method_name="execute_again", kwargs=carried)
 
     def _wait_here(self, client: BatchesClient, pending: ReconcilePending) -> None:
+        from airflow_batches._compat import AirflowException
         from airflow_batches.api import ApiError
 
         if pending.batch_id is None:
@@ -253,9 +254,9 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         try:
             client.wait_for(pending.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
         except ApiError as error:
-            # A batch that no longer exists is no candidate any more.
+            # A batch that no longer exists is no candidate any more. After anything else a retry searches on.
             if error.status != 404:
-                raise
+                raise AirflowException(f"Batch {pending.batch_id} cannot be waited for: {error}") from error
 
     def _defer_for(self, seconds: float, method_name: str, kwargs: dict[str, Any]) -> None:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
