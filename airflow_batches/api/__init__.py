@@ -61,4 +61,4 @@ _MODULES = {
     "WaitTimeout": "errors",
 }
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)
