@@ -287,6 +287,6 @@ def test_a_server_that_goes_away_meanwhile_times_out_like_a_batch_that_goes_on()
     with (
         serving(answering(batch_bytes())) as server,
         BatchesClient("key", base_url=server.url) as client,
-        pytest.raises(WaitTimeout, match="the last poll failed: the connection failed"),
+        pytest.raises(WaitTimeout, match=r"the last poll failed: .*the connection failed"),
     ):
         client.wait_for("b", poll_interval=0.01, timeout=0.2)
