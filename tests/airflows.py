@@ -19,7 +19,7 @@ def run_the_dag_in(folder: Path, conf: dict[str, Any]) -> DagRun:
     """One run of the only DAG that the files of a DAGs folder define, which is the bundle `dags-folder`.
 
     `dag.test()` runs the DAG that Airflow has stored. Airflow 3.1 to 3.3 store it only where they have none of that
-    name, and so would mix up two tests' DAGs; the 3.4 beta wants it stored before.
+    name; the 3.4 beta wants it stored before. All keep stored DAGs in memory: let two tests' DAGs have two names.
     """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 

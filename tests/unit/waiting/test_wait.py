@@ -132,7 +132,7 @@ def test_failing_polls_do_not_wait_beyond_the_deadline(
     api: requests_mock.Mocker, client: BatchesClient, clock: Clock
 ) -> None:
     api.get(URL, status_code=529, headers={"retry-after": "200"})
-    with pytest.raises(WaitTimeout, match="the last poll failed: 529"):
+    with pytest.raises(WaitTimeout, match=r"the last poll failed: .*529"):
         wait_for(client, "b", poll_interval=30, timeout=60)
     assert clock.now == START + 60
     assert api.call_count == 2
