@@ -27,12 +27,12 @@ from airflow_batches.api.address import BASE_URL, BATCHES, batch_path, checked_b
 from airflow_batches.api.auth import ApiKeyAuth, SecretAuth
 from airflow_batches.api.body import BodyFailed, RequestBody, Sending
 from airflow_batches.api.duration import Seconds, seconds
-from airflow_batches.api.environment import EnvironmentFault, advice
+from airflow_batches.api.environment import advice
 from airflow_batches.api.errors import (
     BatchesError,
     DecodeError,
+    EnvironmentFault,
     InvalidRequest,
-    TransportError,
     date_of,
     described,
     error_from_exception,
@@ -281,7 +281,7 @@ class BatchesClient:
         except InvalidRequest as exc:
             failure = InvalidRequest(f"{self.label}: {exc}")
         except EnvironmentFault as exc:
-            failure = TransportError(f"{self.label}: {exc}.", maybe_sent=False)
+            failure = EnvironmentFault(f"{self.label}: {exc}")
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
             sent = sending is None or sending.handed_over
             failure = error_from_exception(exc, body_was_sent=sent, where=self.label, hint=advice(exc))

@@ -23,17 +23,13 @@ from requests.utils import get_auth_from_url, prepend_scheme_if_needed, select_p
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util import parse_url
 
-from airflow_batches.api.errors import chain
+from airflow_batches.api.errors import EnvironmentFault, chain
 
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """In the order in which they count: those of requests first, for they are about this very library."""
 PROXY_VARIABLES: Final = ("https_proxy", "http_proxy", "all_proxy")
 SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
 """Proxy schemes for which requests needs the package PySocks."""
-
-
-class EnvironmentFault(Exception):
-    """A variable of this process that makes every request impossible. The message names it, but no password."""
 
 
 def trusted_certificates(environ: Mapping[str, str] = os.environ) -> str | bool:
@@ -50,7 +46,7 @@ def trusted_certificates(environ: Mapping[str, str] = os.environ) -> str | bool:
     if not any(map(_exists, places)):
         raise EnvironmentFault(
             f"{name} names {path!r}, which does not exist. Nothing was sent. "
-            "Correct or unset the variable in the environment of this process"
+            "Correct or unset the variable in the environment of this process."
         )
     return path
 
@@ -64,7 +60,7 @@ def check_proxy(url: str, proxies: Mapping[str, str]) -> None:
     if wrong:
         raise EnvironmentFault(
             f"{_proxy_variable(proxy)} {wrong}. Nothing was sent. "
-            "Correct or unset it in the environment of this process, or name the API's host in NO_PROXY"
+            "Correct or unset it in the environment of this process, or name the API's host in NO_PROXY."
         )
 
 
@@ -102,7 +98,7 @@ def _wrong_with_proxy(proxy: str) -> str | None:
         (parts.host or "").encode("idna")
         for part in get_auth_from_url(proxy):
             (part or "").encode("latin-1")  # all that a Proxy-Authorization header can hold
-    except (HTTPError, ValueError):
+    except (HTTPError, ValueError, TypeError):  # requests joins a missing host to a user: TypeError
         return "is not the address of a proxy, like http://proxy.example:3128"
     if not parts.host:
         return "is not the address of a proxy, like http://proxy.example:3128: it has no host"

@@ -4,6 +4,7 @@
     ├── InvalidRequest       our caller's mistake, found before anything was sent; a retry never helps
     ├── ApiError             the API answered, and not with a success; `passing` says if a retry can help
     ├── TransportError       no answer came; `maybe_sent` says if the request may have taken effect
+    │   └── EnvironmentFault  TLS or a proxy cannot be used as this process's environment has it; nothing was sent
     ├── DecodeError          an answer came that is not what the API is known to send
     ├── StreamInterrupted    a results stream ended before it was complete; reading again helps
     └── WaitTimeout          the batch had not ended when the waiting time was over; the batch goes on
@@ -147,6 +148,16 @@ class TransportError(BatchesError):
     def __init__(self, message: str, *, maybe_sent: bool) -> None:
         self.maybe_sent = maybe_sent
         super().__init__(message)
+
+
+class EnvironmentFault(TransportError):
+    """A variable of this process makes every request impossible: certificates that do not exist, no usable proxy.
+
+    The message names the variable. Another attempt in this process does not help; one on another worker may.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, maybe_sent=False)
 
 
 class DecodeError(BatchesError):

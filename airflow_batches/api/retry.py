@@ -6,6 +6,7 @@
 | `x-should-retry: true`                        | yes                    | only if listed below |
 | 408, 409, 425, other 5xx                      | yes                    | no                   |
 | 429, 529                                      | yes                    | yes                  |
+| the environment makes sending impossible      | no                     | no                   |
 | no answer, certainly not sent                 | yes                    | yes                  |
 | no answer, perhaps sent                       | yes                    | no                   |
 | 404 of a batch that `exists`, whatever it says| yes                    | -                    |
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from airflow_batches.api.duration import Seconds, seconds
-from airflow_batches.api.errors import ApiError, BatchesError, TransportError
+from airflow_batches.api.errors import ApiError, BatchesError, EnvironmentFault, TransportError
 
 NOTHING_ACCEPTED: Final = frozenset({429, 529})
 """Statuses that say for certain that a create was not accepted."""
@@ -49,6 +50,8 @@ class RetryPolicy:
 
     def retries(self, error: BaseException, *, creates: bool) -> bool:
         """Whether this failure is worth another attempt."""
+        if isinstance(error, EnvironmentFault):
+            return False
         if isinstance(error, TransportError):
             return not (creates and error.maybe_sent)
         if not isinstance(error, ApiError) or (error.retry_after or 0) > seconds(self.patience):

@@ -17,12 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.api import ApiError, BatchesClient, BatchesError, DecodeError, InvalidRequest, TransportError
-from airflow_batches.api.environment import (
-    CA_VARIABLES,
-    EnvironmentFault,
-    check_proxy,
-    trusted_certificates,
-)
+from airflow_batches.api.environment import CA_VARIABLES, check_proxy, trusted_certificates
+from airflow_batches.api.errors import EnvironmentFault
 from airflow_batches.api.retry import ONCE
 from tests.unit.api.conftest import KEY
 from tests.unit.api.wire import Script, answer, answering, batch_bytes, read_head, read_request, serving
@@ -63,6 +59,13 @@ def test_certificates_that_do_not_exist_are_named_and_nothing_is_sent(
         f"Connection 'c' (https://localhost:1): {name} names '{tmp_path}/gone.pem', which does"
     )
     assert "Correct or unset" in str(error)
+
+
+def test_a_fault_of_the_environment_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, naps: list[float]) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/gone.pem")
+    with BatchesClient(KEY) as client, pytest.raises(EnvironmentFault):
+        client.get("b")
+    assert not naps
 
 
 def test_certificates_play_no_part_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +143,7 @@ PROXIES = [
     "http:// proxy:3128",
     "://",
     "@",
+    "me@",
 ]
 
 
