@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.sdk import BaseOperator
 
+from airflow_batches.api.duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Given, HasRequests
-from airflow_batches.operators.waiting import seconds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -82,8 +82,8 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self.overwrite = overwrite
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
         self.requests = requests
-        self.timeout = seconds(timeout)
-        self.stall_timeout = seconds(stall_timeout)
+        self.timeout = seconds_to_wait(timeout)
+        self.stall_timeout = seconds_to_wait(stall_timeout)
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id
 

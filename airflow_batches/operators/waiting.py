@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow_batches._compat import TRIGGER_FAILED, TRIGGER_TIMED_OUT
-from airflow_batches._durations import seconds as seconds
 from airflow_batches.operators.failures import task_errors
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_batches.api.duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
-from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, WaitsForBatch, progress_log, seconds, share
+from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, WaitsForBatch, progress_log, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -63,7 +64,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
         self.conn_id = conn_id
         self.deferrable = deferrable
-        self.poll_interval = seconds(poke_interval)
+        self.poll_interval = seconds_to_wait(poke_interval)
         self.max_failure_rate = share(max_failure_rate)
         self._tell: Callable[[Answer | None], None] | None = None
         self._is_first_poke = True

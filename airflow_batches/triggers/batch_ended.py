@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_batches._durations import seconds
+from airflow_batches.api.duration import seconds_to_wait
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch
@@ -69,7 +69,7 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
         self.conn_id = conn_id
-        self.poll_interval = seconds(poll_interval)
+        self.poll_interval = seconds_to_wait(poll_interval)
         self.name = name
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batches._compat import TRIGGERS_HEAR_KILLS
-from airflow_batches._durations import seconds
+from airflow_batches.api.duration import seconds_to_wait
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, BatchesError, MessageBatch
@@ -66,7 +66,7 @@ class MessageBatchTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
         self.conn_id = conn_id
         self.batch_id = batch_id
-        self.poll_interval = seconds(poll_interval)
+        self.poll_interval = seconds_to_wait(poll_interval)
         self.since = since
         self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill

@@ -15,11 +15,11 @@ from airflow.sdk import DAG, XComArg
 
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.api import BatchesClient, CancelUnconfirmed
+from airflow_batches.api.duration import seconds_to_wait
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
 from airflow_batches.operators.requests import Verbatim
-from airflow_batches.operators.waiting import seconds
 from airflow_batches.triggers import MessageBatchTrigger
 from airflow_batches.waiting.decision import outcome_of
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
@@ -73,7 +73,7 @@ def test_a_batch_that_goes_on_is_deferred_with_its_id_pushed_before(emulator: Em
     assert before + 7200 <= trigger.deadline <= time.time() + 7200
     assert deferred.value.method_name == "execute_complete"
     assert deferred.value.timeout is not None
-    assert seconds(deferred.value.timeout) > 7200, "Airflow's own end is behind ours"
+    assert seconds_to_wait(deferred.value.timeout) > 7200, "Airflow's own end is behind ours"
     assert ctx["ti"].xcoms["batch_id"] == batch["id"]  # type: ignore[attr-defined]  # the stand-in's
 
 

@@ -18,6 +18,7 @@ from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.triggers import MessageBatchTrigger, message_batch
 from airflow_batches.waiting import decision, hub, progress
 from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.airflows import through_the_database
 from tests.samples import some_requests
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -138,13 +139,9 @@ def test_its_kwargs_are_plain_json_without_a_secret(emulator: Emulator) -> None:
 
 
 def test_it_survives_the_way_through_airflows_database() -> None:
-    from airflow.serialization.decoders import smart_decode_trigger_kwargs  # where it stands from Airflow 3.2 on
-    from airflow.serialization.encoders import encode_trigger
-
     trigger = waiting_for("msgbatch_1", since=1.5, deadline=2.5, cancel_on_kill=False)
     path, kwargs = trigger.serialize()
-    stored = json.loads(json.dumps(encode_trigger({"classpath": path, "kwargs": kwargs})))
-    read = {name: smart_decode_trigger_kwargs(value) for name, value in stored["kwargs"].items()}
+    read = through_the_database(path, kwargs)
     assert path == "airflow_batches.triggers.message_batch.MessageBatchTrigger"
     assert MessageBatchTrigger(**read).serialize() == (path, kwargs)
 

@@ -140,7 +140,7 @@ def test_failing_polls_do_not_wait_beyond_the_deadline(
     api: requests_mock.Mocker, client: BatchesClient, clock: Clock
 ) -> None:
     api.get(URL, status_code=529, headers={"retry-after": "200"})
-    with pytest.raises(WaitTimeout, match="the last poll failed: 529"):
+    with pytest.raises(WaitTimeout, match=r"the last poll failed: .*529"):
         wait_for(client, "b", poll_interval=30, timeout=60)
     assert clock.now == START + 60
     assert api.call_count == 2
@@ -351,6 +351,6 @@ def test_a_server_that_goes_away_meanwhile_times_out_like_a_batch_that_goes_on()
     with (
         serving(answering(batch_bytes())) as server,
         BatchesClient("key", base_url=server.url) as client,
-        pytest.raises(WaitTimeout, match="the last poll failed: the connection failed"),
+        pytest.raises(WaitTimeout, match=r"the last poll failed: .*the connection failed"),
     ):
         client.wait_for("b", poll_interval=0.01, timeout=0.2)
