@@ -23,10 +23,10 @@ import tenacity
 from pydantic import BaseModel, ValidationError
 from urllib3.exceptions import HTTPError
 
+from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.address import BASE_URL, BATCHES, batch_path, checked_base, checked_headers
 from airflow_batches.api.auth import ApiKeyAuth, SecretAuth
 from airflow_batches.api.body import BodyFailed, RequestBody, Sending
-from airflow_batches.api.duration import Seconds, seconds
 from airflow_batches.api.environment import advice
 from airflow_batches.api.errors import (
     BatchesError,

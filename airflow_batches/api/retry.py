@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from airflow_batches.api.duration import Seconds, seconds
+from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.errors import ApiError, BatchesError, EnvironmentFault, TransportError
 
 NOTHING_ACCEPTED: Final = frozenset({429, 529})

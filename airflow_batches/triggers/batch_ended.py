@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_batches.api.duration import seconds_to_wait
+from airflow_batches._duration import seconds_to_wait
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch

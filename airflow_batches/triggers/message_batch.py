@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batches._compat import TRIGGERS_HEAR_KILLS
-from airflow_batches.api.duration import seconds_to_wait
+from airflow_batches._duration import seconds_to_wait
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, BatchesError, MessageBatch
