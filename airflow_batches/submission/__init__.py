@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_batches._lazy import exports
 
 if TYPE_CHECKING:
+    from airflow_batches.submission.errors import EmptySource as EmptySource
     from airflow_batches.submission.errors import PreflightError as PreflightError
     from airflow_batches.submission.errors import SourceChanged as SourceChanged
     from airflow_batches.submission.errors import SourceError as SourceError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_batches.submission.source import open_source as open_source
 
 _MODULES = {
+    "EmptySource": "errors",
     "PreflightError": "errors",
     "Receipt": "receipt",
     "SourceChanged": "errors",

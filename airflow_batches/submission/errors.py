@@ -2,6 +2,7 @@
 
 InvalidRequest
 └── PreflightError     the requests are not ones the API would take or answer; nothing was sent
+    └── EmptySource    there are none
 BatchesError
 ├── SourceError        the source could not be read; nothing was sent, and a retry may help
 │   └── SourceChanged  its second reading differed from the first; nothing was accepted
@@ -33,6 +34,13 @@ class PreflightError(InvalidRequest):
         self.problems = tuple(problems)
         self.count = count
         super().__init__(message)
+
+
+class EmptySource(PreflightError):
+    """The source holds no requests, which the API does not take as a batch. A task may skip instead (`on_empty`)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} holds no requests; nothing was sent")
 
 
 class SourceError(BatchesError):

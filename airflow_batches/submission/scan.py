@@ -23,7 +23,8 @@ from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
-from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.errors import EmptySource, PreflightError
+from airflow_batches.submission.formats import checked
 from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
 from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_requests
@@ -96,9 +97,10 @@ class Inspector:
     def requests(self) -> Iterator[tuple[list[RequestLine], list[int]]]:
         """The requests that can be read, some at once, and the offset of each line's end; then the duplicates are
         known too."""
-        for run in line_runs(self._source.blocks()):
+        for run in line_runs(checked(self._source.blocks(), self._source.name)):
             requests, ends = self._read(run)
-            self.plain = self.plain and [request.data for request in requests] == run.lines
+            marked = run.start and not run.before  # a byte order mark came before the first line
+            self.plain = self.plain and not marked and [request.data for request in requests] == run.lines
             self._suspects.add([request.custom_id for request in requests])
             yield requests, ends
         if self._preflight != "off":
@@ -235,9 +237,9 @@ def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> 
 
 
 def refuse_over_limits(source: Source, weighed: Scan) -> None:
-    """Raise `PreflightError` for what is not one batch."""
+    """Raise `EmptySource` for a source without requests, `PreflightError` for what is more than one batch."""
     if not weighed.requests:
-        raise PreflightError(f"{source.name} holds no requests")
+        raise EmptySource(source.name)
     if weighed.requests > MAX_REQUESTS or weighed.size > MAX_BODY_BYTES:
         raise PreflightError(
             f"{source.name} holds {weighed.requests:,} requests in {weighed.size:,} bytes; a batch takes "

@@ -63,9 +63,9 @@ def imports_of(file: Path) -> set[str]:
 
 ALLOWED: Final = {
     "api": {"api", "_lazy"},
-    "submission": {"submission", "api", "_extras", "_lazy"},
+    "submission": {"submission", "api", "_extras", "_lazy", "_uri"},
     "waiting": {"waiting", "api", "_lazy"},
-    "landing": {"landing", "api", "_extras", "_lazy"},
+    "landing": {"landing", "api", "_extras", "_lazy", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 
