@@ -24,7 +24,6 @@ from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
 from airflow_batches.submission.errors import EmptySource, PreflightError
-from airflow_batches.submission.formats import checked
 from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
 from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_requests
@@ -97,7 +96,7 @@ class Inspector:
     def requests(self) -> Iterator[tuple[list[RequestLine], list[int]]]:
         """The requests that can be read, some at once, and the offset of each line's end; then the duplicates are
         known too."""
-        for run in line_runs(checked(self._source.blocks(), self._source.name)):
+        for run in line_runs(self._source.blocks()):
             requests, ends = self._read(run)
             marked = run.start and not run.before  # a byte order mark came before the first line
             self.plain = self.plain and not marked and [request.data for request in requests] == run.lines

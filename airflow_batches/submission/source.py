@@ -31,7 +31,7 @@ from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.submission.ahead import ahead
 from airflow_batches.submission.encode import Requests, encode_requests
 from airflow_batches.submission.errors import PreflightError, SourceError
-from airflow_batches.submission.formats import wrong_suffix
+from airflow_batches.submission.formats import checked, wrong_suffix
 
 if TYPE_CHECKING:
     from airflow_batches.submission.shards import Shard
@@ -156,7 +156,7 @@ class UriSource(Source):
     def blocks(self) -> Iterator[bytes]:
         """The object's decoded bytes."""
         with open_uri(self.uri, self._conn_id) as stream:
-            yield from _soon(stream, _read(stream, self.name))
+            yield from checked(_soon(stream, _read(stream, self.name)), self.name)
 
 
 class ShardSource(Source):
@@ -173,7 +173,8 @@ class ShardSource(Source):
         with open_uri(self.uri, self._conn_id) as stream:
             with reading(self.name):
                 stream.seek(self.shard.start)
-            yield from _soon(stream, _read(stream, self.name, self.shard.end - self.shard.start))
+            blocks = _soon(stream, _read(stream, self.name, self.shard.end - self.shard.start))
+            yield from checked(blocks, self.name)
 
     def check(self, requests: int, ids_digest: str) -> None:
         """Raise `PreflightError` if the object is not the one that was planned."""

@@ -128,18 +128,19 @@ def test_stored_shards_reach_a_store_by_its_connection(emulator: Emulator, monke
 def test_path_objects_are_taken_by_every_operator(emulator: Emulator, tmp_path: Path) -> None:
     """Also as templates, and as another task gives them."""
     uri = jsonl(tmp_path / "r.jsonl", some_requests(3))
-    for number, requests in enumerate((tmp_path / "r.jsonl", ObjectStoragePath(uri), uri)):
+    forms: list[Any] = [tmp_path / "r.jsonl", ObjectStoragePath(uri), uri]
+    for number, requests in enumerate(forms):
         with DAG("d"):
             task = MessageBatchSubmitOperator(task_id="task", requests=requests)
             land = MessageBatchResultsOperator(
                 task_id="land",
-                batch_id="{{ batch_id }}",
+                batch_id="{{ params.batch_id }}",
                 path=tmp_path / f"{number}-{{{{ run_id }}}}.jsonl",
                 failed_path=ObjectStoragePath(f"file://{tmp_path}/{number}-failed.jsonl"),
             )
         task.render_template_fields({})
         batch_id = task.execute(context(task_state_store=StateStore()))
-        land.render_template_fields({"batch_id": batch_id, "run_id": "today"})
+        land.render_template_fields({"params": {"batch_id": batch_id}, "run_id": "today"})
         manifest = land.execute(context())
         assert manifest["results"]["uri"] == f"file://{tmp_path}/{number}-today.jsonl"
     assert [batch["request_counts"]["succeeded"] for batch in emulator.batches()] == [3, 3, 3]

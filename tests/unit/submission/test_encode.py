@@ -15,7 +15,7 @@ from uuid import UUID
 import anthropic.types
 import msgspec
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pydantic
 import pytest
 
