@@ -18,6 +18,7 @@ class Turn(msgspec.Struct, gc=False):
 
 
 _TURNS: Final = msgspec.json.Decoder(list[Turn])
+_MEMBERS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) -> list[Turn]:
@@ -31,11 +32,15 @@ def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) ->
         raise _objection(msgspec.json.decode(raw)) from None
     if not turns:
         raise Refused("messages: at least one message is required")
-    for number, turn in enumerate(turns):
+    for number, (turn, members) in enumerate(zip(turns, _MEMBERS.decode(raw), strict=True)):
         if turn.role is msgspec.UNSET or turn.content is msgspec.UNSET:
             missing = "role" if turn.role is msgspec.UNSET else "content"
             raise Refused(f"messages.{number}.{missing}: Field required")
         _check_role(number, turn.role, turns[number + 1 :], system_turns)
+        # What else betas put into a system turn is not looked at.
+        unknown = [name for name in members if name not in ("role", "content") and turn.role != "system"]
+        if unknown:
+            raise Refused(f"messages.{number}.{unknown[0]}: Extra inputs are not permitted")
         content = msgspec.json.decode(turn.content)
         _check_content(number, turn.role, content, last=number + 1 == len(turns))
         if terms.strict and isinstance(content, list):

@@ -26,7 +26,7 @@ _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _TextTurn(msgspec.Struct, gc=False):
+class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 

@@ -10,7 +10,8 @@ judges hours later, when the batch has ended, as an errored line each (docs, "Ba
 | no model (and no default), no messages, `max_tokens` that is no   | as an errored line             |
 | integer from 1, a turn without role or content, empty text        |                                |
 | `stream: true`, `tool_choice` of a tool that is not there         | as an errored line             |
-| members that are not the API's (`MEMBERS`, `BETA_MEMBERS`)        | as an errored line             |
+| members that are not the API's (`MEMBERS`, `BETA_MEMBERS`,        | as an errored line             |
+| `TURN_MEMBERS`)                                                   |                                |
 | members that no batch takes (`NEVER`)                             | as an errored line             |
 | sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
 | user turns                                                        | API version 2026-10-21         |
@@ -77,6 +78,8 @@ BETA_MEMBERS: Final = frozenset(
     }
 )
 """Those that need a beta (extra `anthropic_beta` of the connection), from `types/beta/message_create_params.py`."""
+TURN_MEMBERS: Final = frozenset({"role", "content"})
+"""Members of a turn. Those of a system turn are not judged: betas add some."""
 ROLES: Final = ("user", "assistant", "system")
 """`system` within the messages is for newer models, and stands before an assistant turn or at the end."""
 NEVER: Final[Mapping[str, str]] = {
@@ -158,7 +161,7 @@ class _Turn(msgspec.Struct):
     content: str | list[dict[str, Any]] | None = None
 
 
-class _TextTurn(msgspec.Struct, gc=False):
+class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -191,6 +194,8 @@ class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 _plain = msgspec.json.Decoder(_Plain)
 _judged = msgspec.json.Decoder(_Judged)
 _members = msgspec.json.Decoder(_Members)
+_turn = msgspec.json.Decoder(_Turn)
+_turn_members = msgspec.json.Decoder(dict[str, Raw])
 
 
 def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | None) -> list[RequestLine] | None:
@@ -333,7 +338,7 @@ def _turns(params: _Params, *, strict: bool) -> Iterator[str]:
     decoded: list[_Turn | None] = []
     for number, raw in enumerate(turns):
         try:
-            decoded.append(msgspec.json.decode(raw, type=_Turn))
+            decoded.append(_turn.decode(raw))
         except msgspec.ValidationError as exc:
             yield f"messages.{number}: {_in_words(str(exc))}"
             decoded.append(None)
@@ -341,6 +346,9 @@ def _turns(params: _Params, *, strict: bool) -> Iterator[str]:
         if turn is not None:
             following = decoded[number + 1] if number + 1 < len(decoded) else None
             yield from _role(number, turn, following)
+            if turn.role != "system":
+                unknown = [name for name in _turn_members.decode(turns[number]) if name not in TURN_MEMBERS]
+                yield from (f"messages.{number}.{name}: {UNKNOWN}" for name in unknown)
             yield from _content(number, turn, last=number + 1 == len(decoded))
             if strict and isinstance(turn.content, list):
                 yield from _strict_blocks(number, turn.role, turn.content)

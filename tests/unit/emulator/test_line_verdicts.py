@@ -41,6 +41,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         params(messages=[{"role": "user", "content": "x"}, {"role": "assistant"}]),
         "messages.1.content: Field required",
     ),
+    "a member of a message": (
+        params(messages=[{"role": "user", "content": "x", "name": "Ada"}]),
+        "messages.0.name: Extra inputs are not permitted",
+    ),
     "no model": (params(model=None), "model: Field required"),
     "a model that is a number": (params(model=5), "model: Input should be a valid string"),
     "a missing tool": (

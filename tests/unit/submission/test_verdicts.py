@@ -83,6 +83,8 @@ REFUSED: list[dict[str, Any]] = [
     turns({"role": "", "content": "Hello"}),
     turns({"role": "User", "content": "Hello"}),
     turns({"role": "system", "content": "Be brief"}, USER),
+    turns(USER | {"name": "Ada"}),
+    turns(USER, ANSWER | {"id": "msg_1", "model": "claude-haiku-4-5"}, USER),
     turns({"role": "user"}),
     turns(content(None)),
     turns(content(5)),
