@@ -104,7 +104,7 @@ def _check(value: Any) -> None:
         return
     if kind is float or kind is Decimal:
         if not (isfinite(value) if kind is float else value.is_finite()):
-            raise Unfit(f"{value} has no JSON")
+            raise Unfit(f"{value} has no JSON form")
     elif isinstance(value, bytes | bytearray | memoryview):
         raise Unfit(f"{kind.__name__} is not text: decode it, or encode it as base64")
     elif isinstance(value, Set) and not isinstance(value, KeysView):
@@ -155,7 +155,7 @@ def _as_json(value: Any) -> Any:
     for taken in (_from_numpy, _from_pydantic, _from_container):
         if (found := taken(value)) is not None:
             return found
-    raise Unfit(f"{type(value).__module__}.{type(value).__qualname__} has no JSON".removeprefix("builtins."))
+    raise Unfit(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form".removeprefix("builtins."))
 
 
 def _from_numpy(value: Any) -> Any:

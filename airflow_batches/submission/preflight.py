@@ -98,7 +98,9 @@ NEVER: Final[Mapping[str, str]] = {
     "api_key": "is an argument of the SDK; set the connection's password, and take the key out of the requests",
 }
 """Members with which no line of a batch is answered, and where they belong."""
-UNKNOWN: Final = "the API declares no such member and would refuse the line; preflight='warn' sends a newer one"
+UNKNOWN: Final = (
+    "not a member that the API is known to take ('Extra inputs are not permitted'); if it is new, use preflight='warn'"
+)
 SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
 """Parameters of sampling, from 0 to this."""
 
@@ -360,7 +362,7 @@ def _role(number: int, turn: _Turn, following: _Turn | None) -> Iterator[str]:
     elif turn.role not in ROLES:
         yield f"messages.{number}: role must be user or assistant, not {turn.role!r}"
     elif turn.role == "system" and following is not None and following.role == "user":
-        yield f"messages.{number}: a system turn must precede an assistant turn or be the last; params has system"
+        yield f"messages.{number}: a system turn must precede an assistant turn or come last; a prompt goes into system"
 
 
 def _content(number: int, turn: _Turn, *, last: bool) -> Iterator[str]:
@@ -369,7 +371,7 @@ def _content(number: int, turn: _Turn, *, last: bool) -> Iterator[str]:
         yield f"messages.{number}: content is missing"
     elif not content:
         if not (last and turn.role == "assistant"):
-            yield f"messages.{number}: content is empty, as only that of an assistant turn at the end may be"
+            yield f"messages.{number}: content is empty; only a final assistant turn may be empty"
     elif isinstance(content, list):
         yield from _empty_texts(f"messages.{number}.content", content)
     elif content.isspace():

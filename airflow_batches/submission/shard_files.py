@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_batches._extras import cure
-from airflow_batches._uri import conn_id_for, redact_uri, to_uri
+from airflow_batches._uri import conn_id_for, redact_uri
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.submission.errors import SourceChanged, SourceError
 from airflow_batches.submission.source import Source
@@ -48,21 +48,19 @@ class _FileSystem(Protocol):
     def rm_file(self, path: str) -> None: ...
 
 
-def store_shards(
-    source: Hashed, planned: Sequence[tuple[Shard, str]], folder: object, conn_id: str | None
-) -> list[Shard]:
-    """The same shards, each in an object of its own. `planned` are shards with the fingerprints of their requests.
+def store_shards(source: Hashed, planned: Sequence[tuple[Shard, str]], folder: str, conn_id: str | None) -> list[Shard]:
+    """The same shards, each in an object of its own. `planned` are shards with the fingerprints of their requests,
+    `folder` is a URI.
 
     Raises `SourceChanged` if the source is no longer what was planned, `SourceError` if it cannot be read or the
     objects cannot be written; then nothing that was written stays.
     """
     expected = source.sha256
-    uri = to_uri(folder).rstrip("/")
     written: list[tuple[_FileSystem, str]] = []
     reader = _Reader(source)
     try:
         shards = [
-            _stored(shard, f"{uri}/{number:05d}-{fingerprint[:16]}.jsonl", reader, conn_id, written)
+            _stored(shard, f"{folder.rstrip('/')}/{number:05d}-{fingerprint[:16]}.jsonl", reader, conn_id, written)
             for number, (shard, fingerprint) in enumerate(planned)
         ]
         reader.finish()

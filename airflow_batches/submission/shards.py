@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import msgspec
 
+from airflow_batches._uri import to_uri
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.body import ENVELOPE_BYTES
@@ -75,18 +76,19 @@ def split_requests(
     """
     if not 1 <= max_requests <= MAX_REQUESTS or not ENVELOPE_BYTES < max_bytes <= MAX_BODY_BYTES:
         raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
+    folder = None if shards_path is None else to_uri(shards_path)
     source = UriSource(uri, conn_id)
     hashed = Hashed(source)
     inspector = Inspector(
-        source if shards_path is None else hashed, model=model, preflight=preflight, version=anthropic_version
+        source if folder is None else hashed, model=model, preflight=preflight, version=anthropic_version
     )
     cutter = _Cutter(source, max_requests, max_bytes)
     planned = [*cutter.shards(inspector.requests())]
     warn_or_refuse(source, inspector.findings, preflight)
     if not planned:
         raise EmptySource(source.name)
-    if shards_path is not None:
-        return store_shards(hashed, planned, shards_path, conn_id)
+    if folder is not None:
+        return store_shards(hashed, planned, folder, conn_id)
     if len(planned) > 1 and is_compressed(source.uri):
         logger.warning(
             "%s is compressed: submitting its %d shards decodes all of it about %d times. Give shards_path, a folder "

@@ -220,3 +220,32 @@ def test_whatever_passes_is_answered_and_whatever_does_not_is_not(emulator: Emul
         batch = task.try_(some_requests(1, **changes), preflight="off")
         counts = emulator.batches()[0]["request_counts"]
         assert counts["errored"] == (1 if reasons(changes) else 0), (changes, batch)
+
+
+def test_a_member_that_is_new_to_the_api_can_be_sent_with_a_warning(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests = some_requests(1, member_of_tomorrow=1)
+    assert "if it is new, use preflight='warn'" in str(refused(emulator, requests))
+    with caplog.at_level(logging.WARNING):
+        Task(emulator).try_(requests, preflight="warn")
+    assert "line 1, 'r-0': member_of_tomorrow: not a member that the API is known to take" in caplog.text
+    assert emulator.counters["create"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"betas": ["x"]}, "connection's extra anthropic_beta"),
+        ({"timeout": 60}, "connection's extra timeout"),
+        ({"extra_headers": {}}, "connection's extra headers"),
+        ({"extra_query": {}}, "a batch takes no query"),
+        ({"extra_body": {}}, "its members belong directly into params"),
+        ({"workspace_id": "w"}, "connection's extra workspace_id"),
+        ({"api_key": "sk-ant-secret"}, "connection's password"),
+    ],
+)
+def test_an_argument_of_the_sdk_is_told_where_it_belongs(changes: dict[str, Any], where: str) -> None:
+    (reason,) = reasons(changes)
+    assert where in reason
+    assert "secret" not in reason

@@ -121,8 +121,13 @@ def test_an_object_that_changes_while_it_is_planned_leaves_no_shards(tmp_path: P
     size = len(b"".join(source.blocks()))
     shard = Shard(uri="file:///x", start=0, end=size, requests=4, ids_digest="0" * 32)
     with pytest.raises(SourceChanged, match="changes changed while it was planned; nothing was sent"):
-        store_shards(source, [(shard, "f" * 32)], tmp_path / "shards", None)
+        store_shards(source, [(shard, "f" * 32)], f"file://{tmp_path}/shards", None)
     assert [*(tmp_path / "shards").iterdir()] == []
+
+
+def test_a_folder_that_is_none_is_refused_before_the_object_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="'/data/shards' is not a URI; write file:///data/shards"):
+        split_requests(tmp_path / "missing.jsonl", shards_path="/data/shards")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
