@@ -87,10 +87,12 @@ class BatchesClient:
         self._clock = clock
         self.retry_after: float | None = None
         """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
-        self.clock_ahead = timedelta()
-        """How far the API's clock, which dates the batches, is ahead of ours, as of the last success that told.
+        self.answered = False
+        """Whether the API has answered a call of this client with what was asked for."""
+        self.clock_ahead: timedelta | None = None
+        """How far the API's clock, which dates the batches, is ahead of ours, as of its last answer; None until known.
 
-        From its `Date`, which has whole seconds, always rounded down; zero until known.
+        From its `Date`, which has whole seconds, always rounded down.
         """
         named = {
             "anthropic-version": anthropic_version,
@@ -207,13 +209,15 @@ class BatchesClient:
         self.retry_after = retry_after(response.headers, now=self._clock())
         content = self._hidden(response.content)
         try:
-            return model.model_validate_json(content)
+            answer = model.model_validate_json(content)
         except ValidationError as exc:
             start = content[:200].decode("utf-8", "replace")
             raise DecodeError(
                 f"{method} {path} answered {response.status_code} with something else than a {model.__name__}: "
                 f"{start!r} (request-id {response.headers.get('request-id')})"
             ) from exc
+        self.answered = True
+        return answer
 
     def _send_with_retries(
         self, method: str, path: str, *, creates: bool = False, retry: RetryPolicy | None = None, **options: Any
@@ -278,7 +282,11 @@ class BatchesClient:
                 body = response.raw.read(ERROR_BYTES, decode_content=True)
             except (HTTPError, OSError) as exc:  # the status is known, and says more than a body that breaks off
                 body = f"(the error's body broke off: {type(exc).__name__})".encode()
-            return error_from_response(response.status_code, response.headers, self._hidden(body), now=self._clock())
+            headers = response.headers
+            error = error_from_response(response.status_code, headers, self._hidden(body), now=self._clock())
+            if error.from_api:
+                self._compare_clocks(headers)
+            return error
 
     def _compare_clocks(self, headers: Mapping[str, str]) -> None:
         date = date_of(headers)

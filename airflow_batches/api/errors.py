@@ -69,7 +69,8 @@ class ApiError(BatchesError):
 
     `status` is the HTTP status, `kind` the API's error type (`rate_limit_error`), `message` its text,
     `request_id` what Anthropic's support asks for, `retry_after` seconds or None, `details` the error's own
-    extra object or None, `should_retry` the server's word in `x-should-retry` or None.
+    extra object or None, `should_retry` the server's word in `x-should-retry` or None. `from_api`: the body was the
+    API's own error; if not, a proxy or another server answered, which says nothing about a key or a batch.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ApiError(BatchesError):
         retry_after: float | None = None,
         details: Mapping[str, Any] | None = None,
         should_retry: bool | None = None,
+        from_api: bool = True,
     ) -> None:
         self.status = status
         self.kind = kind
@@ -90,6 +92,7 @@ class ApiError(BatchesError):
         self.retry_after = retry_after
         self.details = details
         self.should_retry = should_retry
+        self.from_api = from_api
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
@@ -149,6 +152,7 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
         retry_after=retry_after(headers, now=now),
         details=_mapping(error.get("details")) or None,
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
+        from_api=bool(error),
     )
 
 

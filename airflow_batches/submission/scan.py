@@ -27,6 +27,7 @@ from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
 from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_requests
+from airflow_batches.submission.receipt import Sent
 
 if TYPE_CHECKING:
     from airflow_batches.submission.source import Source
@@ -55,6 +56,19 @@ class Scan:
     models: tuple[str, ...]
     plain: bool
     findings: Findings
+
+    def sent(self, source: str) -> Sent:
+        """Return what a record remembers of these requests."""
+        return Sent(
+            requests=self.requests,
+            bytes=self.size,
+            sha256=self.sha256,
+            ids_digest=self.ids_digest,
+            ids_sum=self.ids_sum,
+            fingerprint=self.fingerprint,
+            models=self.models,
+            source=source,
+        )
 
 
 class Findings:

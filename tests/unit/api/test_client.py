@@ -349,7 +349,7 @@ def test_a_success_tells_how_far_the_apis_clock_is_ahead(
 ) -> None:
     api.get(f"{API}/{ID}", json=batch_json(), headers={"Date": date})
     with BatchesClient(KEY, clock=lambda: NOON) as client:
-        assert client.clock_ahead == timedelta()
+        assert client.clock_ahead is None
         client.get(ID)
         assert client.clock_ahead == ahead
 
@@ -375,8 +375,8 @@ def test_every_call_compares_the_clocks(api: requests_mock.Mocker) -> None:
         seen = []
         for call in calls:
             call()
-            seen.append(client.clock_ahead.total_seconds())
-    assert seen == [0, 1, 2, 3, 4, 5]
+            seen.append(client.clock_ahead)
+    assert seen == [timedelta(seconds=second) for second in range(6)]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": ""}, {"Date": "soon"}, {"Date": "Fri, 01 May 2026 12:01:30 -0000"}])
@@ -390,8 +390,8 @@ def test_an_answer_that_tells_no_date_leaves_what_is_known_of_the_clock(
         seen = []
         for _ in range(3):
             client.get(ID)
-            seen.append(client.clock_ahead.total_seconds())
-    assert seen == [0, 89.75, 89.75]
+            seen.append(client.clock_ahead)
+    assert seen == [None, timedelta(seconds=89.75), timedelta(seconds=89.75)]
 
 
 def test_a_clock_that_is_an_hour_slow_is_told_so_to_a_second() -> None:
@@ -401,15 +401,22 @@ def test_a_clock_that_is_an_hour_slow_is_told_so_to_a_second() -> None:
         BatchesClient(emulator.api_key, base_url=emulator.url, clock=lambda: datetime.now(UTC) - hour) as client,
     ):
         client.check()
+        assert client.clock_ahead is not None
         assert hour - timedelta(seconds=3) < client.clock_ahead <= hour
 
 
-def test_a_failure_tells_nothing_of_the_clock(api: requests_mock.Mocker) -> None:
-    api.get(f"{API}/{ID}", status_code=400, headers={"Date": "Fri, 01 May 2026 12:01:30 GMT"})
+@pytest.mark.parametrize(
+    ("body", "ahead"),
+    [({"error": {"type": "x", "message": "y"}}, timedelta(seconds=89.75)), ({"message": "of a proxy"}, None)],
+)
+def test_a_refusal_of_the_api_tells_its_time_and_one_of_a_proxy_does_not(
+    api: requests_mock.Mocker, body: Any, ahead: timedelta | None
+) -> None:
+    api.get(f"{API}/{ID}", status_code=400, json=body, headers={"Date": "Fri, 01 May 2026 12:01:30 GMT"})
     with BatchesClient(KEY, clock=lambda: NOON) as client:
         with pytest.raises(ApiError):
             client.get(ID)
-        assert client.clock_ahead == timedelta()
+        assert client.clock_ahead == ahead
 
 
 def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client: BatchesClient) -> None:
