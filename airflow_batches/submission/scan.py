@@ -112,7 +112,8 @@ class Inspector:
         known too."""
         for run in line_runs(self._source.blocks()):
             requests, ends = self._read(run)
-            self.plain = self.plain and [request.data for request in requests] == run.lines
+            marked = run.start and not run.before  # a byte order mark came before the first line
+            self.plain = self.plain and not marked and [request.data for request in requests] == run.lines
             self._suspects.add([request.custom_id for request in requests])
             yield requests, ends
         if self._preflight != "off":
@@ -249,9 +250,9 @@ def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> 
 
 
 def refuse_over_limits(source: Source, weighed: Scan) -> None:
-    """Raise `PreflightError` for what is not one batch."""
+    """Raise `EmptySource` for a source without requests, `PreflightError` for what is more than one batch."""
     if not weighed.requests:
-        raise EmptySource(f"{source.name} holds no requests")
+        raise EmptySource(source.name)
     if weighed.requests > MAX_REQUESTS or weighed.size > MAX_BODY_BYTES:
         raise PreflightError(
             f"{source.name} holds {weighed.requests:,} requests in {weighed.size:,} bytes; a batch takes "

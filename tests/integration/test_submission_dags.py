@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission.source import encode_requests
+from airflow_batches.submission.encode import encode_requests
 from tests.integration.test_example_dags import EXAMPLES, results, run, states
 from tests.integration.test_example_dags import dags as dags
 from tests.integration.test_example_dags import database as database

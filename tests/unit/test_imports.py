@@ -86,9 +86,9 @@ def test_nothing_private_of_airflow_is_imported() -> None:
 
 ALLOWED: Final = {
     "api": {"api", "_lazy"},
-    "submission": {"submission", "api", "_extras", "_lazy"},
+    "submission": {"submission", "api", "_extras", "_lazy", "_uri"},
     "waiting": {"waiting", "api", "_lazy"},
-    "landing": {"landing", "api", "_extras", "_lazy"},
+    "landing": {"landing", "api", "_extras", "_lazy", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 
