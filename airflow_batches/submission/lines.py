@@ -29,11 +29,16 @@ class Unreadable(ValueError):
 
 
 class RequestLine(msgspec.Struct, frozen=True, gc=False):
-    """A request as it will be sent: `data` is its JSON, `model` what will answer it (None: nothing says)."""
+    """A request as it will be sent.
+
+    `data` is its JSON, `model` the model that will answer it (None: nothing says), `canonical` its canonical JSON where
+    that is known already.
+    """
 
     custom_id: str
     data: bytes
     model: str | None
+    canonical: bytes = b""
 
 
 class LineRun(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ Memory: one block, one line, the first problems, and eight bytes a request to fi
 same eight bytes are only a suspicion; then, and only then, the source is read once more to name the first duplicates.
 
 The fingerprint stands for the input whatever its order (a query without ORDER BY is the same input again): the sum,
-modulo 2**128, of the SHA-256 of each request's JSON.
+modulo 2**128, of the SHA-256 of each request's canonical JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
+from airflow_batches.submission.canonical import canonical
 from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
@@ -174,7 +175,8 @@ class Tally:
         """Count more requests."""
         self.requests += len(requests)
         self._ids.update([request.custom_id for request in requests])
-        self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in requests])
+        contents = [sha256(request.canonical or canonical(request.data)).digest() for request in requests]
+        self._contents += sum([int.from_bytes(content, "big") for content in contents])
         models = {request.model for request in requests if request.model is not None} - self.models
         self.models.update(islice(models, MAX_MODELS - len(self.models)))
 
