@@ -12,6 +12,7 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
@@ -210,24 +211,14 @@ def test_a_receipt_may_be_the_object_that_submitting_gives(client: BatchesClient
     assert land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=receipt).ids_digest == digest
 
 
-def test_a_process_that_died_after_the_manifest_leaves_a_note_that_goes_with_the_next_landing(
-    client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client)
-    first = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
-    (tmp_path / "out.jsonl.pending.json").write_text(json.dumps({"batch_id": batch_id}))
-    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl") == first
-    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
-
-
-def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends_it(
+def test_a_folder_that_appears_at_the_path_is_refused_before_anything_is_published(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=100))
     batch_id = ended_batch(client)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     in_the_way = tmp_path / "out.jsonl"
-    with pytest.raises(LandingRefused, match=r"writing .*out\.jsonl is not possible: IsADirectoryError"):
+    with pytest.raises(LandingRefused, match=r"out\.jsonl is a folder"):
         land(
             client,
             batch_id,
@@ -237,7 +228,7 @@ def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends
             overwrite=True,
         )
     in_the_way.rmdir()
-    assert names_in(tmp_path) == {"out.jsonl.pending.json"}
+    assert names_in(tmp_path) == set()
     assert land(client, batch_id, **uris).verified
     assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl", "out.jsonl.manifest.json"}
 
@@ -266,16 +257,18 @@ def test_a_manifest_whose_object_was_moved_away_is_in_nobodys_way(client: Batche
     assert land(client, second, f"file://{tmp_path}/out.jsonl").batch_id == second
 
 
-def test_an_object_whose_manifest_was_never_written_is_landed_again_where_the_note_says_whose_it_is(
+def test_a_place_where_a_landing_ended_while_publishing_is_open_to_its_batch_only(
     client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id, other = ended_batch(client), ended_batch(client)
-    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
-    (tmp_path / "out.jsonl.manifest.json").unlink()
-    (tmp_path / "out.jsonl.pending.json").write_text(json.dumps({"batch_id": batch_id}))
-    with pytest.raises(LandingRefused, match="no manifest says whose it is"):
+    landed = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    unfinished = msgspec.structs.replace(landed, state="publishing")
+    (tmp_path / "out.jsonl.manifest.json").write_bytes(unfinished.to_json())
+    with pytest.raises(LandingRefused, match=f"a landing of {batch_id} is publishing at .* or was ended"):
         land(client, other, f"file://{tmp_path}/out.jsonl")
-    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl").verified
+    again = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert (again.state, again.verified) == ("complete", True)
+    assert again.landing_id != landed.landing_id
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
@@ -359,7 +352,7 @@ def test_a_folder_at_the_path_is_refused(client: BatchesClient, tmp_path: Path) 
 
 def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl is not possible|writing .*out.jsonl"):
+    with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl.* is not possible|writing .*out.jsonl"):
         land(client, ended_batch(client), f"file://{tmp_path}/file/out.jsonl")
 
 
@@ -381,7 +374,6 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory://bucket/out.jsonl.manifest.json"}, "failed_path is the manifest's path"),
-        ({"failed_path": "memory://bucket/out.jsonl.pending.json"}, "failed_path is the pending note's path"),
         ({"path": None}, "None is not a URI"),
         ({"path": "file://"}, "is not a URI|names a folder"),
     ],

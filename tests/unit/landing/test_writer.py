@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.landing import LandingError, LandingRefused, Location
-from airflow_batches.landing.writer import WRITE_BACK_BYTES, create, put
+from airflow_batches.landing.local_file import WRITE_BACK_BYTES
+from airflow_batches.landing.writer import create, put
 from tests.unit.landing.support import names_in
 
 
