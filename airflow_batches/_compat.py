@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
     from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+    from airflow.sdk.exceptions import XComNotFound as XComNotFound
 
     from airflow_batches.waiting.metrics import Metrics
 else:
@@ -28,6 +29,7 @@ else:
             AirflowNotFoundException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            XComNotFound,
         )
     except ImportError:  # before 3.2
         from airflow.exceptions import (
@@ -36,6 +38,7 @@ else:
             AirflowNotFoundException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            XComNotFound,
         )
 
 TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
@@ -71,6 +74,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "ResolveMixin",
+    "XComNotFound",
     "determine_kwargs",
     "triggerer_stats",
 ]

@@ -25,9 +25,7 @@ class Progress:
     @property
     def share(self) -> float:
         """0 to 1; 0 where the number of lines is not known."""
-        if self.expected is None:
-            return 0.0
-        return min(1.0, self.lines / self.expected) if self.expected else 1.0
+        return min(1.0, self.lines / self.expected) if self.expected else 0.0
 
     @property
     def megabytes_per_second(self) -> float:

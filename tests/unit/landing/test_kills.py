@@ -112,3 +112,36 @@ def test_a_landing_killed_before_one_of_its_objects_never_lies_and_the_next_run_
     assert land(client, batch_id, f"file://{tmp_path}/out", failed_path=f"file://{tmp_path}/failed").verified
     assert landed_lines(tmp_path / "out") == lines_of_the_api(client, batch_id)
     assert names_in(tmp_path) == {"out", "failed", "out.manifest.json"}
+
+
+@pytest.mark.parametrize("then", ["a landing that has something to do", "a landing that has nothing to do"])
+def test_what_a_killed_landing_left_goes_with_the_next_one_that_succeeds(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, then: str
+) -> None:
+    emulator.configure(answer_chars=100_000)
+    batch_id = ended_batch(client, 100)
+    uri = f"file://{tmp_path}/out.jsonl"
+    if then == "a landing that has nothing to do":
+        land(client, batch_id, uri)
+    plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=5_000_000, seconds=60))
+    dead = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            SCRIPT.replace("land(client, batch_id, uri, ", "land(client, batch_id, uri, overwrite=True, "),
+            emulator.url,
+            emulator.api_key,
+        ]
+        + [batch_id, uri, "{}"]
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not [*tmp_path.glob(".out.jsonl.*.part")] and dead.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        dead.kill()
+        dead.wait()
+    plan.delete()
+    assert len([*tmp_path.glob(".out.jsonl.*.part")]) == 1
+    assert land(client, batch_id, uri).verified
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}

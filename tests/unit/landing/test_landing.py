@@ -169,6 +169,35 @@ def test_an_object_that_was_touched_since_is_landed_again(client: BatchesClient,
     assert landed_lines(tmp_path / "out.jsonl") == lines_of_the_api(client, batch_id)
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
+def test_an_object_that_was_changed_and_kept_its_size_is_landed_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, name: str
+) -> None:
+    emulator.configure(errored_share=0.5)
+    batch_id = ended_batch(client)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
+    land(client, batch_id, **uris)
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(before[::-1])
+    assert land(client, batch_id, **uris).verified
+    assert sorted((tmp_path / name).read_bytes().splitlines()) == sorted(before.splitlines())
+
+
+def test_the_manifest_has_the_commonest_error_messages(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(errored_share=0.5)
+    manifest = land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
+    (error,) = manifest.error_messages
+    assert manifest.error_types == {error.type: error.count}
+    assert error.message
+    assert Manifest.from_dict(manifest.to_dict()) == manifest
+
+
+def test_where_nothing_failed_there_are_no_error_messages(client: BatchesClient, tmp_path: Path) -> None:
+    assert land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl").error_messages == ()
+
+
 def test_another_batchs_results_are_refused_and_stay(client: BatchesClient, tmp_path: Path) -> None:
     first, second = ended_batch(client), ended_batch(client, 3)
     land(client, first, f"file://{tmp_path}/out.jsonl")
@@ -285,7 +314,7 @@ def test_progress_says_how_much_has_come_how_fast_and_what_is_left() -> None:
     halfway = Progress(lines=25_000, expected=100_000, size=52_000_000, seconds=20.0)
     assert str(halfway) == "25,000 of 100,000 lines (25%), 52.0 MB at 2.6 MB/s, 60 s left"
     assert str(Progress(lines=0, expected=5, size=0, seconds=0.0)) == "0 of 5 lines (0%), 0.0 MB at 0.0 MB/s"
-    assert Progress(lines=0, expected=0, size=0, seconds=1.0).share == 1.0
+    assert Progress(lines=0, expected=None, size=0, seconds=1.0).share == 0.0
 
 
 def test_progress_that_cannot_be_told_fails_the_landing(

@@ -134,6 +134,32 @@ def test_parts_grow_with_the_object_since_the_store_takes_only_so_many(
     assert len(parts) < 8
 
 
+def test_a_store_that_knows_no_conditions_is_landed_in_without_them(
+    client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    batch_id = ended_batch(client)
+    with gateway(server, conditions="unknown") as old:
+        manifest = land(client, batch_id, f"s3://{bucket.name}/out.jsonl", storage_options=old.storage_options)
+    assert manifest.verified
+    assert files_in(bucket) == ["out.jsonl", "out.jsonl.manifest.json"]
+
+
+def test_what_has_landed_is_known_by_its_etag_and_not_read_again(
+    client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    batch_id = ended_batch(client)
+    uri = f"s3://{bucket.name}/out.jsonl"
+    asked: list[str] = []
+    with gateway(server, lambda method, target: asked.append(f"{method} {target}")) as watched:
+        manifest = land(client, batch_id, uri, storage_options=watched.storage_options)
+        assert manifest.results.etag
+        assert land(client, batch_id, uri, storage_options=watched.storage_options) == manifest
+        assert f"GET /{bucket.name}/out.jsonl" not in asked
+        (bucket / "out.jsonl").write_bytes((bucket / "out.jsonl").read_bytes()[::-1])
+        assert land(client, batch_id, uri, storage_options=watched.storage_options) != manifest
+    assert landed_lines(bucket / "out.jsonl") == lines_of_the_api(client, batch_id)
+
+
 def test_what_has_landed_is_not_kept_in_memory(client: BatchesClient, server: S3Server, bucket: Path) -> None:
     options = {**server.storage_options, "skip_instance_cache": True}
     location = Location.parse(f"s3://{bucket.name}/out.jsonl", options)
