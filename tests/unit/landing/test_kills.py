@@ -124,16 +124,9 @@ def test_what_a_killed_landing_left_goes_with_the_next_one_that_succeeds(
     if then == "a landing that has nothing to do":
         land(client, batch_id, uri)
     plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=5_000_000, seconds=60))
-    dead = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            SCRIPT.replace("land(client, batch_id, uri, ", "land(client, batch_id, uri, overwrite=True, "),
-            emulator.url,
-            emulator.api_key,
-        ]
-        + [batch_id, uri, "{}"]
-    )
+    script = SCRIPT.replace("batch_id, uri, storage", "batch_id, uri, overwrite=True, storage")
+    arguments = [emulator.url, emulator.api_key, batch_id, uri, "{}"]
+    dead = subprocess.Popen([sys.executable, "-c", script, *arguments])
     try:
         deadline = time.monotonic() + 60
         while not [*tmp_path.glob(".out.jsonl.*.part")] and dead.poll() is None and time.monotonic() < deadline:
