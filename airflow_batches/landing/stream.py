@@ -186,9 +186,9 @@ class Results:
                 raise LandingError(f"the results of {self._batch_id} came damaged: {exc}") from exc
             except (HTTPError, OSError) as exc:
                 self._check_time()
-                raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
+                raise self._stalled() if watchdog.fired else _broken_off(exc) from exc
             self._check_time()
-            if watchdog.barked:
+            if watchdog.fired:
                 raise self._stalled()
 
     def _block(self, data: bytes) -> Block | None:
