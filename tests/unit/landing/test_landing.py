@@ -263,7 +263,9 @@ def test_a_folder_that_appears_at_the_path_is_refused_before_anything_is_publish
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
-def test_an_object_that_no_manifest_names_is_refused_and_stays(client: BatchesClient, tmp_path: Path, name: str) -> None:
+def test_an_object_that_no_manifest_names_is_refused_and_stays(
+    client: BatchesClient, tmp_path: Path, name: str
+) -> None:
     (tmp_path / name).write_bytes(b"precious")
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest says whose it is"):
@@ -279,7 +281,9 @@ def test_a_manifest_of_another_kind_is_refused(client: BatchesClient, tmp_path: 
         land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
 
 
-def test_a_manifest_whose_object_was_moved_away_does_not_hinder_another_batch(client: BatchesClient, tmp_path: Path) -> None:
+def test_a_manifest_whose_object_was_moved_away_does_not_hinder_another_batch(
+    client: BatchesClient, tmp_path: Path
+) -> None:
     land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
     (tmp_path / "out.jsonl").rename(tmp_path / "moved.jsonl")
     second = ended_batch(client, 3)

@@ -241,26 +241,36 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
     assert land(client, new, uri, overwrite=True).batch_id == new
 
 
-def test_failures_that_cannot_be_removed_are_logged(
-    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    local = Location.parse(f"file://{tmp_path}/failed.jsonl")
+def without_deletion(location: Location) -> Location:
+    """The same place on a file system on which nothing may be deleted."""
 
-    class KeepsAll(type(local.fs)):  # type: ignore[misc]  # a file system on which nothing may be deleted
+    class KeepsAll(type(location.fs)):  # type: ignore[misc]
         cachable = False
 
         def rm_file(self, path: str) -> None:
             raise PermissionError("nothing is deleted here")
 
+    return Location(KeepsAll(), location.path, location.uri)
+
+
+def test_failures_that_cannot_be_removed_are_logged(
+    client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = without_deletion(Location.parse(f"file://{tmp_path}/failed.jsonl"))
     with the_disk_goes_at("out.jsonl", monkeypatch):
-        land(
-            client,
-            ended_batch(client, 5),
-            f"file://{tmp_path}/out.jsonl",
-            failed_path=Location(KeepsAll(), local.path, local.uri),
-        )
+        land(client, ended_batch(client, 5), f"file://{tmp_path}/out.jsonl", failed_path=failed)
     assert "Cannot take back what was published" in caplog.text
     assert "nothing is deleted here" in caplog.text
+
+
+def test_landing_and_landing_again_need_no_permission_to_delete(
+    client: BatchesClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = without_deletion(Location.parse(f"file://{tmp_path}/out.jsonl"))
+    batch_id = ended_batch(client, 5)
+    manifest = land(client, batch_id, place)
+    assert land(client, batch_id, place, overwrite=True).landing_id != manifest.landing_id
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_what_came_until_the_time_was_over_lands_where_that_is_wanted(
