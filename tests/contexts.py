@@ -27,9 +27,17 @@ class TaskInstance:
     run_id: str = "run"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 0
+    """As Airflow counts: `retries`, and after each clear the tries so far on top."""
+    retries: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
     state: str | None = "running"
     """What Airflow says of it."""
+
+    @property
+    def task(self) -> TaskInstance:
+        """Its task, of which only `retries` is looked at."""
+        return self
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value

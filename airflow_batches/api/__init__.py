@@ -9,6 +9,8 @@ from airflow_batches._lazy import exports
 if TYPE_CHECKING:
     from airflow_batches.api.auth import ApiKeyAuth as ApiKeyAuth
     from airflow_batches.api.auth import BearerAuth as BearerAuth
+    from airflow_batches.api.cancellation import CancelUnconfirmed as CancelUnconfirmed
+    from airflow_batches.api.cancellation import cancel_if_running as cancel_if_running
     from airflow_batches.api.client import BatchesClient as BatchesClient
     from airflow_batches.api.errors import ApiError as ApiError
     from airflow_batches.api.errors import BatchesError as BatchesError
@@ -41,6 +43,7 @@ _MODULES = {
     "BatchesClient": "client",
     "BatchesError": "errors",
     "BearerAuth": "auth",
+    "CancelUnconfirmed": "cancellation",
     "Canceled": "models",
     "DecodeError": "errors",
     "Errored": "models",
@@ -59,6 +62,7 @@ _MODULES = {
     "TransportError": "errors",
     "Usage": "models",
     "WaitTimeout": "errors",
+    "cancel_if_running": "cancellation",
 }
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

@@ -1,18 +1,27 @@
 """What the API sends, typed (pydantic).
 
 Rules: unknown fields, statuses and result types survive, because the API adds them without a new version; what
-may be absent is optional. A wire text is stored as it came, and what it means is a property derived from it. A result
-line with an id and a type is a result, whatever shape the rest has.
+may be absent is optional. A wire text is stored as it came, and what it means is a property derived from it.
+
+| object      | what it must have        | anything else that cannot be read                                    |
+|-------------|--------------------------|----------------------------------------------------------------------|
+| result line | `custom_id`, `type`      | has its default                                                      |
+| batch       | `id`, `processing_status`| has its default; counts that cannot be read are unknown, not 0       |
+| page        | `data`, and its `has_more` can be read | a batch that cannot be read is left out, and counted   |
+
+What could not be read is kept in `model_extra["unread"]`.
+
 Shapes follow platform.claude.com/docs/en/api/messages/batches and lines recorded live in 2024-2026.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -26,6 +35,41 @@ from pydantic import (
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class _Lenient(_Wire):
+    """Read as far as it goes: a field that cannot be read has its default, and costs no other field.
+
+    What came is in `model_extra["unread"]` under the field's name, unless it was `null`.
+    """
+
+    NULL_IS_UNREAD: ClassVar[bool] = False
+    """Whether a `null` that a field cannot take is kept in `unread` too."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_far_as_it_goes(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        value = cls._unwrapped(value)
+        try:
+            return handler(value)
+        except ValidationError as exc:
+            odd = {str(error["loc"][0]) for error in exc.errors() if error["loc"]}
+            if not odd or odd & _required_keys(cls):
+                raise
+        unread = {name: value[name] for name in odd if cls.NULL_IS_UNREAD or value[name] is not None}
+        fitting = {name: field for name, field in value.items() if name not in odd}
+        return handler({**fitting, "unread": unread} if unread else fitting)
+
+    @classmethod
+    def _unwrapped(cls, value: Any) -> Any:
+        """What holds the fields, where that is not the value itself."""
+        return value
+
+
+def _required_keys(model: type[BaseModel]) -> set[str]:
+    """The keys that an object must have, by field name and by the name on the wire."""
+    required = {name: field for name, field in model.model_fields.items() if field.is_required()}
+    return set(required) | {field.alias for field in required.values() if field.alias}
 
 
 class ProcessingStatus(StrEnum):
@@ -42,33 +86,60 @@ class ProcessingStatus(StrEnum):
         return cls.OTHER
 
 
-class RequestCounts(_Wire):
-    """Requests by state. The API may keep all of them in `processing` until the whole batch has ended."""
+Count = Annotated[int, Field(ge=0)]
 
-    processing: int = 0
-    succeeded: int = 0
-    errored: int = 0
-    canceled: int = 0
-    expired: int = 0
+
+class RequestCounts(_Lenient):
+    """Requests by state. The API may keep all of them in `processing` until the whole batch has ended.
+
+    Look at `known` before a 0 is taken for "none": counts that are missing or cannot be read are 0 too.
+    """
+
+    NULL_IS_UNREAD: ClassVar[bool] = True
+
+    processing: Count = 0
+    succeeded: Count = 0
+    errored: Count = 0
+    canceled: Count = 0
+    expired: Count = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether the API sent counts, and every one of them could be read."""
+        return bool(self.model_fields_set) and "unread" not in (self.model_extra or {})
+
+    @property
+    def other(self) -> int:
+        """Requests in states that this version does not know. They have not succeeded."""
+        counts = (self.model_extra or {}).values()
+        return sum(count for count in counts if type(count) is int and count > 0)
 
     @property
     def total(self) -> int:
-        """How many requests the batch holds."""
-        return self.processing + self.succeeded + self.errored + self.canceled + self.expired
+        """How many requests the batch holds; less than that unless the counts are `known`."""
+        return self.processing + self.succeeded + self.errored + self.canceled + self.expired + self.other
 
 
-class MessageBatch(_Wire):
-    """A batch. Times are aware datetimes; `results_url` is never dialled (paths are built from the id)."""
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+Time = Annotated[datetime, AfterValidator(_aware)]
+"""A time without a zone is UTC, as all times of the API are."""
+
+
+class MessageBatch(_Lenient):
+    """A batch. Times are aware datetimes; `results_url` is never requested (paths are built from the id)."""
 
     id: str
     type: str = "message_batch"
     status_text: str = Field(alias="processing_status")
     request_counts: RequestCounts = RequestCounts()
-    ended_at: datetime | None = None
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
-    archived_at: datetime | None = None
-    cancel_initiated_at: datetime | None = None
+    ended_at: Time | None = None
+    created_at: Time | None = None
+    expires_at: Time | None = None
+    archived_at: Time | None = None
+    cancel_initiated_at: Time | None = None
     results_url: str | None = None
 
     @property
@@ -78,22 +149,48 @@ class MessageBatch(_Wire):
 
 
 class BatchPage(_Wire):
-    """One page of batches, newest first."""
+    """One page of batches, newest first.
+
+    A batch that cannot be read is left out of `data`. That a page does not show a batch proves nothing while
+    `unreadable` is not 0.
+    """
 
     data: list[MessageBatch]
     has_more: bool = False
     first_id: str | None = None
     last_id: str | None = None
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_unreadable(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as exc:
+            places = {error["loc"][:2] for error in exc.errors()}
+            odd = {place[1] for place in places if len(place) == 2 and place[0] == "data"}
+            ids = {place[0] for place in places if place[:1] in {("first_id",), ("last_id",)}}
+            if len(odd) + len(ids) < len(places):
+                raise
+        batches = value["data"]
+        fitting = {name: field for name, field in value.items() if name not in ids}
+        fitting["data"] = [batch for number, batch in enumerate(batches) if number not in odd]
+        return handler({**fitting, "unread": [batches[number] for number in sorted(odd)]} if odd else fitting)
+
+    @property
+    def unreadable(self) -> int:
+        """How many batches of the page could not be read."""
+        unread = (self.model_extra or {}).get("unread")
+        return len(unread) if isinstance(unread, list) else 0
+
     @property
     def next_after(self) -> str | None:
         """The `after_id` of the next older page, None on the last one."""
-        return self.last_id if self.has_more else None
+        return (self.last_id or (self.data[-1].id if self.data else None)) if self.has_more else None
 
     @property
     def next_before(self) -> str | None:
         """The `before_id` of the next newer page, None on the last one."""
-        return self.first_id if self.has_more else None
+        return (self.first_id or (self.data[0].id if self.data else None)) if self.has_more else None
 
 
 class BatchDeleted(_Wire):
@@ -103,39 +200,14 @@ class BatchDeleted(_Wire):
     type: str = "message_batch_deleted"
 
 
-class _Paid(_Wire):
-    """A part of a result line. No odd field may cost the answers around it: the default stands in for it, and what
-    came is in `model_extra["unread"]` under the field's name, unless it was `null`.
-    """
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _as_far_as_it_goes(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        value = cls._unwrapped(value)
-        try:
-            return handler(value)
-        except ValidationError as exc:
-            odd = {error["loc"][0] for error in exc.errors() if error["loc"]}
-            if not odd or any(cls.model_fields[str(name)].is_required() for name in odd):
-                raise
-        unread = {name: value[name] for name in odd if value[name] is not None}
-        fitting = {name: field for name, field in value.items() if name not in odd}
-        return handler({**fitting, "unread": unread} if unread else fitting)
-
-    @classmethod
-    def _unwrapped(cls, value: Any) -> Any:
-        """What holds the fields, where that is not the value itself."""
-        return value
-
-
-class CacheCreation(_Paid):
+class CacheCreation(_Lenient):
     """Cache-write tokens by time to live."""
 
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class Usage(_Paid):
+class Usage(_Lenient):
     """Tokens of one answer. `input_tokens` leaves out what was written to or read from the cache."""
 
     input_tokens: int | None = None
@@ -146,7 +218,7 @@ class Usage(_Paid):
     service_tier: str | None = None
 
 
-class Message(_Paid):
+class Message(_Lenient):
     """An answer of the model. Content blocks stay plain dicts: their types grow with every model."""
 
     id: str | None = None
@@ -163,7 +235,7 @@ class Message(_Paid):
         return "".join(text for text in texts if isinstance(text, str))
 
 
-class RequestError(_Paid):
+class RequestError(_Lenient):
     """Why one request failed.
 
     The API nests it in a whole error body (`{"type": "error", "error": {…}, "request_id": …}`, recorded live);
@@ -188,14 +260,14 @@ class RequestError(_Paid):
         return value
 
 
-class Succeeded(_Paid):
+class Succeeded(_Lenient):
     """Answered, and billed; a refusal arrives as this too, with `stop_reason` `refusal`."""
 
     type: Literal["succeeded"]
     message: Message = Message()
 
 
-class Errored(_Paid):
+class Errored(_Lenient):
     """Refused or failed; not billed."""
 
     type: Literal["errored"]

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class MessageBatchCancelOperator(BaseOperator):
-    """Asks for a batch to be canceled, and returns it as it is then.
+    """Cancels a batch, and returns it as `canceling` or `ended`.
 
-    Requests that are already with the model are still answered, and billed; the batch is `canceling` until then.
-    A batch that is canceling or has ended is left as it is, so the task may be repeated.
+    The task succeeds only when the API has shown one of the two. `canceling` means that requests in flight are still
+    answered, and billed; `ended` follows when they are. A batch that is canceling or has ended is left as it is, so the
+    task may be repeated. A cancel that is refused or lost, of a batch that still runs, fails the task; a retry helps
+    where the cause was passing. A batch that does not exist fails it for good.
 
     :param batch_id: the batch (templated).
     :param conn_id: connection with the API key (templated).
@@ -33,16 +35,18 @@ class MessageBatchCancelOperator(BaseOperator):
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """The batch object after the call."""
-        from airflow_batches.api import ProcessingStatus
-        from airflow_batches.api.calloff import call_off
-        from airflow_batches.api.retry import KNOWN
+        """Return the batch object, which is `canceling` or `ended`."""
+        from airflow_batches._compat import AirflowFailException
+        from airflow_batches.api import cancel_if_running
         from airflow_batches.hooks import MessageBatchesHook
 
         with task_errors(), MessageBatchesHook(self.conn_id).get_conn() as client:
-            batch = client.get(self.batch_id, retry=KNOWN)
-            if batch.processing_status not in {ProcessingStatus.CANCELING, ProcessingStatus.ENDED}:
-                call_off(client, self.batch_id, "as the task asks")
-                batch = client.get(self.batch_id)
-            self.log.info("Batch %s is %s", batch.id, batch.status_text)
+            batch = cancel_if_running(client, self.batch_id, reason=f"requested by task {self.task_id}")
+            if batch is None:
+                raise AirflowFailException(
+                    f"{self.batch_id} does not exist for connection {self.conn_id!r}: nothing was canceled. Check the "
+                    "id, and that the key's workspace is the one that the batch was submitted in"
+                )
+            if batch.status_text == "canceling":
+                self.log.info("Batch %s is canceling: requests in flight are still answered, and billed", batch.id)
             return batch.model_dump(mode="json")

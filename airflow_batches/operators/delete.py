@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import BaseOperator
 
@@ -12,12 +13,19 @@ from airflow_batches.operators.failures import task_errors
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
+    from airflow_batches.api import BatchDeleted, BatchesClient
+
+
+RETRY_404_S: Final = 5.0
+"""Seconds between two deletes that answer 404: twelve calls in the minute after which it is believed."""
+
 
 class MessageBatchDeleteOperator(BaseOperator):
     """Deletes a batch that has ended, with its results, and returns the API's confirmation.
 
-    A batch that does not exist any more counts as deleted, so the task may be repeated. One that has not ended is
-    refused by the API: cancel it first.
+    A batch that does not exist any more counts as deleted, so the task may be repeated. That it does not exist is
+    believed after a minute in which every delete has answered 404: a batch may not be known everywhere at once. One
+    that has not ended is refused by the API: cancel it first.
 
     :param batch_id: the batch (templated).
     :param conn_id: connection with the API key (templated).
@@ -31,16 +39,25 @@ class MessageBatchDeleteOperator(BaseOperator):
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """`{"id", "type"}` of what was deleted."""
-        from airflow_batches.api import ApiError, BatchDeleted
+        """Return `{"id", "type"}` of what was deleted."""
         from airflow_batches.hooks import MessageBatchesHook
 
         with task_errors(), MessageBatchesHook(self.conn_id).get_conn() as client:
+            return self._delete(client).model_dump(mode="json")
+
+    def _delete(self, client: BatchesClient) -> BatchDeleted:
+        from airflow_batches.api import ApiError, BatchDeleted
+        from airflow_batches.api.cancellation import is_missing
+        from airflow_batches.api.limits import FRESH_404
+
+        give_up_at = time.monotonic() + FRESH_404.total_seconds()
+        while True:
             try:
-                deleted = client.delete(self.batch_id)
+                return client.delete(self.batch_id)
             except ApiError as error:
-                if error.status != 404:
+                if not is_missing(error):
                     raise
-                self.log.warning("Nothing to delete: %s", error)
-                deleted = BatchDeleted(id=self.batch_id)
-            return deleted.model_dump(mode="json")
+                if time.monotonic() >= give_up_at:
+                    self.log.warning("Batch %s does not exist, there is nothing to delete: %s", self.batch_id, error)
+                    return BatchDeleted(id=self.batch_id)
+            time.sleep(RETRY_404_S)

@@ -1,22 +1,24 @@
-"""A killed task's batch is canceled if, and only if, the task is over.
+"""A killed task's batch is canceled if, and only if, the task is over and this is its current try.
 
-Airflow calls `on_kill` for many reasons: somebody ended the task, or cleared it, its worker is shut down, its
-`execution_timeout` has passed. Only after the first does nobody want the batch: otherwise the next try takes it up.
+Airflow calls `on_kill` for many reasons: a person ended or cleared the task, its worker is shut down, its
+`execution_timeout` has passed, or another try has taken over while this process was stopped. Only after the first does
+no try want the batch any more.
 
-It is called in a signal handler, and lets the task go on for some seconds. Nothing may wait in there: the code that
-was interrupted may hold the very lock, of Airflow's connection to its supervisor or of our own to the API. So a
-handler only leaves an order, and a thread with a client of its own asks and cancels.
+`on_kill` runs in a signal handler, and the task goes on for some seconds. Nothing may wait in there: the code that was
+interrupted may hold the very lock, of Airflow's connection to its supervisor or of our own to the API. So the handler
+only leaves a request, and a thread with a client of its own asks and cancels.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from airflow_batches._task_state import OVER, state_on_worker
-from airflow_batches.api.calloff import call_off
+from airflow_batches._task_state import GONE, OVER, state_on_worker
+from airflow_batches.api.cancellation import cancel_if_running
 from airflow_batches.submission.errors import SubmitKilled
 
 if TYPE_CHECKING:
@@ -26,49 +28,58 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS: Final = 4.0
-"""Seconds for which a killed task waits for its thread; Airflow grants it five."""
+JOIN_TIMEOUT: Final = 4.0
+"""Seconds for which a killed task waits for its thread. Airflow grants 5 s between SIGTERM and SIGKILL."""
+WATCH_404_S: Final = 2.0
+"""Seconds for which a 404 is watched: what `JOIN_TIMEOUT` leaves beside the look at the task's state and two calls, so
+that the log still says that the cancel is not confirmed."""
 
 
-class KillSwitch:
-    """Entered by one leg of a task; `client` is closed in the end. `pulled`: the task was killed."""
+class KillHandler:
+    """Used by one leg of a task, in a `with`.
 
-    def __init__(self, client: BatchesClient, ti: Any) -> None:
-        self.pulled = False
+    :param client: for the cancel; it is closed in the end.
+    :param ti: the task instance.
+    :param is_current: whether this try is the one that wrote the task's record last.
+    """
+
+    def __init__(self, client: BatchesClient, ti: Any, is_current: Callable[[], bool]) -> None:
+        self.requested = False
         self._client = client
         self._ti = ti
+        self._is_current = is_current
         self._batch_id: str | None = None
-        self._orders: SimpleQueue[str | None] = SimpleQueue()
-        self._thread = Thread(target=self._obey, name="kill-switch", daemon=True)
+        self._requests: SimpleQueue[str | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name="kill-handler", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._orders.put(None)
-        self._thread.join(LAST_WORDS)
+        self._requests.put(None)
+        self._thread.join(JOIN_TIMEOUT)
 
-    def pull(self) -> None:
-        """The task was killed. Safe in a signal handler."""
-        self.pulled = True
+    def request(self) -> None:
+        """Note that the task was killed. Safe in a signal handler."""
+        self.requested = True
         if self._batch_id is not None:
-            self._orders.put(self._batch_id)
+            self._requests.put(self._batch_id)
 
-    def arm(self, batch_id: str) -> None:
-        """From here on there is a batch."""
+    def set_batch(self, batch_id: str) -> None:
+        """Note that from here on there is a batch."""
         self._batch_id = batch_id
-        if self.pulled:
-            self._orders.put(batch_id)
+        if self.requested:
+            self._requests.put(batch_id)
 
     def check(self) -> None:
-        """Raise `SubmitKilled` if the task was killed: its next try, if there is one, takes the batch up."""
-        if self.pulled:
+        """Raise `SubmitKilled` if the task was killed. Its next try, if there is one, attaches to the batch."""
+        if self.requested:
             raise SubmitKilled(f"batch {self._batch_id} goes on if the task does")
 
-    def _obey(self) -> None:
+    def _run(self) -> None:
         try:
-            if (batch_id := self._orders.get()) is not None:
+            if (batch_id := self._requests.get()) is not None:
                 self._cancel_if_over(batch_id)
         finally:
             self._client.close()
@@ -76,9 +87,13 @@ class KillSwitch:
     def _cancel_if_over(self, batch_id: str) -> None:
         try:
             state = state_on_worker(self._ti)
-            if state in OVER:
-                call_off(self._client, batch_id, f"the task is {state}")
-            else:
+            if state not in OVER:
                 logger.info("The task was killed, but is %s: batch %s goes on", state, batch_id)
-        except Exception:  # nobody may be left to hear it
-            logger.exception("The task was killed; batch %s could not be canceled, or need not be", batch_id)
+            # The record of a task whose run was deleted is gone as well.
+            elif state != GONE and not self._is_current():
+                logger.warning("Another try of this task has taken over: batch %s is left to it", batch_id)
+            else:
+                reason = f"the task is {state}"
+                cancel_if_running(self._client, batch_id, reason=reason, look_first=False, watch_404_s=WATCH_404_S)
+        except Exception:  # the task ends in any case, so this log is the only place to tell it
+            logger.exception("Canceling %s failed after the task was killed. It may still run and be billed", batch_id)

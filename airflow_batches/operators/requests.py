@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from airflow.sdk import XComArg
 
-from airflow_batches._compat import ResolveMixin
+from airflow_batches._compat import is_reference
 
 Requests: TypeAlias = Iterable[Mapping[str, Any]]
 Given: TypeAlias = Requests | Callable[[], Requests] | Mapping[str, Any] | str | XComArg
@@ -34,7 +34,7 @@ class HasRequests:
 
     @requests.setter
     def requests(self, given: Any) -> None:
-        as_it_is = given is None or isinstance(given, str | ResolveMixin | Verbatim)
+        as_it_is = given is None or isinstance(given, str | Verbatim) or is_reference(given)
         self._requests = given if as_it_is else Verbatim(given)
 
     @property

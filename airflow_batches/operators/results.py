@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from airflow.sdk import BaseOperator
 
+from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Given, HasRequests
 from airflow_batches.operators.tries import RECEIPT
-from airflow_batches.operators.waiting import BATCH_ID, seconds, share
+from airflow_batches.operators.waiting import BATCH_ID, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -98,8 +99,8 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
         self.requests = requests
         self.max_failure_rate = share(max_failure_rate)
-        self.timeout = seconds(timeout)
-        self.stall_timeout = seconds(stall_timeout)
+        self.timeout = seconds_to_wait(timeout)
+        self.stall_timeout = seconds_to_wait(stall_timeout)
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id
 

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.sdk import BaseOperator
 
+from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.requests import Given, HasRequests
-from airflow_batches.operators.tries import NO_STORE, RECEIPT, earlier_tries, publish_displaced
-from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
+from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
+from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
     from airflow_batches.api import BatchesClient
-    from airflow_batches.operators.kill import KillSwitch
+    from airflow_batches.operators.kill import KillHandler
+    from airflow_batches.submission.decision import Attempt
+    from airflow_batches.submission.errors import ReconcilePending
     from airflow_batches.submission.receipt import Receipt
+    from airflow_batches.submission.record import RecordStore
+
+LOOK_FOR: Final = timedelta(seconds=20)
+"""How long a look for the batch of a lost answer may hold a worker slot: the list was reported to lag by seconds."""
+LEAST_DEFERRAL: Final = 12.0
+"""Seconds. A trigger that fires in its first 10 s can fail its task (apache/airflow #66374)."""
+FLAGS: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0", "none", ""), False),
+}
+"""What a template may render for a flag."""
 
 
 class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
     """Submits requests as one batch, waits until it has ended, and returns its id.
 
-    The batch is submitted once: a retried or cleared task with the same requests takes its batch up again. The id is
-    pushed to XCom as `batch_id` as soon as it is known, what was sent as `receipt`.
+    The batch is submitted once: a retried or cleared task with the same requests re-attaches to its batch. The id is
+    pushed to XCom as `batch_id` as soon as it is known, what was sent as `receipt`; both are there for other tasks
+    (`XComArg(submit, key="batch_id")`) when this one fails.
 
     A batch without a single success fails the task, one that was canceled whole skips it.
 
@@ -41,19 +57,28 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
     :param poll_interval: seconds (or a timedelta) between polls.
     :param timeout: seconds (or a timedelta) to wait at most. The API ends a batch 24 hours after its creation.
     :param cancel_on_timeout: cancel the batch when the timeout is over. If false, a retry waits for the same batch.
-    :param cancel_on_kill: cancel the batch when the task is ended by hand; not when its worker is shut down, or
-        `execution_timeout` passes, after which the next try takes the batch up again.
-    :param max_failure_rate: share (0 to 1) of requests without success above which the task fails.
+    :param cancel_on_kill: cancel the batch when a person ends the task; not when its worker is shut down, or
+        `execution_timeout` passes, after which the next try re-attaches to the batch.
+    :param max_failure_rate: share (0 to 1) of requests without success above which the task fails; None accepts any.
+        The answers of such a batch are paid, and can be landed.
     :param preflight: what to do about requests that the API would refuse only after the batch has ended:
         `error` (submit nothing), `warn`, or `off`.
-    :param on_uncertain: what to do when nobody knows whether an earlier submission arrived: `reconcile` (look for it
-        among the workspace's batches, by time, size and custom_ids, so let those differ from run to run),
+    :param on_empty: what to do when there are no requests: `fail` or `skip`.
+    :param on_changed: what to do when a retry has other requests than the try before it, though no person asked for
+        that: `fail` and send nothing, send them and `cancel` the older batch, or send them and `keep` it. After a
+        person has cleared the task, `fail` means `cancel`.
+    :param resubmit: submit once more although the batch of an earlier run of the task is of use, for example because
+        too many of its requests failed (a bool; templated, so it may come from a DAG param or a Variable:
+        `"{{ params.resubmit }}"`). It counts once after each clear: retries do not pay again.
+    :param on_uncertain: what to do when it is unknown whether an earlier create was accepted: `reconcile` (look for its
+        batch among the workspace's, by creation time, size and custom_ids, so let those differ from run to run),
         `resubmit` (and perhaps pay twice), or `fail`.
-    :param settle_for: seconds (or a timedelta) for which, at most, it is looked for before the requests are sent again:
-        as long as the API may still be taking in what a worker sent before it died.
+    :param settle_for: seconds (or a timedelta) for which, at most, such a batch is looked for before the requests are
+        sent again. The task waits deferred.
     """
 
-    template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id")
+    template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "resubmit")
+    submits_batches = True
     operator_extra_links = (MessageBatchLink(),)
 
     def __init__(
@@ -69,8 +94,11 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         timeout: timedelta | float = timedelta(hours=25),
         cancel_on_timeout: bool = False,
         cancel_on_kill: bool = True,
-        max_failure_rate: float | None = None,
+        max_failure_rate: float | None = 0.05,
         preflight: Literal["error", "warn", "off"] = "error",
+        on_empty: Literal["fail", "skip"] = "fail",
+        on_changed: Literal["fail", "cancel", "keep"] = "fail",
+        resubmit: bool | str = False,
         on_uncertain: Literal["reconcile", "resubmit", "fail"] = "reconcile",
         settle_for: timedelta | float = timedelta(minutes=15),
         **kwargs: Any,
@@ -82,30 +110,36 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self.storage_conn_id = storage_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = seconds(poll_interval)
-        self.timeout = seconds(timeout)
+        self.poll_interval = seconds_to_wait(poll_interval)
+        self.timeout = seconds_to_wait(timeout)
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.max_failure_rate = share(max_failure_rate)
         self.preflight = preflight
+        self.on_empty = on_empty
+        self.on_changed = on_changed
+        self.resubmit = resubmit
         self.on_uncertain = on_uncertain
-        self.settle_for = seconds(settle_for)
+        self.settle_for = seconds_to_wait(settle_for)
         self._killed = False
-        self._kill_switch: KillSwitch | None = None
+        self._kill_handler: KillHandler | None = None
+        self._records: RecordStore | None = None
         self._resumed = False
+        self._carried: Any = None
 
     def execute(self, context: Context) -> str:
-        """Submit or take up again, then wait."""
+        """Submit or re-attach, then wait."""
         from airflow_batches.hooks.message_batches import client_for, default_model
 
         with task_errors():
-            self._begin(context)
+            if context.get("task_state_store") is None:
+                self.log.warning(NO_STORE)
             connection = self.hook().get_connection(self.conn_id)
             model = self.model or default_model(connection)
-            with client_for(connection) as client, self._kill_switch_for(connection, context) as switch:
-                receipt = self._submit(context, client, switch, model)
-                switch.arm(receipt.batch_id)
-                switch.check()
+            with client_for(connection) as client, self._kill_handler_for(connection, context) as handler:
+                receipt = self._submit(context, client, handler, model)
+                handler.set_batch(receipt.batch_id)
+                handler.check()
                 return self._wait_for(context, client, receipt)
 
     def _wait_for(self, context: Context, client: BatchesClient, receipt: Receipt) -> str:
@@ -115,46 +149,53 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             return receipt.batch_id
         return self.wait_for_batch(client, receipt.batch_id)
 
-    def execute_again(self, context: Context, event: Any = None) -> str:
-        """The leg after a batch that may be ours has ended: now its ids tell."""
+    def execute_again(self, context: Context, event: Any = None, record: Any = None) -> str:
+        """Go on with a search for the batch of an unanswered create. `record`: the task's, where there is no store."""
         self._resumed = True
+        self._carried = record
         return self.execute(context)
 
     def on_kill(self) -> None:
         """Cancel the batch, also one that is being submitted just now, if the task is over (see `operators.kill`)."""
         self._killed = True
-        if self._kill_switch is not None and self.cancel_on_kill:
-            self._kill_switch.pull()
+        if self._kill_handler is not None and self.cancel_on_kill:
+            self._kill_handler.request()
 
-    def _kill_switch_for(self, connection: Connection, context: Context) -> KillSwitch:
+    def _kill_handler_for(self, connection: Connection, context: Context) -> KillHandler:
         from airflow_batches.api.retry import ONCE
         from airflow_batches.hooks.message_batches import client_for
-        from airflow_batches.operators.kill import LAST_WORDS, KillSwitch
+        from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
+        from airflow_batches.submission.record import MemoryStore, RecordStore
 
-        self._kill_switch = switch = KillSwitch(
-            client_for(connection, retry=ONCE, longest_read=LAST_WORDS), context["ti"]
-        )
+        store = context.get("task_state_store")
+        self._records = RecordStore(MemoryStore(self._carried) if store is None else store)
+        client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
+        self._kill_handler = handler = KillHandler(client, context["ti"], self._records.is_current)
         if self._killed:  # while the connection was looked up
             self.on_kill()
-        return switch
+        return handler
 
-    def _begin(self, context: Context) -> None:
-        """Remember that a first try has begun, before anything can fail: the next one then knows that none was sent."""
-        from airflow_batches.submission.receipt import Memory
-        from airflow_batches.submission.submit import begin
+    def _attempt(self, context: Context) -> Attempt:
+        from airflow_batches.submission.decision import Attempt
 
-        if not self._resumed:
-            publish_displaced(context)
-        tries = earlier_tries(context, resumed=self._resumed)
-        if tries["store"] is None:
-            self.log.warning(NO_STORE)
-        elif tries["since"] is None:
-            begin(Memory(tries["store"]))
+        return Attempt(
+            on_uncertain=self.on_uncertain,
+            on_changed=self.on_changed,
+            resubmit=_is_true(self.resubmit),
+            generation=context["ti"].max_tries,
+            started_at=None if self._carried else started_at(context, resumed=self._resumed),
+        )
 
-    def _submit(self, context: Context, client: BatchesClient, switch: KillSwitch, model: str | None) -> Receipt:
-        from airflow_batches._compat import AirflowFailException
-        from airflow_batches.submission import UncertainSubmit, Unsettled, open_source
-        from airflow_batches.submission.submit import submit
+    def _submit(self, context: Context, client: BatchesClient, handler: KillHandler, model: str | None) -> Receipt:
+        from airflow_batches._compat import AirflowFailException, AirflowSkipException
+        from airflow_batches.submission import (
+            EmptySource,
+            ReconcilePending,
+            RequestsChanged,
+            UncertainSubmit,
+            open_source,
+        )
+        from airflow_batches.submission.submit import POSTS, submit
 
         with open_source(self.given, conn_id=self.storage_conn_id) as source:
             while True:
@@ -162,30 +203,75 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
                     return submit(
                         client,
                         source,
+                        records=self._records,
+                        attempt=self._attempt(context),
                         model=model,
                         preflight=self.preflight,
-                        on_uncertain=self.on_uncertain,
-                        settle_for=timedelta(seconds=self.settle_for),
                         anthropic_version=client.anthropic_version,
+                        known_batches=lambda: known_batches(context),
                         killed=lambda: self._killed,
-                        on_created=switch.arm,
-                        **earlier_tries(context, resumed=self._resumed),
+                        on_created=handler.set_batch,
+                        settle_for=timedelta(seconds=self.settle_for),
+                        look_for=self._look_for(context),
+                        posts=1 if self._resumed else POSTS,
                     )
-                except UncertainSubmit as error:
+                except EmptySource as error:
+                    if self.on_empty == "skip":
+                        raise AirflowSkipException(str(error)) from error
+                    raise
+                except (UncertainSubmit, RequestsChanged) as error:
                     raise AirflowFailException(str(error)) from error
-                except Unsettled as error:
+                except ReconcilePending as error:
                     self.log.warning(str(error))
-                    if self.deferrable:
-                        self._defer(self._watch(error.batch_id), method_name="execute_again", cancel_on_kill=False)
-                    self._wait_here(client, error.batch_id)
+                    self._put_off(context, client, error)
                     self._resumed = True
 
-    def _wait_here(self, client: BatchesClient, batch_id: str) -> None:
+    def _look_for(self, context: Context) -> timedelta:
+        lost = context.get("task_state_store") is None and self._resumed and not self._carried  # as `dag.test()` does
+        if lost or not self.deferrable:
+            return timedelta.max
+        return timedelta() if self._resumed else LOOK_FOR
+
+    def _put_off(self, context: Context, client: BatchesClient, pending: ReconcilePending) -> None:
+        """Wait until the search can go on: deferred, or here where the task is to block its worker."""
+        if not self.deferrable:
+            self._wait_here(client, pending)
+            return
+        stored = context.get("task_state_store") is not None
+        carried = {} if stored or self._records is None else {"record": self._records.to_plain()}
+        if pending.batch_id is not None:
+            watch = self._watch(pending.batch_id)
+            self._defer(watch, method_name="execute_again", cancel_on_kill=False, kwargs=carried)
+        else:
+            self._defer_for(pending.retry_in, method_name="execute_again", kwargs=carried)
+
+    def _wait_here(self, client: BatchesClient, pending: ReconcilePending) -> None:
+        from airflow_batches._compat import AirflowException
         from airflow_batches.api import ApiError
 
+        if pending.batch_id is None:
+            time.sleep(pending.retry_in)
+            return
         try:
-            client.wait_for(batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
+            client.wait_for(pending.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
         except ApiError as error:
-            # Gone, it is nobody's batch any more.
+            # A batch that no longer exists is no candidate any more. After anything else a retry searches on.
             if error.status != 404:
-                raise
+                raise AirflowException(f"Batch {pending.batch_id} cannot be waited for: {error}") from error
+
+    def _defer_for(self, seconds: float, method_name: str, kwargs: dict[str, Any]) -> None:
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        delay = timedelta(seconds=max(seconds, LEAST_DEFERRAL))
+        self.log.info("Looking again in %s, without a worker slot", delay)
+        self.defer(trigger=TimeDeltaTrigger(delay), method_name=method_name, kwargs=kwargs)
+
+
+def _is_true(value: bool | str) -> bool:
+    """Return a flag that may have been rendered from a template."""
+    from airflow_batches.api import InvalidRequest
+
+    text = str(value).strip().lower()
+    if text not in FLAGS:
+        raise InvalidRequest(f"resubmit must be true or false, not {value!r}")
+    return FLAGS[text]

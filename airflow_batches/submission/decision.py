@@ -1,40 +1,38 @@
-"""What to do about a submission, from what is remembered of it. Pure: record, batch and clock come in.
+"""What to do about a submission, from what the task remembers of it. Pure: record, batch and clock come in.
 
-Exactly one batch for each task and input, whatever died when:
+Exactly one batch for each task and input, wherever a process died. A create whose answer is not known is settled
+first (`settle`); then:
 
-| remembered | input | its batch                                | next                                            |
-|------------|-------|------------------------------------------|-------------------------------------------------|
-| nothing    | -     | -                                        | send; `look` first if an earlier try may have   |
-|            |       |                                          | sent and what it remembered is lost             |
-| begun      | -     | none can exist                           | send                                            |
-| intent     | same  | may exist                                | look; `on_uncertain` may say send, or fail      |
-| intent     | other | may exist, and nobody wants it           | send; where the item moved: look                |
-| submitted  | same  | goes on, or ended with something in it   | attach                                          |
-| submitted  | same  | of no use (`is_useless`)                 | send                                            |
-| submitted  | other | goes on                                  | cancel it (a mapped task: leave it) and send;   |
-|            |       |                                          | where the item moved: look                      |
-| submitted  | other | over                                     | send; where the item moved: look                |
+| remembered batch         | requests | asked for by   | next                                                       |
+|--------------------------|----------|----------------|------------------------------------------------------------|
+| none                     | -        | -              | send; search first if there is no store and an earlier try |
+|                          |          |                | may have sent                                              |
+| of no use (`is_useless`) | any      | -              | send                                                       |
+| running, or ended        | same     | -              | attach                                                     |
+| running, or ended        | same     | `resubmit`     | send; then cancel the old one if it runs                   |
+| running, or ended        | other    | a retry        | as `on_changed` says: fail; or send, then cancel the old   |
+|                          |          |                | one if it runs; or send and keep the old one               |
+| running, or ended        | other    | a clear        | the same, but "fail" means send, then cancel               |
 
-An item moved where a mapped task remembers other custom_ids: Airflow keeps what a task remembers by its position in
-the expansion, and after a change of the list another item's record lies there (apache/airflow #72725). That item's
-batch is not ours to cancel. What other positions have published of our requests is taken as remembered here, before
-any of this; where they have published nothing, our batch is looked for among all since the run began. Other requests
-with the same custom_ids are then taken for changed ones: they are sent, and the remembered batch, which may be the
-item's that lay here, is left to go on, with a warning.
+A retry has the generation of the record, a run of the task that a person asked for has another one. `resubmit` counts
+once for each generation: a retry does not pay again.
 
-Looking (`settle`) compares what came into being at that time with that many requests and is of some use:
+`settle` decides what became of a create. Candidates are batches of as many requests that were created after it and
+are of some use:
 
-| candidates                                      | next                                                           |
-|-------------------------------------------------|----------------------------------------------------------------|
-| one has our ids, all have ended                 | it is ours                                                     |
-| several have our ids                            | fail: a person must say which                                  |
-| some go on                                      | wait for one of them to end, then look again                   |
-| none, and one may still come into being         | look again                                                     |
-| none                                            | nothing was accepted: send                                     |
+| candidates                                               | next                                              |
+|----------------------------------------------------------|---------------------------------------------------|
+| several have our custom_ids                              | fail: a person must say which                     |
+| some still run                                           | wait for one of them to end, then look again      |
+| one has our custom_ids, created right after the create   | it is ours                                        |
+| one has our custom_ids, created at another time          | fail: a person must say whether it is ours        |
+| none, and one may still be created                       | look again                                        |
+| none                                                     | nothing was accepted: send                        |
 
-Ids can be compared only when a batch has ended, for they come with its results; and the API keeps nothing else of
-ours in a batch. So a batch that another task made at that time, from as many requests with the same ids, and that
-`others` does not name, cannot be told from ours: ids that differ from run to run make the proof complete.
+What existed before the create is never a candidate: its ids were listed, and stored with the intent. The custom_ids can
+be compared only when a batch has ended, for they come with its results, and the API keeps nothing else of ours in a
+batch. So a batch that another task made in the same two minutes, from as many requests with the same ids, and that no
+record names, cannot be told from ours. Ids that differ from run to run make the proof complete.
 """
 
 from __future__ import annotations
@@ -45,23 +43,41 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
-from airflow_batches.submission.receipt import Begun, Intent, Receipt, Record, Submitted
-from airflow_batches.submission.scan import Scan
+from airflow_batches.submission.receipt import Receipt, Sent, difference
+from airflow_batches.submission.record import Intent, Record
 
 CLOCK_SKEW: Final = timedelta(minutes=10)
-"""How far Airflow's clock, which dates a run, may be from the API's."""
-SETTLE: Final = timedelta(seconds=120)
-"""How long a batch that exists may be invisible in the list; it is twice what has been reported."""
+"""How far Airflow's clock, which dates a run, may be from the API's. Hosts without NTP were seen 5 minutes off."""
+LIST_LAG: Final = timedelta(seconds=120)
+"""How long a batch that exists may be missing from the list: twice the longest that was reported."""
 
 OnUncertain = Literal["reconcile", "resubmit", "fail"]
-"""A create's fate is unknown: look for its batch; send again, and perhaps pay twice; leave it to a person."""
+"""The outcome of a create is unknown: look for its batch; send again, and perhaps pay twice; leave it to a person."""
+OnChanged = Literal["fail", "cancel", "keep"]
+"""A retry has other requests: send nothing; send them and cancel the old batch; send them and keep the old batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """How and why a task submits now.
+
+    `generation`: differs between runs of the task that a person asked for, and is the same for retries.
+    `started_at`: give it only where no store outlives a try and an earlier try may have sent something: when, by
+    Airflow's clock, the earliest of them may have done so.
+    """
+
+    on_uncertain: OnUncertain = "reconcile"
+    on_changed: OnChanged = "fail"
+    resubmit: bool = False
+    generation: int = 0
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Send:
-    """Create a batch, after canceling `cancel_first` (an id, or None). `warning`: what is left behind, in words."""
+    """Create a batch; store its id; then cancel `replaces`, if any. `warning` says what happens to an older batch."""
 
-    cancel_first: str | None = None
+    replaces: str | None = None
     warning: str = ""
 
 
@@ -73,19 +89,16 @@ class Attach:
 
 
 @dataclass(frozen=True)
-class Look:
-    """Find out whether a batch came of this intent; it is none of `besides`."""
-
-    intent: Intent
-    besides: frozenset[str] = frozenset()
+class Search:
+    """An earlier try without a record may have sent these requests."""
 
 
 @dataclass(frozen=True)
-class Fail:
-    """A person must decide; `batch_ids` are those in question."""
+class Refuse:
+    """A retry has other requests; nothing is sent. `batch_id` is the batch of the earlier try."""
 
     reason: str
-    batch_ids: tuple[str, ...] = ()
+    batch_id: str
 
 
 @dataclass(frozen=True)
@@ -97,122 +110,154 @@ class Adopt:
 
 @dataclass(frozen=True)
 class WaitFor:
-    """This batch may be ours, and goes on."""
+    """This batch may be ours, and still runs."""
 
     batch_id: str
 
 
 @dataclass(frozen=True)
-class LookAgain:
-    """It may still come into being."""
+class KeepLooking:
+    """A batch may still be created."""
 
 
 @dataclass(frozen=True)
 class NotSent:
-    """No batch came of it."""
+    """The create was not accepted."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A person must decide; `batch_ids` are those in question."""
+
+    reason: str
+    batch_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A batch that may be ours. `ids_digest` is None as long as it goes on."""
+    """A batch that may be ours. `ids_digest` is None as long as it runs."""
 
     batch: MessageBatch
     ids_digest: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Situation:
-    """What the task knows about its tries.
-
-    `since`: the time from which an earlier try may have sent something without a record of it, None where there is
-    none. `mapped`: the record may be another item's. `now`: the API's time.
-    """
-
-    now: datetime
-    on_uncertain: OnUncertain = "reconcile"
-    since: datetime | None = None
-    mapped: bool = False
-
-
 def next_step(
-    record: Record | None, batch: MessageBatch | None, scan: Scan, situation: Situation
-) -> Send | Attach | Look | Fail:
-    """The first table. `batch` is the remembered one as it is now; None when there is none, or not any more."""
-    match record:
-        case Begun():
-            return Send()
-        case Intent() if record.fingerprint == scan.fingerprint:
-            return _uncertain(record, situation)
-        case Submitted(receipt=receipt) if receipt.fingerprint == scan.fingerprint:
-            return Send() if batch is None or is_useless(batch) else Attach(receipt)
-        case _:
-            return _foreign(record, batch, scan, situation)
+    record: Record, batch: MessageBatch | None, sent: Sent, attempt: Attempt
+) -> Send | Attach | Search | Refuse:
+    """Apply the first table.
+
+    :param record: what is remembered, without an unsettled intent.
+    :param batch: the remembered batch as it is now; None when it no longer exists.
+    :param sent: what would be sent.
+    """
+    if record.receipt is None:
+        return Send() if attempt.started_at is None else Search()
+    if batch is None or is_useless(batch):
+        return Send()
+    asked_for = record.generation != attempt.generation
+    if record.receipt.fingerprint == sent.fingerprint:
+        return _replace(batch, attempt, "resubmit=True") if attempt.resubmit and asked_for else Attach(record.receipt)
+    differs = difference(record.receipt, sent)
+    if attempt.on_changed == "fail" and not asked_for:
+        return Refuse(_refusal(batch, differs), batch.id)
+    return _replace(batch, attempt, differs)
 
 
 def settle(
-    intent: Intent, candidates: Sequence[Candidate], *, now: datetime, until: datetime
-) -> Adopt | WaitFor | LookAgain | NotSent | Fail:
-    """The second table. `until` is when the looking is over."""
+    intent: Intent, candidates: Sequence[Candidate], *, now: datetime
+) -> Adopt | WaitFor | KeepLooking | NotSent | Undecided:
+    """Apply the second table. `now` is the API's time."""
     running = [candidate.batch.id for candidate in candidates if candidate.ids_digest is None]
-    ours = [candidate.batch for candidate in candidates if candidate.ids_digest == intent.ids_digest]
+    ours = [candidate.batch for candidate in candidates if candidate.ids_digest == intent.sent.ids_digest]
     if len(ours) > 1:
-        ids = tuple(batch.id for batch in ours)
-        return Fail(f"nobody knows which batch is ours, for their custom_ids are the same: {', '.join(ids)}", ids)
+        return Undecided(_ambiguity(intent, ours), tuple(batch.id for batch in ours))
     if running:
         return WaitFor(running[-1])
-    if ours:
-        return Adopt(ours[0])
-    return LookAgain() if now < min(intent.until, until) else NotSent()
+    if not ours:
+        return KeepLooking() if now < intent.until else NotSent()
+    created_at = ours[0].created_at
+    if created_at is not None and not intent.certain_from <= created_at <= intent.certain_until:
+        return Undecided(_doubt(intent, ours[0]), (ours[0].id,))
+    return Adopt(ours[0])
 
 
 def is_useless(batch: MessageBatch) -> bool:
     """Whether nothing more can be had of a batch: canceled, archived, or ended without one billed answer.
 
-    An ended batch whose counts are missing or not final yet is none: a later look may know.
+    An ended batch whose counts are missing or not final yet is of use: a later look may tell.
     """
     if batch.cancel_initiated_at is not None or batch.archived_at is not None:
         return True
     if batch.processing_status is ProcessingStatus.CANCELING:
         return True
     counts = batch.request_counts
-    unbilled = counts.total > 0 and not counts.processing and not counts.succeeded
+    unbilled = counts.known and counts.total > 0 and not counts.processing and not counts.succeeded
     return batch.processing_status is ProcessingStatus.ENDED and unbilled
 
 
-def _uncertain(intent: Intent, situation: Situation, besides: frozenset[str] = frozenset()) -> Send | Look | Fail:
-    if situation.on_uncertain == "resubmit":
-        return Send()
-    if situation.on_uncertain == "fail":
-        return Fail(f"nobody knows what came of a create of {intent.requests:,} requests after {intent.since:%F %T %Z}")
-    return Look(intent, besides)
+def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahead: timedelta) -> Intent:
+    """Return the intent of an earlier try that left no record.
+
+    :param now: the API's time.
+    :param clock_ahead: how far the API's clock is ahead of this worker's, which is taken for Airflow's: a batch that
+        was created before the run by that measure may be an earlier run's, and is a person's to decide.
+    """
+    started_at = attempt.started_at or now
+    started_by_api = started_at + clock_ahead
+    return Intent(
+        sent=sent,
+        sent_at=now,
+        since=min(started_at, started_by_api) - CLOCK_SKEW,
+        certain_from=started_by_api,
+        certain_until=now + LIST_LAG,
+        until=now + LIST_LAG,
+    )
 
 
-def _foreign(record: Record | None, batch: MessageBatch | None, scan: Scan, situation: Situation) -> Send | Look | Fail:
-    """Nothing is remembered of this input."""
-    moved = situation.mapped and record is not None and _ids(record) != scan.ids_digest
-    if situation.since is not None and (record is None or moved):
-        window = {"since": situation.since - CLOCK_SKEW, "until": situation.now + SETTLE}
-        besides = frozenset({record.receipt.batch_id} if isinstance(record, Submitted) else ())
-        return _uncertain(Intent.of(scan, **window), situation, besides)
-    return _afresh(record, batch, mapped=situation.mapped)
-
-
-def _afresh(record: Record | None, batch: MessageBatch | None, *, mapped: bool) -> Send:
-    if isinstance(record, Intent):
+def _replace(batch: MessageBatch, attempt: Attempt, why: str) -> Send:
+    if batch.processing_status is ProcessingStatus.ENDED:
+        return Send(warning=f"Batch {batch.id} of an earlier try has ended; another one is sent and billed: {why}")
+    if attempt.on_changed == "keep":
         return Send(
-            warning=f"A batch of {record.requests:,} other requests may have come of an earlier try after "
-            f"{record.since:%F %T %Z}; nobody waits for it"
+            warning=f"Batch {batch.id} of an earlier try still runs and is billed, as on_changed='keep' asks; "
+            f"another one is sent: {why}"
         )
-    if batch is None or batch.processing_status is not ProcessingStatus.IN_PROGRESS:
-        return Send()
-    if mapped:
-        return Send(warning=f"Batch {batch.id} of other requests is left to go on: it may be another mapped item's")
-    return Send(cancel_first=batch.id)
+    return Send(
+        replaces=batch.id,
+        warning=f"Another batch is sent, then a cancel of batch {batch.id} of an earlier try is requested; what that "
+        f"one has answered by then is billed: {why}",
+    )
 
 
-def _ids(record: Record) -> str | None:
-    match record:
-        case Intent(ids_digest=ids) | Submitted(receipt=Receipt(ids_digest=ids)):
-            return ids
-        case _:
-            return None
+def _refusal(batch: MessageBatch, differs: str) -> str:
+    return (
+        f"This retry has other requests than the try before it: {differs}. Nothing was sent. Batch {batch.id} of that "
+        f"try is {batch.status_text}, and its answers can be landed. Give each try the same requests, and let "
+        "custom_ids come from the rows. To send the new ones: clear the task (that replaces the batch), or set "
+        "on_changed to 'cancel' or 'keep'"
+    )
+
+
+def _ambiguity(intent: Intent, batches: Sequence[MessageBatch]) -> str:
+    return (
+        f"{_unanswered(intent)}, and {len(batches)} batches with the same custom_ids were created since: "
+        f"{', '.join(batch.id for batch in batches)}. {_CURE}"
+    )
+
+
+def _doubt(intent: Intent, batch: MessageBatch) -> str:
+    return (
+        f"{_unanswered(intent)}. Batch {batch.id} has the same custom_ids, but may be that of another run: it was "
+        f"created at {batch.created_at:%F %T %Z}, the create was sent at {intent.sent_at:%F %T %Z}. {_CURE}"
+    )
+
+
+def _unanswered(intent: Intent) -> str:
+    return f"It is not known whether a create of {intent.sent.requests:,} requests was accepted"
+
+
+_CURE: Final = (
+    "Nothing was sent or canceled. Look at the batches in the Console: land the one that is this task's by its id, or "
+    "set on_uncertain='resubmit' and clear the task to send (and pay for) another one. custom_ids that differ from run "
+    "to run prevent this"
+)

@@ -2,13 +2,15 @@
 
 InvalidRequest
 └── PreflightError     the requests are not ones the API would take or answer; nothing was sent
+    └── EmptySource    there are none
 BatchesError
 ├── SourceError        the source could not be read; nothing was sent, and a retry may help
 │   └── SourceChanged  its second reading differed from the first; nothing was accepted
+├── RequestsChanged    a retry has other requests than the try before it; nothing was sent
 ├── Superseded         another try of the same task submits at the same time
-├── Unsettled          a batch that may be ours goes on: wait for `batch_id` to end, then submit again
-├── UncertainSubmit    nobody can know whether the batch exists, or which it is; a person must say
-└── SubmitKilled       the task was killed meanwhile
+├── ReconcilePending   it cannot be told yet whether a create was accepted; submit again later
+├── UncertainSubmit    it cannot be told whether the batch exists, or which it is; a person must say
+└── SubmitKilled       the task was killed during the submit
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ class PreflightError(InvalidRequest):
         super().__init__(message)
 
 
+class EmptySource(PreflightError):
+    """The source holds no requests."""
+
+
 class SourceError(BatchesError):
     """The requests could not be read: no such object, no permission, a connection that broke. A retry may help."""
 
@@ -43,21 +49,32 @@ class SourceChanged(SourceError):
     """The requests were not the same when read again for sending; the upload was broken off before its end."""
 
 
-class Unsettled(BatchesError):
-    """A create's fate is unknown, and `batch_id` may be its batch; only its results can tell.
+class RequestsChanged(BatchesError):
+    """A retry that no person asked for has other requests than the try before it; nothing was sent.
 
-    Wait until that batch has ended, then submit again: it is adopted if it is ours, and never canceled before.
+    `batch_id` is the batch of the earlier try.
     """
 
-    def __init__(self, batch_id: str) -> None:
+    def __init__(self, message: str, batch_id: str) -> None:
         self.batch_id = batch_id
-        super().__init__(
-            f"batch {batch_id} may be the one that was submitted; its ids can be compared once it has ended"
-        )
+        super().__init__(message)
+
+
+class ReconcilePending(BatchesError):
+    """It cannot be told yet whether a create was accepted. Submit again, with the same store, later.
+
+    `batch_id`: a batch that may be the task's. Its custom_ids can be compared once it has ended, so wait for it. None:
+    no such batch is listed yet; try again after `retry_in` seconds.
+    """
+
+    def __init__(self, message: str, *, batch_id: str | None = None, retry_in: float = 0.0) -> None:
+        self.batch_id = batch_id
+        self.retry_in = retry_in
+        super().__init__(message)
 
 
 class UncertainSubmit(BatchesError):
-    """A create's fate is unknown and must not be guessed; `batch_ids` are the batches that it may have made."""
+    """The outcome of a create is unknown and must not be guessed; `batch_ids` are the batches that it may have made."""
 
     def __init__(self, message: str, batch_ids: Sequence[str] = ()) -> None:
         self.batch_ids = tuple(batch_ids)
@@ -65,14 +82,14 @@ class UncertainSubmit(BatchesError):
 
 
 class Superseded(BatchesError):
-    """Another try of the same task has begun to submit since this one did; the message says what this one has sent."""
+    """Another try of the same task has written its record since this one did. This one ends and cancels nothing."""
 
-    def __init__(self, fate: str = "this one has sent nothing") -> None:
-        super().__init__(f"another try of this task submits at the same time; {fate}")
+    def __init__(self, consequence: str = "this try has sent nothing") -> None:
+        super().__init__(f"another try of this task has taken over; {consequence}")
 
 
 class SubmitKilled(BatchesError):
     """The task was killed while it submitted; the message says what is known of the batch."""
 
-    def __init__(self, fate: str) -> None:
-        super().__init__(f"killed during the submit; {fate}")
+    def __init__(self, consequence: str) -> None:
+        super().__init__(f"killed during the submit; {consequence}")

@@ -1,54 +1,88 @@
-"""Batches that may have come of an intent: what the API lists, and whose ids the results carry."""
+"""Which batches may have come of a create whose answer was lost: what is listed, and whose ids the results carry."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 import requests
 
-from airflow_batches.api import BatchesClient, MessageBatch, ProcessingStatus, StreamInterrupted
+from airflow_batches.api import ApiError, BatchesClient, DecodeError, MessageBatch, ProcessingStatus, StreamInterrupted
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
+from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.retry import KNOWN
-from airflow_batches.submission.decision import Candidate, is_useless
-from airflow_batches.submission.receipt import Intent
+from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, is_useless
+from airflow_batches.submission.record import Intent
 
 READ_BYTES: Final = 1 << 20
-SLACK: Final = timedelta(seconds=2)
-"""How far the times of two batches may deviate from their order; a server may round them to seconds."""
+"""Bytes of results read at once: larger reads were not faster."""
+CLOCK_SPREAD: Final = timedelta(seconds=5)
+"""How far two times that the API gives may be from their order. `Date` has whole seconds, some servers round
+`created_at` to seconds, and hosts that keep time by NTP differ by less than one."""
+FENCE_PAGE: Final = 100
+"""Batches listed at once before a create: more than a workspace creates in `CLOCK_SPREAD`, and a small answer."""
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
-class _Result(msgspec.Struct):
-    custom_id: str
+@dataclass(frozen=True)
+class Fence:
+    """What existed before a create. See `Intent` for the fields."""
+
+    since: datetime
+    certain_from: datetime
+    before: tuple[str, ...] = ()
+
+
+def list_fence(client: BatchesClient, requests: int) -> Fence:
+    """List the batches that exist now and that could be taken for one of so many requests."""
+    before: list[str] = []
+    since: datetime | None = None
+    for batch in client.list_all(limit=FENCE_PAGE):
+        if batch.created_at is not None:
+            since = since or batch.created_at - CLOCK_SPREAD
+            if batch.created_at < since:
+                break
+        if _may_have(batch, requests):
+            before.append(batch.id)
+    return Fence(since or EPOCH, api_now(client) - CLOCK_SPREAD, tuple(before))
+
+
+def clock_fence(client: BatchesClient) -> Fence:
+    """Return a fence for a credential that may not list batches: what is older than now is a person's to judge."""
+    now = api_now(client)
+    return Fence(now - CLOCK_SKEW, now - CLOCK_SPREAD)
 
 
 class Candidates:
-    """Looks, as often as asked; results that have been read are not read again."""
+    """Lists candidates as often as asked. Results that have been read are not read again."""
 
-    def __init__(self, client: BatchesClient) -> None:
+    def __init__(self, client: BatchesClient, known: Callable[[], Collection[str]]) -> None:
         self._client = client
+        self._known = known
         self._digests: dict[str, str] = {}
 
-    def of(self, intent: Intent, *, known: Collection[str]) -> list[Candidate]:
-        """Batches created in the intent's time with as many requests, newest first, that `known` does not name.
+    def of(self, intent: Intent) -> list[Candidate]:
+        """Return the batches that may be the intent's, newest first.
 
-        While some go on, only those are given: they must be waited for before anything can be decided. Raises what
-        the client raises: a list that could not be had is not an empty one.
+        While some of them run only those are returned: they must be waited for before anything can be decided.
+        Raises what the client raises: a list that could not be read is not an empty one.
         """
-        found = [batch for batch in self._listed(intent) if batch.id not in known]
+        found = [*self._listed(intent)]
+        known = {*self._known()} if found else set()
+        found = [batch for batch in found if batch.id not in known]
         running = [Candidate(batch) for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
         return running or [Candidate(batch, self._digest(batch)) for batch in found]
 
     def _listed(self, intent: Intent) -> Iterator[MessageBatch]:
         for batch in _since(self._client, intent.since):
-            if batch.created_at is None or batch.created_at > intent.until:
+            if batch.created_at is not None and batch.created_at > intent.until + CLOCK_SPREAD:
                 continue
-            # One that is of no use would be replaced if it were ours, so it need not be told whose it is.
-            if batch.request_counts.total in {intent.requests, 0} and not is_useless(batch):
+            # A batch of no use would be replaced if it were ours, so it need not be told whose it is.
+            if batch.id not in intent.before and _may_have(batch, intent.sent.requests) and not is_useless(batch):
                 yield batch
 
     def _digest(self, batch: MessageBatch) -> str:
@@ -57,32 +91,33 @@ class Candidates:
         return self._digests[batch.id]
 
 
-def listed(client: BatchesClient, batch_id: str, since: datetime) -> MessageBatch | None:
-    """The batch as the list shows it, if it does; created at `since` or later."""
-    return next((batch for batch in _since(client, since) if batch.id == batch_id), None)
-
-
-def _since(client: BatchesClient, since: datetime) -> Iterator[MessageBatch]:
-    """Batches created then or later, newest first."""
-    for batch in client.list_all():
-        if batch.created_at is not None and batch.created_at < since - SLACK:
-            return
-        yield batch
+def find_listed(client: BatchesClient, batch_id: str, since: datetime) -> MessageBatch | None:
+    """Return the batch as the list shows it, if it does; it was created at `since` or later."""
+    return next((batch for batch in _since(client, since - CLOCK_SPREAD) if batch.id == batch_id), None)
 
 
 def api_now(client: BatchesClient) -> datetime:
-    """The time by the API's clock, which dates the batches."""
+    """Return the time by the API's clock, which dates the batches. Asks the API if it has not answered yet.
+
+    :raises DecodeError: when no answer carries a time.
+    """
+    if client.clock_ahead is None:
+        try:
+            client.check()
+        except ApiError:
+            # A refusal is dated as well.
+            if client.clock_ahead is None:
+                raise
+    if client.clock_ahead is None:
+        raise DecodeError(f"{client.base_url} sends no Date header, so it is unknown when a batch was created")
     return datetime.now(UTC) + client.clock_ahead
 
 
-def newest(client: BatchesClient) -> datetime:
-    """When the newest batch was created, by the API's clock: what is created from now on is no older."""
-    page = client.list(limit=1)
-    return page.data[0].created_at or EPOCH if page.data else EPOCH
-
-
 def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
-    """The digest of the ids that a batch's results carry. Raises `StreamInterrupted` unless all of them came."""
+    """Return the digest of the ids that a batch's results carry.
+
+    :raises StreamInterrupted: unless all of them came.
+    """
     decoder = msgspec.json.Decoder(_Result)
     digest = IdsDigest()
     lines = 0
@@ -95,6 +130,35 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
     except (requests.RequestException, msgspec.MsgspecError, ValueError, RecursionError) as exc:
         kind = type(exc).__name__
         raise StreamInterrupted(f"the results of {batch.id} broke off ({kind})", lines_read=lines) from exc
-    if batch.request_counts.total not in {lines, 0}:
+    if batch.request_counts.known and batch.request_counts.total not in {lines, 0}:
         raise StreamInterrupted(f"the results of {batch.id} are not complete", lines_read=lines)
     return digest.hexdigest()
+
+
+class _Result(msgspec.Struct):
+    custom_id: str
+
+
+def _since(client: BatchesClient, since: datetime) -> Iterator[MessageBatch]:
+    """Yield batches created then or later, newest first. One without a time may be of any.
+
+    :raises DecodeError: when a batch cannot be read: it may be the one that is looked for.
+    """
+    cursor: str | None = None
+    while True:
+        page = client.list(limit=MAX_PAGE, after_id=cursor)
+        if page.unreadable:
+            raise DecodeError(f"{page.unreadable:,} batches of the list cannot be read")
+        for batch in page.data:
+            if batch.created_at is not None and batch.created_at < since:
+                return
+            yield batch
+        cursor = page.next_after
+        if cursor is None or not page.data:
+            return
+
+
+def _may_have(batch: MessageBatch, requests: int) -> bool:
+    """Whether a batch may hold so many requests. Counts that are unknown, or all 0, say nothing."""
+    counts = batch.request_counts
+    return not counts.known or counts.total in {requests, 0}

@@ -23,10 +23,11 @@ from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
-from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
 from airflow_batches.submission.preflight import Preflight, Problem, judge, plain_requests
+from airflow_batches.submission.receipt import Sent
 
 if TYPE_CHECKING:
     from airflow_batches.submission.source import Source
@@ -55,6 +56,19 @@ class Scan:
     models: tuple[str, ...]
     plain: bool
     findings: Findings
+
+    def sent(self, source: str) -> Sent:
+        """Return what a record remembers of these requests."""
+        return Sent(
+            requests=self.requests,
+            bytes=self.size,
+            sha256=self.sha256,
+            ids_digest=self.ids_digest,
+            ids_sum=self.ids_sum,
+            fingerprint=self.fingerprint,
+            models=self.models,
+            source=source,
+        )
 
 
 class Findings:
@@ -237,7 +251,7 @@ def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> 
 def refuse_over_limits(source: Source, weighed: Scan) -> None:
     """Raise `PreflightError` for what is not one batch."""
     if not weighed.requests:
-        raise PreflightError(f"{source.name} holds no requests")
+        raise EmptySource(f"{source.name} holds no requests")
     if weighed.requests > MAX_REQUESTS or weighed.size > MAX_BODY_BYTES:
         raise PreflightError(
             f"{source.name} holds {weighed.requests:,} requests in {weighed.size:,} bytes; a batch takes "

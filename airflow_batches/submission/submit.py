@@ -2,10 +2,9 @@
 
 The two decisions, and the reasons for them, are the tables of `decision`; this file asks, sends and remembers:
 
-    scan the source ──► read the record ──► next_step ──┬──► Attach: done
-                              ▲                         ├──► Send: POST, and the id is stored: done
-                              │                         └──► Look: list, compare ids
-                              └── the batch is ours, or none came of it ──┘
+    read the record ──► an intent? search for its batch ──► scan the source ──► next_step ──┬──► Attach
+            ▲                                                                               ├──► Search
+            └──────────── the answer was lost: the intent stays in the record ◄── Send ◄────┘
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
 from airflow_batches.api.limits import FRESH_404
 from airflow_batches.submission import decision
-from airflow_batches.submission.decision import OnUncertain, Situation, next_step, settle
-from airflow_batches.submission.errors import SubmitKilled, UncertainSubmit, Unsettled
-from airflow_batches.submission.outbox import LATEST, Outbox
-from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
-from airflow_batches.submission.receipt import (
-    Begun,
-    Intent,
-    Memory,
-    Receipt,
-    Record,
-    StateStore,
-    Submitted,
-    fingerprint_of,
+from airflow_batches.submission.decision import (
+    Attempt,
+    OnChanged,
+    OnUncertain,
+    next_step,
+    settle,
+    unrecorded_intent,
 )
-from airflow_batches.submission.reconcile import EPOCH, Candidates, api_now, listed
+from airflow_batches.submission.errors import ReconcilePending, RequestsChanged, SubmitKilled, UncertainSubmit
+from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
+from airflow_batches.submission.receipt import Receipt, Sent
+from airflow_batches.submission.reconcile import EPOCH, Candidates, api_now, find_listed
+from airflow_batches.submission.record import Intent, Record, RecordStore
 from airflow_batches.submission.scan import Scan, refuse_over_limits, scan, warn_or_refuse
+from airflow_batches.submission.sender import SETTLE_FOR, Sender, cancel_replaced
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch
@@ -43,162 +42,198 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks for a batch that may still come into being."""
-SPEECHLESS: Final = timedelta(seconds=30)
-"""How long a position of a mapped task may take from the start of its try, with which what it had published goes, until
-it has published what it remembers."""
+"""Seconds between two looks for a batch: the list was reported to lag by seconds."""
+FIRST_RETRY: Final = 30.0
+"""Seconds after which a search that was put off goes on, at first. Each later pause is as long as the search so far."""
+POSTS: Final = 3
+"""Creates in one call at most. Each follows a search which has found that the one before was not accepted."""
 
 
 def submit(
     client: BatchesClient,
     source: Source,
     *,
-    store: StateStore | None = None,
+    records: RecordStore | None = None,
+    attempt: Attempt = Attempt(),  # noqa: B008  # immutable
     model: str | None = None,
     preflight: Preflight = "error",
     anthropic_version: str = STRICT_SINCE,
-    on_uncertain: OnUncertain = "reconcile",
-    since: datetime | None = None,
-    mapped: bool = False,
-    others: Callable[[str], Collection[str]] = lambda fingerprint: (),
-    elsewhere: Callable[[str], Record | None] | None = None,
+    known_batches: Callable[[], Collection[str]] = lambda: (),
     killed: Callable[[], bool] = lambda: False,
     on_created: Callable[[str], None] = lambda batch_id: None,
-    settle_for: timedelta = LATEST,
+    settle_for: timedelta = SETTLE_FOR,
+    look_for: timedelta = timedelta.max,
+    look_every: float = LOOK_EVERY,
+    posts: int = POSTS,
 ) -> Receipt:
-    """Submit a source as one batch, or take up the batch that an earlier try of the same task made of it.
+    """Submit a source as one batch, or attach to the batch that an earlier try of the same task made of it.
 
-    `store` outlives the try; None: nothing does. `model` is the default for requests that name none. `since`: the
-    time from which an earlier try may have sent something; give it only where the store may have lost what it knew.
-    `mapped`: the store's record may be another item's. `others` gives the ids of batches that are not ours, whatever
-    they look like, and `elsewhere` what other positions of a mapped task remember of our requests, None where the item
-    cannot have moved; both are told our fingerprint. `killed` is asked before each block that is sent; a batch that
-    exists is told to `on_created` at once, and is the caller's to call off. `settle_for`: how long, at most, a batch is
-    looked for that may still come into being.
-
-    Raises `PreflightError`, `SourceError`, `SourceChanged`, `Superseded`, `Unsettled`, `UncertainSubmit`,
-    `SubmitKilled`, and what the client raises.
+    :param records: the task's record, in a store that outlives the try. None: nothing does.
+    :param attempt: how and why the task submits now.
+    :param model: the default for requests that name none.
+    :param preflight: what happens to requests that the API would refuse.
+    :param anthropic_version: the API version that the requests are checked against.
+    :param known_batches: ids of batches that records of other tasks name.
+    :param killed: is asked before each block that is sent, and before each look.
+    :param on_created: is told the id of a batch at once when it exists; canceling it is the caller's business then.
+    :param settle_for: how long, at most, a batch may still be created after an unanswered create.
+    :param look_for: how long this call may look for such a batch; then it raises `ReconcilePending`.
+    :param look_every: seconds between two looks.
+    :param posts: creates in this call at most.
+    :raises PreflightError: when the requests cannot be sent.
+    :raises SourceError: when the requests cannot be read.
+    :raises RequestsChanged: when a retry has other requests, and `attempt.on_changed` is "fail".
+    :raises ReconcilePending: when it cannot be told yet whether a create was accepted.
+    :raises UncertainSubmit: when a person must decide.
+    :raises Superseded: when another try of the task has taken over.
+    :raises SubmitKilled: when `killed` says so.
+    :raises BatchesError: what the client raises.
     """
-    require_known(preflight, Preflight, "preflight")
-    require_known(on_uncertain, OnUncertain, "on_uncertain")
-    memory = Memory(store)
-    record = memory.read() if since is not None else begin(memory)
-    weighed = _weighed(source, record, model=model, preflight=preflight, version=anthropic_version)
-    if elsewhere is not None and fingerprint_of(record) != weighed.fingerprint:
-        moved = _remembered(elsewhere, weighed.fingerprint, killed, min(settle_for, SPEECHLESS))
-        if moved is not None:
-            memory.write(record := moved)
-    outbox = Outbox(
-        client, source, weighed, memory,
-        model=model, killed=killed, on_created=on_created, on_uncertain=on_uncertain,
+    _check(preflight, Preflight, "preflight")
+    _check(attempt.on_uncertain, OnUncertain, "on_uncertain")
+    _check(attempt.on_changed, OnChanged, "on_changed")
+    records = records or RecordStore(None)
+    search = _Search(client, Candidates(client, known_batches), records, killed, look_for, look_every)
+    record = _settled(search, records.read(), attempt)
+    scanned = _scan(source, record, model=model, preflight=preflight, version=anthropic_version)
+    sent = scanned.sent(source.name)
+    sender = Sender(
+        client, source, scanned, records,
+        model=model, generation=attempt.generation, on_uncertain=attempt.on_uncertain,
+        settle_for=settle_for, killed=killed, on_created=on_created,
     )  # fmt: skip
-    search = _Search(client, weighed, others=others, killed=killed, settle_for=settle_for)
+    if attempt.on_uncertain == "resubmit":
+        posts = 1  # a create too many is left to the next try: one try never pays twice
     while True:
-        batch = _fetch(client, record.receipt, killed) if isinstance(record, Submitted) else None
-        situation = Situation(now=api_now(client), on_uncertain=on_uncertain, since=since, mapped=mapped)
-        match next_step(record, batch, weighed, situation):
+        batch = _fetch(client, record.receipt, killed, look_every) if record.receipt else None
+        match next_step(record, batch, sent, attempt):
             case decision.Attach(receipt):
-                logger.info("Batch %s of an earlier try is taken up again", receipt.batch_id)
+                logger.info("Re-attached to batch %s of an earlier try", receipt.batch_id)
+                cancel_replaced(client, records, record)
                 return receipt
-            case decision.Fail(reason, batch_ids):
-                raise UncertainSubmit(reason, batch_ids)
-            case decision.Look(intent, besides):
-                memory.write(intent)
-                record = search.outcome(intent, source.name, besides)
+            case decision.Refuse(reason, batch_id):
+                raise RequestsChanged(reason, batch_id)
+            case decision.Search():
+                record = records.write(record.but(intent=_unrecorded(client, sent, attempt)))
+                record = _settled(search, record, attempt)
+                attempt = replace(attempt, started_at=None)
             case decision.Send() as step:
-                record = outbox.send(step)
-                if isinstance(record, Submitted):
+                record, error = sender.send(record, step)
+                if error is None and record.receipt is not None:
+                    cancel_replaced(client, records, record)
                     return record.receipt
-        memory.write(record)
+                posts -= 1
+                if error is not None and not posts:
+                    raise error
+                record = _settled(search, record, attempt)
 
 
-def begin(memory: Memory) -> Record:
-    """What is remembered; for the first try, that it has begun. To be called before anything of the source is read."""
-    record = memory.read()
-    if record is None:
-        memory.write(record := Begun())
-    return record
+def _unrecorded(client: BatchesClient, sent: Sent, attempt: Attempt) -> Intent:
+    now = api_now(client)
+    return unrecorded_intent(sent, attempt, now=now, clock_ahead=now - datetime.now(UTC))
 
 
-def require_known(value: str, choices: Any, name: str) -> None:
+def _check(value: str, choices: Any, name: str) -> None:
     """Raise `InvalidRequest` for a value that is none of the choices: taken for another, it may cost money."""
     if value not in get_args(choices):
         raise InvalidRequest(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
-def _weighed(source: Source, record: Record | None, *, model: str | None, preflight: Preflight, version: str) -> Scan:
-    """What a source holds, if it can be sent as one batch. Raises `PreflightError` and `SourceError`."""
+def _scan(source: Source, record: Record, *, model: str | None, preflight: Preflight, version: str) -> Scan:
+    """Return what a source holds, if it can be sent as one batch. Raises `PreflightError` and `SourceError`."""
     try:
-        weighed = scan(source, model=model, preflight=preflight, version=version)
-        warn_or_refuse(source, weighed.findings, preflight)
-        refuse_over_limits(source, weighed)
-        source.check(weighed.requests, weighed.ids_digest)
+        scanned = scan(source, model=model, preflight=preflight, version=version)
+        warn_or_refuse(source, scanned.findings, preflight)
+        refuse_over_limits(source, scanned)
+        source.check(scanned.requests, scanned.ids_digest)
     except BatchesError:
-        if isinstance(record, Submitted):
-            logger.warning("Batch %s of an earlier try is there, and can be landed", record.receipt.batch_id)
+        if record.receipt is not None:
+            logger.warning("Batch %s of an earlier try exists, and can be landed", record.receipt.batch_id)
         raise
-    return weighed
+    return scanned
 
 
-def _remembered(
-    elsewhere: Callable[[str], Record | None], fingerprint: str, killed: Callable[[], bool], patience: timedelta
-) -> Record | None:
-    """What another position remembers of these requests, once all of them have had the time to say it."""
-    deadline = time.monotonic() + patience.total_seconds()
-    while (found := elsewhere(fingerprint)) is None and time.monotonic() < deadline:
-        if killed():
-            raise SubmitKilled("nothing was sent")
-        time.sleep(min(LOOK_EVERY, patience.total_seconds() / 10))
-    return found
+def _settled(search: _Search, record: Record, attempt: Attempt) -> Record:
+    """Return the record without an intent: its batch is found, or the create was not accepted."""
+    if record.intent is None:
+        return record
+    if attempt.on_uncertain == "fail":
+        raise UncertainSubmit(
+            f"No answer to the create of {record.intent.sent.requests:,} requests sent after "
+            f"{record.intent.certain_from:%F %T %Z} is known; a batch may exist. Look for it in the Console, then set "
+            "on_uncertain='reconcile' (safe) or 'resubmit' (may bill twice)"
+        )
+    if attempt.on_uncertain == "resubmit":
+        logger.warning("An unanswered create is ignored, as on_uncertain='resubmit' asks; its batch may be billed")
+        return record.but(intent=None)
+    return search.settled(record, record.intent)
 
 
 class _Search:
-    """The search for a batch that may have come of an intent."""
+    """The search for the batch of an intent."""
 
     def __init__(
         self,
         client: BatchesClient,
-        weighed: Scan,
-        *,
-        others: Callable[[str], Collection[str]],
+        candidates: Candidates,
+        records: RecordStore,
         killed: Callable[[], bool],
-        settle_for: timedelta,
+        look_for: timedelta,
+        look_every: float,
     ) -> None:
         self._client = client
-        self._candidates = Candidates(client)
-        self._scan = weighed
-        self._others = others
+        self._candidates = candidates
+        self._records = records
         self._killed = killed
-        self._settle_for = settle_for
+        self._look_until = time.monotonic() + look_for.total_seconds()
+        self._look_every = look_every
 
-    def outcome(self, intent: Intent, source: str, besides: Collection[str]) -> Submitted | Begun:
-        """What came of it, once that can be known. Raises `Unsettled` when a batch has to be waited for."""
-        until = api_now(self._client) + self._settle_for
+    def settled(self, record: Record, intent: Intent) -> Record:
+        """Return the record once it is known what became of the intent."""
         told = False
         while True:
             if self._killed():
-                raise SubmitKilled("whether a batch came of it is not known, and none is canceled on suspicion")
-            known = {*besides, *self._others(self._scan.fingerprint)}
-            match settle(intent, self._candidates.of(intent, known=known), now=api_now(self._client), until=until):
+                raise SubmitKilled("whether a batch was created is not known, and none is canceled on suspicion")
+            # In this order: what is created until the time that is compared has been looked for.
+            now = api_now(self._client)
+            match settle(intent, self._candidates.of(intent), now=now):
                 case decision.Adopt(batch):
-                    logger.warning("Batch %s is taken for ours by its time, size and custom_ids", batch.id)
-                    return Submitted(receipt=Receipt.of(self._scan, batch, source=source))
+                    logger.warning("Adopted batch %s: creation time, size and custom_ids match", batch.id)
+                    return self._records.write(record.with_batch(intent, batch))
                 case decision.NotSent():
-                    logger.info("No batch has come of the earlier try")
-                    return Begun()
+                    logger.info("The unanswered create was not accepted; no batch came of it")
+                    return self._records.write(record.but(intent=None))
                 case decision.WaitFor(batch_id):
-                    raise Unsettled(batch_id)
-                case decision.Fail(reason, batch_ids):
+                    raise ReconcilePending(
+                        f"Batch {batch_id} may be the one of an unanswered create; its custom_ids can be compared once "
+                        "it has ended",
+                        batch_id=batch_id,
+                    )
+                case decision.Undecided(reason, batch_ids):
                     raise UncertainSubmit(reason, batch_ids)
-                case decision.LookAgain():
+                case decision.KeepLooking():
                     if not told:
-                        logger.info("A batch may still come of a POST, until %s", min(intent.until, until))
+                        logger.info("A batch of an unanswered create may appear until %s", f"{intent.until:%F %T %Z}")
                         told = True
-                    time.sleep(min(LOOK_EVERY, self._settle_for.total_seconds() / 10))
+                    self._pause(intent, now)
+
+    def _pause(self, intent: Intent, now: datetime) -> None:
+        left = max(0.0, (intent.until - now).total_seconds())
+        # The last pause is shorter than any deferral.
+        if left > self._look_every and time.monotonic() + self._look_every > self._look_until:
+            looked = (now - intent.sent_at).total_seconds()
+            raise ReconcilePending(
+                f"No batch of the create sent at {intent.sent_at:%F %T %Z} is listed yet; one may appear until "
+                f"{intent.until:%F %T %Z}",
+                retry_in=min(left, max(FIRST_RETRY, looked)),
+            )
+        time.sleep(min(self._look_every, left))
 
 
-def _fetch(client: BatchesClient, receipt: Receipt, killed: Callable[[], bool]) -> MessageBatch | None:
-    """The batch as it is now, None when there is none: neither by itself nor in the list, nor is it too fresh to be."""
+def _fetch(
+    client: BatchesClient, receipt: Receipt, killed: Callable[[], bool], look_every: float
+) -> MessageBatch | None:
+    """Return the batch as it is now; None when neither a look at it nor the list shows it, and it is not fresh."""
     created = receipt.created_at or EPOCH
     while True:
         try:
@@ -206,8 +241,8 @@ def _fetch(client: BatchesClient, receipt: Receipt, killed: Callable[[], bool]) 
         except ApiError as error:
             if error.status != 404:
                 raise
-        if (batch := listed(client, receipt.batch_id, created)) or api_now(client) - created > FRESH_404:
+        if (batch := find_listed(client, receipt.batch_id, created)) or api_now(client) - created > FRESH_404:
             return batch
         if killed():
             raise SubmitKilled(f"batch {receipt.batch_id} of an earlier try is left as it is")
-        time.sleep(LOOK_EVERY)
+        time.sleep(look_every)

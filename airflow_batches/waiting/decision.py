@@ -3,19 +3,26 @@
 Rule: everything that decides whether a wait goes on must live in this file. The trigger, the sensor and every
 blocking wait only fetch and sleep.
 
-| the poll gave                         | before the deadline | from the deadline on |
-|---------------------------------------|---------------------|----------------------|
-| `ended`, or a status unknown here     | ended               | ended                |
-| `in_progress`, `canceling`            | keep waiting        | timed out            |
-| no such batch, while it may be fresh  | keep waiting        | timed out            |
-| no such batch                         | gave up             | gave up              |
-| key refused, other permanent error    | gave up             | gave up              |
-| passing failure                       | keep waiting        | timed out            |
+| the poll gave                                           | before the deadline | from the deadline on |
+|---------------------------------------------------------|---------------------|----------------------|
+| `ended`, or a status unknown here                       | ended               | ended                |
+| `in_progress`, `canceling`                              | keep waiting        | timed out            |
+| passing failure, or an answer that is not the API's     | keep waiting        | timed out            |
+| 404, for less than `FRESH_404`                          | keep waiting        | timed out            |
+| 404, for longer                                         | gave up             | gave up              |
+| 401, 403, other permanent error, for less than `REFUSED`| keep waiting        | timed out            |
+| the same, for longer                                    | gave up             | gave up              |
+| no connection to be had, and other errors of ours       | gave up             | gave up              |
+
+An error stands while each poll gives one of its row. Any other answer ends that: a replica that lagged behind, a key
+that was just being replaced, a permission that was missing for a moment. The wait's `Watch` carries since when one
+stands; `Watch.after` gives the next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
@@ -25,10 +32,23 @@ from airflow_batches.waiting.outcome import Counts, Ending, Outcome
 
 LONGEST_HINT: Final = 600.0
 """Seconds. A server may ask for more than this between polls; a wait that believed it might sleep for ever."""
+REFUSED: Final = timedelta(minutes=5)
+"""How long a refusal must stand: longer than replacing a key in a secret store and in the Console takes."""
+AUTH_FAILURES: Final = frozenset({401, 403})
+"""Statuses after which the connection is read anew: keys are replaced while batches run."""
 
-OVERDUE: Final = "the waiting time is over and the batch has not ended"
+OVERDUE: Final = "the timeout is over and the batch has not ended"
 
 GOES_ON: Final = frozenset({ProcessingStatus.IN_PROGRESS, ProcessingStatus.CANCELING})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """An error that ends the wait if it stands. `since`: when it was first seen, seconds since the epoch."""
+
+    missing: bool
+    """Whether it is a 404, and no refusal."""
+    since: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +58,23 @@ class Watch:
     batch_id: str
     since: float
     deadline: float | None = None
+    standing: Standing | None = None
+    """The error that the last poll gave, if it ends the wait once it has stood."""
+
+    def after(self, decision: KeepWaiting) -> Watch:
+        """The wait as it is after a poll."""
+        return self if self.standing == decision.standing else replace(self, standing=decision.standing)
 
 
 @dataclass(frozen=True)
 class KeepWaiting:
-    """Poll again. `retry_after`: seconds the server asked for, at most `LONGEST_HINT`, or None."""
+    """Poll again. `retry_after`: seconds the server asked for, at most `LONGEST_HINT`, or None.
+
+    `standing`: the error that ends the wait if the next polls give it too.
+    """
 
     retry_after: float | None = None
+    standing: Standing | None = None
 
 
 Decision = KeepWaiting | Outcome
@@ -62,7 +92,16 @@ def decide(watch: Watch, answer: MessageBatch | BatchesError, *, now: float, hin
 
 def outcome_of(batch: MessageBatch, ending: Ending, message: str = "") -> Outcome:
     """A batch as the outcome of a wait."""
-    counts = Counts(**batch.request_counts.model_dump(include=set(Counts.__dataclass_fields__)))
+    seen = batch.request_counts
+    counts = Counts(
+        processing=seen.processing,
+        succeeded=seen.succeeded,
+        errored=seen.errored,
+        canceled=seen.canceled,
+        expired=seen.expired,
+        other=seen.other,
+        known=seen.known,
+    )
     return Outcome(ending=ending, batch_id=batch.id, status=batch.status_text, counts=counts, message=message)
 
 
@@ -71,6 +110,19 @@ def pause(watch: Watch, decision: KeepWaiting, *, poll_interval: float, now: flo
     interval = max(poll_interval, decision.retry_after or 0.0)
     left = interval if watch.deadline is None else watch.deadline - now
     return max(0.0, min(interval, left))
+
+
+def not_the_api(answer: MessageBatch | BatchesError) -> bool:
+    """Whether nothing answered a poll, or nothing that is the API: an outage, a proxy's page, a wrong address."""
+    return isinstance(answer, TransportError | DecodeError) or (isinstance(answer, ApiError) and not answer.from_api)
+
+
+def unreached(answer: MessageBatch | BatchesError) -> bool:
+    """Whether the first poll of all points at a wrong address, which a wait would only hide.
+
+    Not so a 5xx or 429 without the API's body: the API's own front answers that when it is overloaded.
+    """
+    return not_the_api(answer) and not (isinstance(answer, ApiError) and answer.passing)
 
 
 def _on_batch(watch: Watch, batch: MessageBatch, now: float, hint: float | None) -> Decision:
@@ -82,22 +134,37 @@ def _on_batch(watch: Watch, batch: MessageBatch, now: float, hint: float | None)
 
 
 def _on_error(watch: Watch, error: BatchesError, now: float) -> Decision:
-    if not _passing(watch, error, now):
-        return Outcome(ending=Ending.GAVE_UP, batch_id=watch.batch_id, message=str(error))
+    standing = None
+    if isinstance(error, ApiError) and not _passing(error):
+        standing = _standing(watch, error, now)
+        stood, needed = now - standing.since, (FRESH_404 if standing.missing else REFUSED).total_seconds()
+        if stood >= needed:
+            return _gave_up(watch, f"{error} (answered so for {stood:.0f} s)")
+    elif not _passing(error):
+        return _gave_up(watch, str(error))
     if _over(watch, now):
         message = f"{OVERDUE}; the last poll failed: {error}"
         return Outcome(ending=Ending.TIMED_OUT, batch_id=watch.batch_id, message=message)
-    return _keep_waiting(error.retry_after if isinstance(error, ApiError) else None)
+    return _keep_waiting(error.retry_after if isinstance(error, ApiError) else None, standing)
 
 
-def _keep_waiting(hint: float | None) -> KeepWaiting:
-    return KeepWaiting(None if hint is None else min(hint, LONGEST_HINT))
+def _standing(watch: Watch, error: ApiError, now: float) -> Standing:
+    missing = error.status == 404
+    before = watch.standing
+    return before if before is not None and before.missing is missing else Standing(missing=missing, since=now)
 
 
-def _passing(watch: Watch, error: BatchesError, now: float) -> bool:
-    if isinstance(error, ApiError) and error.status == 404:
-        return now - watch.since < FRESH_404.total_seconds()
-    return isinstance(error, TransportError | DecodeError) or (isinstance(error, ApiError) and error.passing)
+def _gave_up(watch: Watch, message: str) -> Outcome:
+    return Outcome(ending=Ending.GAVE_UP, batch_id=watch.batch_id, message=message)
+
+
+def _keep_waiting(hint: float | None, standing: Standing | None = None) -> KeepWaiting:
+    return KeepWaiting(None if hint is None else min(hint, LONGEST_HINT), standing)
+
+
+def _passing(error: BatchesError) -> bool:
+    # A 404 with `x-should-retry: true` is still a batch that may not exist.
+    return not_the_api(error) or (isinstance(error, ApiError) and error.passing and error.status != 404)
 
 
 def _over(watch: Watch, now: float) -> bool:

@@ -26,7 +26,7 @@ class Ending(StrEnum):
     TIMED_OUT = "timed_out"
     """Our deadline passed; the batch goes on."""
     GAVE_UP = "gave_up"
-    """Asking again cannot help: a wrong key, no permission, no such batch."""
+    """The API has refused the polls for so long that it was believed: a wrong key, no permission, no such batch."""
     UNREADABLE = "unreadable"
     """The event was not one of ours."""
 
@@ -40,19 +40,32 @@ class Counts:
     errored: int = 0
     canceled: int = 0
     expired: int = 0
+    other: int = 0
+    """In states that this version does not know."""
+    known: bool = True
+    """False when the API sent no counts, or some that cannot be read: then a 0 proves nothing."""
 
     @property
     def total(self) -> int:
         """How many requests the batch holds."""
-        return sum(asdict(self).values())
+        return self.processing + self.finished
 
     @property
     def finished(self) -> int:
         """How many requests have a result."""
-        return self.total - self.processing
+        return self.succeeded + self.failed
+
+    @property
+    def failed(self) -> int:
+        """How many requests have a result, and no answer in it."""
+        return self.errored + self.canceled + self.expired + self.other
 
     def __str__(self) -> str:
-        return ", ".join(f"{count:,} {state}" for state, count in asdict(self).items() if count) or "no requests"
+        states = {state: count for state, count in asdict(self).items() if count and state != "known"}
+        text = ", ".join(f"{count:,} {state}" for state, count in states.items())
+        if not self.known:
+            return f"counts that cannot be read: {text}" if text else "unknown counts"
+        return text or "no requests"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +79,13 @@ class Outcome:
     message: str = ""
 
     def to_event(self) -> dict[str, Any]:
-        """As a trigger's event."""
-        return {**asdict(self), "ending": str(self.ending), "message": self.message[:LONGEST_MESSAGE]}
+        """As a trigger's event; `other` and `known` are in its counts only where they say something."""
+        counts = asdict(self.counts)
+        for name, usual in (("other", 0), ("known", True)):
+            if counts[name] == usual:
+                del counts[name]
+        message = self.message[:LONGEST_MESSAGE]
+        return {**asdict(self), "ending": str(self.ending), "counts": counts, "message": message}
 
     @classmethod
     def from_event(cls, event: object) -> Outcome:

@@ -7,17 +7,22 @@
 | ended, failed share above `max_failure_rate`   | fail                                                |
 | ended, some failed                             | succeed, with a warning that names the counts       |
 | ended, all succeeded                           | succeed                                             |
-| ended without counts, or with requests open    | retry: a later version, or a later look, may know   |
-| timed out, or an event that is not ours        | retry: the next try takes the same batch up again   |
-| gave up                                        | fail                                                |
+| ended, counts unknown or with requests open    | retry: a later version, or a later look, may know   |
+| timed out, or an event that is not ours        | retry: the next try re-attaches to the same batch   |
+| gave up                                        | retry: likewise, once the key or permission is back |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from airflow_batches.waiting.outcome import Ending, Outcome
+
+MAX_FAILURE_RATE: Final = 0.05
+"""Share of requests without success that is accepted unless the user says otherwise. An answer here and there fails in
+any large batch; one in twenty points at the prompts, the model's name or the credit."""
 
 
 class Action(StrEnum):
@@ -37,19 +42,31 @@ class Verdict:
     message: str = ""
 
 
-def judge(outcome: Outcome, *, max_failure_rate: float | None = None) -> Verdict:
-    """What follows from an outcome; `max_failure_rate` is a share from 0 to 1, None takes any but 1."""
+def judge(outcome: Outcome, *, max_failure_rate: float | None = MAX_FAILURE_RATE) -> Verdict:
+    """What follows from an outcome.
+
+    `max_failure_rate`: a share from 0 to 1; None accepts any share, but not that nothing succeeded.
+    """
     match outcome.ending:
         case Ending.ENDED:
             return _on_ended(outcome, max_failure_rate)
         case Ending.GAVE_UP:
-            return Verdict(Action.FAIL, f"{outcome.batch_id} cannot be waited for: {outcome.message}")
+            return Verdict(
+                Action.RETRY,
+                f"{outcome.batch_id} could not be polled: {outcome.message}. It may still run and be billed; a retry "
+                "of this task waits for it again",
+            )
         case Ending.TIMED_OUT | Ending.UNREADABLE:
             return Verdict(Action.RETRY, f"{outcome.batch_id}: {outcome.message}")
 
 
 def _on_ended(outcome: Outcome, max_failure_rate: float | None) -> Verdict:
     counts, batch = outcome.counts, outcome.batch_id
+    if not counts.known:
+        return Verdict(
+            Action.RETRY,
+            f"{batch} has ended ({outcome.status}) with {counts}: how many requests succeeded is not known",
+        )
     if counts.processing or not counts.total:
         return Verdict(
             Action.RETRY, f"{batch} has the status {outcome.status!r} with {counts}, which is no end known here"
@@ -57,18 +74,14 @@ def _on_ended(outcome: Outcome, max_failure_rate: float | None) -> Verdict:
     if counts.canceled == counts.total:
         return Verdict(Action.SKIP, f"{batch} was canceled before any of its {counts.total:,} requests was answered")
     if not counts.succeeded:
-        return Verdict(
-            Action.FAIL,
-            f"{batch} ended without a single success ({counts}). The result lines say why; an empty credit "
-            "balance, for one, fails every line",
-        )
-    failed = counts.total - counts.succeeded
-    rate = failed / counts.total
+        return Verdict(Action.FAIL, f"{batch} ended without a single success ({counts})")
+    rate = counts.failed / counts.total
     if max_failure_rate is not None and rate > max_failure_rate:
         return Verdict(
             Action.FAIL,
             f"{batch}: {rate:.2%} of the requests failed, above the {max_failure_rate:.2%} allowed ({counts})",
         )
     return Verdict(
-        Action.SUCCEED, f"{batch}: {failed:,} of {counts.total:,} requests failed ({counts})" if failed else ""
+        Action.SUCCEED,
+        f"{batch}: {counts.failed:,} of {counts.total:,} requests failed ({counts})" if counts.failed else "",
     )

@@ -209,8 +209,29 @@ def test_wait_for_returns_a_status_that_it_does_not_know(api: requests_mock.Mock
 def test_wait_for_honors_its_timeout(api: requests_mock.Mocker, client: BatchesClient) -> None:
     api.get(f"{API}/{ID}", json=batch_json())
     with pytest.raises(WaitTimeout, match=ID):
-        client.wait_for(ID, poll_interval=0.001, timeout=0.02)
+        client.wait_for(ID, poll_interval=timedelta(milliseconds=1), timeout=timedelta(seconds=1))
     assert api.call_count > 1
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(7, 7.0), (timedelta(minutes=1), 60.0), ((1.5, timedelta(seconds=2)), (1.5, 2.0))],
+)
+def test_a_timeout_is_seconds_or_a_timedelta(api: requests_mock.Mocker, timeout: Any, seconds: Any) -> None:
+    api.get(f"{API}/{ID}", json=batch_json())
+    with BatchesClient(KEY, timeout=timeout) as client:
+        client.get(ID)
+    assert last(api).timeout == seconds
+
+
+def test_a_pages_html_in_the_apis_place_is_told_with_the_address(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/{ID}", text="<html>Log in</html>", headers={"content-type": "text/html"})
+    with BatchesClient(KEY, name="Connection 'c'") as client, pytest.raises(DecodeError) as caught:
+        client.get(ID)
+    assert str(caught.value).startswith(
+        f"Connection 'c' (https://api.anthropic.com): GET /v1/messages/batches/{ID} answered 200 with something else "
+        "than a MessageBatch: text/html, '<html>Log in</html>'"
+    )
 
 
 def test_results_decodes_lines_into_typed_items(api: requests_mock.Mocker, client: BatchesClient) -> None:
@@ -349,7 +370,7 @@ def test_a_success_tells_how_far_the_apis_clock_is_ahead(
 ) -> None:
     api.get(f"{API}/{ID}", json=batch_json(), headers={"Date": date})
     with BatchesClient(KEY, clock=lambda: NOON) as client:
-        assert client.clock_ahead == timedelta()
+        assert client.clock_ahead is None
         client.get(ID)
         assert client.clock_ahead == ahead
 
@@ -375,8 +396,8 @@ def test_every_call_compares_the_clocks(api: requests_mock.Mocker) -> None:
         seen = []
         for call in calls:
             call()
-            seen.append(client.clock_ahead.total_seconds())
-    assert seen == [0, 1, 2, 3, 4, 5]
+            seen.append(client.clock_ahead)
+    assert seen == [timedelta(seconds=second) for second in range(6)]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": ""}, {"Date": "soon"}, {"Date": "Fri, 01 May 2026 12:01:30 -0000"}])
@@ -390,8 +411,8 @@ def test_an_answer_that_tells_no_date_leaves_what_is_known_of_the_clock(
         seen = []
         for _ in range(3):
             client.get(ID)
-            seen.append(client.clock_ahead.total_seconds())
-    assert seen == [0, 89.75, 89.75]
+            seen.append(client.clock_ahead)
+    assert seen == [None, timedelta(seconds=89.75), timedelta(seconds=89.75)]
 
 
 def test_a_clock_that_is_an_hour_slow_is_told_so_to_a_second() -> None:
@@ -401,15 +422,22 @@ def test_a_clock_that_is_an_hour_slow_is_told_so_to_a_second() -> None:
         BatchesClient(emulator.api_key, base_url=emulator.url, clock=lambda: datetime.now(UTC) - hour) as client,
     ):
         client.check()
+        assert client.clock_ahead is not None
         assert hour - timedelta(seconds=3) < client.clock_ahead <= hour
 
 
-def test_a_failure_tells_nothing_of_the_clock(api: requests_mock.Mocker) -> None:
-    api.get(f"{API}/{ID}", status_code=400, headers={"Date": "Fri, 01 May 2026 12:01:30 GMT"})
+@pytest.mark.parametrize(
+    ("body", "ahead"),
+    [({"error": {"type": "x", "message": "y"}}, timedelta(seconds=89.75)), ({"message": "of a proxy"}, None)],
+)
+def test_a_refusal_of_the_api_tells_its_time_and_one_of_a_proxy_does_not(
+    api: requests_mock.Mocker, body: Any, ahead: timedelta | None
+) -> None:
+    api.get(f"{API}/{ID}", status_code=400, json=body, headers={"Date": "Fri, 01 May 2026 12:01:30 GMT"})
     with BatchesClient(KEY, clock=lambda: NOON) as client:
         with pytest.raises(ApiError):
             client.get(ID)
-        assert client.clock_ahead == timedelta()
+        assert client.clock_ahead == ahead
 
 
 def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client: BatchesClient) -> None:

@@ -7,7 +7,9 @@ from airflow_batches.api.error_messages import MAX_CHARS, MAX_DISTINCT, ErrorMes
 
 def test_the_three_commonest_messages_are_reported_with_their_counts() -> None:
     messages = ErrorMessages()
-    messages.add([("api_error", "a")] * 2 + [("api_error", "b")] * 3 + [("api_error", "c")] + [("timeout_error", "a")] * 4)
+    messages.add(
+        [("api_error", "a")] * 2 + [("api_error", "b")] * 3 + [("api_error", "c")] + [("timeout_error", "a")] * 4
+    )
 
     assert [str(message) for message in messages.most_common()] == [
         "4 x timeout_error: a",

@@ -400,3 +400,100 @@ def test_a_batch_cannot_be_changed() -> None:
 def test_what_lacks_its_id_or_its_type_is_no_result(line: str) -> None:
     with pytest.raises(ValidationError):
         ResultItem.model_validate_json(line)
+
+
+def as_read(**wire: Any) -> MessageBatch:
+    return MessageBatch.model_validate_json(json.dumps({"id": "msgbatch_1", "processing_status": "ended", **wire}))
+
+
+COUNTS = {"processing": 0, "succeeded": 2, "errored": 1, "canceled": 0, "expired": 0}
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        {},
+        {"request_counts": None},
+        {"request_counts": {}},
+        {"request_counts": [3]},
+        {"request_counts": "3"},
+        {"request_counts": COUNTS | {"errored": None}},
+        {"request_counts": COUNTS | {"errored": "many"}},
+        {"request_counts": COUNTS | {"errored": -1}},
+    ],
+)
+def test_counts_that_are_missing_or_cannot_be_read_are_unknown_not_zero(wire: dict[str, Any]) -> None:
+    batch = as_read(**wire)
+    assert batch.processing_status is ProcessingStatus.ENDED
+    assert not batch.request_counts.known
+    again = MessageBatch.model_validate_json(batch.model_dump_json())
+    assert not (again.request_counts.known and again.request_counts.total)
+
+
+def test_counts_that_can_be_read_are_known_and_absent_ones_are_zero() -> None:
+    assert as_read(request_counts=COUNTS).request_counts.known
+    counts = as_read(request_counts={"succeeded": 2}).request_counts
+    assert (counts.known, counts.total, counts.errored) == (True, 2, 0)
+
+
+def test_a_count_of_an_unknown_state_is_part_of_the_total() -> None:
+    counts = as_read(request_counts=COUNTS | {"refused": 97, "note": "text", "flag": True, "deferred": None})
+    assert (counts.request_counts.known, counts.request_counts.other, counts.request_counts.total) == (True, 97, 100)
+
+
+@pytest.mark.parametrize("odd", ["", "yesterday", {}, [1], True])
+def test_a_date_that_cannot_be_read_costs_that_date_alone(odd: Any) -> None:
+    batch = as_read(created_at=odd, expires_at="2026-05-02T20:29:05Z", request_counts=COUNTS)
+    assert (batch.created_at is None) or odd is True
+    assert batch.expires_at is not None
+    assert batch.request_counts.total == 3
+
+
+def test_a_date_without_a_zone_is_utc() -> None:
+    assert as_read(created_at="2026-05-01T20:29:05").created_at == datetime(2026, 5, 1, 20, 29, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("wire", [{"id": None}, {"id": 5}, {"processing_status": None}, {"processing_status": 1}])
+def test_what_lacks_its_id_or_its_status_is_no_batch(wire: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        as_read(**wire)
+
+
+ODD_BATCHES: list[Any] = [None, 5, [], {}, {"id": "b"}, {"id": 7, "processing_status": "ended"}]
+
+
+@pytest.mark.parametrize("odd", ODD_BATCHES)
+def test_an_odd_batch_does_not_cost_the_page_and_is_counted(odd: Any) -> None:
+    page = BatchPage.model_validate_json(
+        json.dumps({"data": [batch_json(id="a"), odd, batch_json(id="c")], "has_more": True, "last_id": "c"})
+    )
+    assert [batch.id for batch in page.data] == ["a", "c"]
+    assert (page.unreadable, page.next_after) == (1, "c")
+    assert (page.model_extra or {})["unread"] == [odd]
+
+
+def test_a_page_whose_cursor_cannot_be_read_goes_on_after_its_last_batch() -> None:
+    data = [batch_json(id="a"), batch_json(id="c")]
+    for cursors in ({}, {"first_id": None, "last_id": None}, {"first_id": 1, "last_id": ["c"]}):
+        page = BatchPage.model_validate({"data": data, "has_more": True, **cursors})
+        assert (page.next_before, page.next_after, page.unreadable) == ("a", "c", 0)
+
+
+@pytest.mark.parametrize("wire", [{}, {"data": None}, {"data": {}}, {"data": [], "has_more": None}, []])
+def test_a_page_without_its_list_or_with_an_unclear_end_is_no_page(wire: Any) -> None:
+    with pytest.raises(ValidationError):
+        BatchPage.model_validate_json(json.dumps(wire))
+
+
+@given(ANY_FIELDS, st.dictionaries(st.sampled_from([*MessageBatch.model_fields, *COUNTS]), JSON_VALUES))
+def test_a_batch_with_an_id_and_a_status_is_a_batch_whatever_else_it_holds(
+    around: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    wire = {**around, **fields, "id": "msgbatch_1", "processing_status": "in_progress"}
+    wire.pop("status_text", None)
+    wire["request_counts"] = fields
+    batch = MessageBatch.model_validate_json(json.dumps(wire))
+    assert (batch.id, batch.status_text) == ("msgbatch_1", "in_progress")
+    assert batch.request_counts.total >= 0
+    for at in (batch.created_at, batch.ended_at, batch.expires_at):
+        assert at is None or at.tzinfo is not None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests_mock
 
 from airflow_batches._compat import AirflowFailException
-from airflow_batches.api import BatchesClient, RetryPolicy
+from airflow_batches.api import ApiError, BatchesClient, CancelUnconfirmed
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchCancelOperator, MessageBatchDeleteOperator
+from airflow_batches.operators import delete as delete_module
 from tests.contexts import context
 from tests.samples import some_requests
 
@@ -46,7 +48,9 @@ def test_cancel_leaves_a_batch_that_has_ended_as_it_is(emulator: Emulator) -> No
 
 
 @pytest.mark.usefixtures("connection")
-def test_delete_confirms_and_may_be_repeated(emulator: Emulator) -> None:
+def test_delete_confirms_and_may_be_repeated(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_batches.api.limits.FRESH_404", timedelta(seconds=0.1))
+    monkeypatch.setattr(delete_module, "RETRY_404_S", 0.05)
     batch_id = submitted(emulator)
     confirmation = {"id": batch_id, "type": "message_batch_deleted"}
     assert delete(batch_id) == confirmation
@@ -62,11 +66,15 @@ def test_deleting_a_batch_that_goes_on_fails_at_once_with_the_cure(emulator: Emu
 
 
 @pytest.mark.usefixtures("connection")
+@pytest.mark.parametrize("endpoint", ["get", "cancel"])
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_fails_the_task_at_once(emulator: Emulator, status: int) -> None:
-    emulator.fault(Fault(endpoint="get", action="status", status=status))
-    with pytest.raises(AirflowFailException, match=str(status)):
-        cancel("msgbatch_01")
+def test_a_refused_key_fails_the_cancel_and_a_retry_may_help(emulator: Emulator, status: int, endpoint: str) -> None:
+    emulator.configure(processing_time=3600)
+    batch_id = submitted(emulator)
+    emulator.fault(Fault(endpoint=endpoint, action="status", status=status, times=None))
+    emulator.fault(Fault(endpoint="cancel", action="status", status=403, times=None))
+    with pytest.raises(CancelUnconfirmed, match=str(status)):
+        cancel(batch_id)
 
 
 @pytest.mark.usefixtures("connection")
@@ -74,32 +82,63 @@ def test_a_batch_that_is_too_fresh_to_be_found_is_canceled_all_the_same(emulator
     emulator.configure(processing_time=3600)
     batch_id = submitted(emulator)
     emulator.fault(Fault(endpoint="get", action="status", status=404, times=2))
+    emulator.fault(Fault(endpoint="cancel", action="status", status=404))
     assert cancel(batch_id)["processing_status"] == "canceling"
 
 
 @pytest.mark.usefixtures("connection")
-def test_an_unknown_batch_fails_the_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_batches.api.retry.KNOWN", RetryPolicy(attempts=2, base=0.01, exists=True))
-    with pytest.raises(AirflowFailException, match="404 not_found_error: Message Batch msgbatch_no not found"):
+def test_an_unknown_batch_fails_the_cancel_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_batches.api.cancellation.FRESH_404", timedelta(seconds=0.1))
+    with pytest.raises(AirflowFailException, match=r"msgbatch_no does not exist for connection 'anthropic_default'"):
         cancel("msgbatch_no")
 
 
 @pytest.mark.usefixtures("connection")
-def test_a_batch_that_ends_just_before_the_cancel_is_returned_as_it_is(emulator: Emulator) -> None:
+def test_a_cancel_that_is_refused_while_the_batch_runs_fails_the_task(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
     batch_id = submitted(emulator)
-    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="Batch has already ended"))
-    assert cancel(batch_id)["id"] == batch_id
+    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="not now", times=None))
+    with pytest.raises(CancelUnconfirmed, match=rf"{batch_id} was refused \(.*: 400 .*still in_progress: it runs on"):
+        cancel(batch_id)
 
 
 @pytest.mark.usefixtures("connection")
-def test_a_batch_in_a_state_that_nobody_knows_yet_is_canceled_too(emulator: Emulator) -> None:
+def test_a_cancel_that_is_refused_since_the_batch_has_ended_returns_it(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0, cancel_after_ended=400)
+    batch_id = submitted(emulator)
+    emulator.fault(Fault(endpoint="get", action="status", status=400))
+    emulator.end(batch_id)
+    assert cancel(batch_id)["processing_status"] == "ended"
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_batch_in_an_unknown_state_is_canceled_too(emulator: Emulator) -> None:
     batch = {"id": "msgbatch_1", "processing_status": "finalizing"}
+    canceling = {"id": "msgbatch_1", "processing_status": "canceling"}
     with requests_mock.Mocker() as http:
         http.get(f"{emulator.url}/v1/messages/batches/msgbatch_1", json=batch)
-        canceling = http.post(f"{emulator.url}/v1/messages/batches/msgbatch_1/cancel", json=batch)
-        cancel("msgbatch_1")
-    assert canceling.call_count == 1
+        sent = http.post(f"{emulator.url}/v1/messages/batches/msgbatch_1/cancel", json=canceling)
+        assert cancel("msgbatch_1")["processing_status"] == "canceling"
+    assert sent.call_count == 1
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_single_404_does_not_make_a_batch_count_as_deleted(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delete_module, "RETRY_404_S", 0.01)
+    batch_id = submitted(emulator)
+    emulator.fault(Fault(endpoint="delete", action="status", status=404, message="no such batch", times=2))
+    delete(batch_id)
+    assert not emulator.batches()
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_web_filters_page_is_retried_by_airflow(emulator: Emulator) -> None:
+    with requests_mock.Mocker() as http:
+        http.delete(f"{emulator.url}/v1/messages/batches/msgbatch_1", status_code=403, text="<html>blocked</html>")
+        with pytest.raises(ApiError, match="403"):
+            delete("msgbatch_1")
 
 
 def test_the_link_leads_to_the_console() -> None:

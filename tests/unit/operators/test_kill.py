@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from airflow_batches.api import BatchesClient
+from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
+from airflow_batches.operators.kill import KillHandler
 from airflow_batches.submission import SubmitKilled
 from tests.contexts import StateStore, TaskInstance, context
 from tests.samples import some_requests
@@ -21,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("connection")
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(processing_time=3600.0, retry_after=0) as running:
+    with Emulator(processing_time=3600.0, cancel_time=3600.0, retry_after=0) as running:
         yield running
 
 
@@ -64,7 +68,7 @@ class Waiting:
     def __exit__(self, *_: object) -> None:
         self._emulator.end_all()
         self._thread.join(30)
-        assert not [thread for thread in threading.enumerate() if thread.name == "kill-switch"]
+        assert not [thread for thread in threading.enumerate() if thread.name == "kill-handler"]
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "skipped", "upstream_failed", "removed"])
@@ -88,15 +92,34 @@ def test_a_task_that_goes_on_elsewhere_leaves_its_batch(
     assert f"The task was killed, but is {state}" in caplog.text
 
 
-def test_a_batch_that_has_ended_meanwhile_needs_no_canceling(
+def test_a_cancel_that_is_refused_once_is_sent_again(emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="not now"))
+    with Waiting(emulator, TaskInstance(state="failed")) as task:
+        task.on_kill()
+        until(lambda: status(emulator) == ["canceling"])
+
+
+def test_a_cancel_that_is_refused_is_never_taken_for_done(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="not now", times=None))
+    with Waiting(emulator, TaskInstance(state="failed")) as task:
+        task.on_kill()
+        until(lambda: "CancelUnconfirmed" in caplog.text)
+    assert re.search(r"was refused \(.*: 400", caplog.text)
+    assert "still in_progress: it runs on and is billed" in caplog.text
+
+
+def test_a_batch_that_has_ended_meanwhile_is_shown_by_a_look(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    emulator.fault(Fault(endpoint="cancel", action="status", status=400, message="has ended"))
-    with Waiting(emulator, TaskInstance(state="failed")) as task:
-        task.on_kill()
-        until(lambda: emulator.counters["cancel"] == 1)
-    assert "needs no canceling" in caplog.text
+    emulator.configure(cancel_after_ended=400)
+    client = BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE)
+    batch_id = client.create(some_requests(1)).id
+    emulator.end_all()
+    with KillHandler(client, TaskInstance(state="failed"), lambda: True) as handler:
+        handler.set_batch(batch_id)
+        handler.request()
+    assert f"Batch {batch_id} is ended: cancel requested (the task is failed)" in caplog.text
 
 
 def test_the_handler_waits_for_nothing_since_what_it_interrupted_may_hold_the_lock(emulator: Emulator) -> None:
@@ -167,7 +190,7 @@ def test_a_task_killed_during_the_post(emulator: Emulator, state: str, becomes: 
     class Store(StateStore):
         def set(self, key: str, value: Any, *, retention: Any = None) -> None:
             super().set(key, value)
-            if value["state"] == "intent":
+            if "intent" in value:
                 task.on_kill()
 
     store = Store()

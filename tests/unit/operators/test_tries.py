@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 
-from airflow_batches._compat import AirflowFailException
+from airflow_batches._compat import AirflowFailException, AirflowSkipException
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.hooks import MessageBatchesHook
-from airflow_batches.operators import MessageBatchSubmitOperator
-from airflow_batches.operators.tries import earlier_tries, publish_displaced
-from airflow_batches.submission import Receipt
-from airflow_batches.submission.receipt import Begun, Intent, Memory, to_plain
+from airflow_batches.operators import MessageBatchResultsOperator, MessageBatchSubmitOperator
+from airflow_batches.operators.tries import known_batches, started_at
 from airflow_batches.triggers import MessageBatchTrigger
 from tests.contexts import StateStore, TaskDeferred, TaskInstance, context
 from tests.samples import some_requests
@@ -32,32 +30,26 @@ class Run:
 
 
 @pytest.mark.parametrize(
-    ("try_number", "map_index", "clear_number", "stored", "since"),
+    ("try_number", "max_tries", "stored", "expected"),
     [
-        (1, -1, 0, True, None),
-        (1, 3, 0, True, None),
-        (1, 3, 1, True, RUN_AFTER),
-        (2, -1, 0, True, STARTED),
-        (2, -1, 1, True, RUN_AFTER),
-        (1, -1, 0, False, None),
-        (2, -1, 0, False, STARTED),
-        (2, -1, 1, False, None),
-        (1, 3, 1, False, None),
+        (1, 2, True, None),
+        (2, 2, True, None),
+        (1, 2, False, None),
+        (2, 2, False, STARTED),
+        (3, 4, False, None),  # cleared after the second try
+        (4, 4, False, STARTED),
     ],
 )
-def test_the_time_from_which_something_may_have_been_forgotten(
-    try_number: int, map_index: int, clear_number: int, stored: bool, since: datetime | None
+def test_only_a_retry_without_a_store_may_follow_a_try_that_left_no_record(
+    try_number: int, max_tries: int, stored: bool, expected: datetime | None
 ) -> None:
-    ti = TaskInstance(try_number=try_number, map_index=map_index)
-    ctx = context(dag_run=Run(clear_number), task_state_store=StateStore() if stored else None)
-    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in
-    tries = earlier_tries(ctx)
-    assert (tries["since"], tries["mapped"]) == (since, map_index >= 0)
+    ctx = context(dag_run=Run(), task_state_store=StateStore() if stored else None)
+    ctx["ti"] = TaskInstance(try_number=try_number, max_tries=max_tries, retries=2)  # type: ignore[typeddict-item]  # the tests' stand-in
+    assert started_at(ctx, resumed=False) == expected
 
 
 def test_a_try_without_a_store_that_has_waited_for_what_may_be_its_batch_looks_for_it() -> None:
-    ctx = context(dag_run=Run(clear_number=1))
-    assert earlier_tries(ctx, resumed=True)["since"] == STARTED
+    assert started_at(context(dag_run=Run()), resumed=True) == STARTED
 
 
 class PublishedReceipts(TaskInstance):
@@ -67,92 +59,18 @@ class PublishedReceipts(TaskInstance):
         return [value for task_id in task_ids for value in self.xcoms[f"{task_id}.{key}"]]
 
 
-def test_what_other_tasks_and_items_have_published_is_not_ours() -> None:
-    def receipt(batch_id: str, fingerprint: str) -> dict[str, Any]:
-        values = {"requests": 1, "bytes": 1, "sha256": "", "ids_digest": ""}
-        return Receipt(batch_id=batch_id, fingerprint=fingerprint, **values).to_dict()  # type: ignore[arg-type]
-
+def test_what_other_tasks_and_items_have_published_is_known() -> None:
     with DAG("d") as dag:
         MessageBatchSubmitOperator(task_id="other", requests=[])
         MessageBatchSubmitOperator.partial(task_id="task").expand(requests=[[], []])
+        MessageBatchResultsOperator(task_id="land", batch_id="b", path="file:///tmp/x")
     published = {
-        "other.receipt": [receipt("of another task", "ours")],
-        "task.receipt": [receipt("of another item", "theirs"), receipt("may be ours", "ours"), None],
+        "other.receipt": [{"batch_id": "of another task"}],
+        "task.receipt": [{"batch_id": "of another item"}, None],
     }
     ctx = context(dag=dag)
     ctx["ti"] = PublishedReceipts(xcoms=published)  # type: ignore[typeddict-item]  # the tests' stand-in
-    assert earlier_tries(ctx)["others"]("ours") == {"of another task", "of another item"}
-
-
-def position(ti: TaskInstance, store: StateStore | None, *, cleared: bool = True) -> Any:
-    ctx = context(dag_run=Run(int(cleared)), task_state_store=store)
-    ctx["ti"] = ti  # type: ignore[typeddict-item]  # the tests' stand-in
-    return ctx
-
-
-INTENT = Intent(fingerprint="ours", requests=1, ids_digest="", since=STARTED, until=STARTED)
-
-
-@pytest.mark.parametrize("key", ["remembered", "displaced"])
-def test_an_item_that_moved_finds_what_another_position_has_published(key: str) -> None:
-    published = {
-        "task.remembered": [],
-        "task.displaced": [],
-        f"task.{key}": [to_plain(Begun()), None, to_plain(INTENT)],
-    }
-    ctx = position(PublishedReceipts(map_index=1, xcoms=published), StateStore())
-    elsewhere = earlier_tries(ctx)["elsewhere"]
-    assert elsewhere is not None
-    assert (elsewhere("ours"), elsewhere("theirs")) == (INTENT, None)
-
-
-@pytest.mark.parametrize(
-    ("map_index", "store", "cleared"), [(-1, StateStore(), True), (1, None, True), (1, StateStore(), False)]
-)
-def test_what_cannot_have_moved_is_not_looked_for_elsewhere(
-    map_index: int, store: StateStore | None, cleared: bool
-) -> None:
-    ctx = position(TaskInstance(map_index=map_index), store, cleared=cleared)
-    assert earlier_tries(ctx)["elsewhere"] is None
-
-
-@pytest.mark.parametrize("cleared", [True, False])
-def test_only_a_position_that_remembers_something_publishes_it(cleared: bool) -> None:
-    store = StateStore()
-    ctx, alone = position(TaskInstance(map_index=1), store, cleared=cleared), position(TaskInstance(), store)
-    publish_displaced(ctx)
-    assert ctx["ti"].xcoms == {}
-    Memory(store).write(INTENT)
-    publish_displaced(ctx)
-    publish_displaced(alone)
-    assert (ctx["ti"].xcoms, alone["ti"].xcoms) == ({"displaced": to_plain(INTENT)}, {})
-
-
-def test_a_position_publishes_what_it_remembers_before_it_is_stored() -> None:
-    class Full(StateStore):
-        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-            raise OSError("the store is full")
-
-    ctx = position(TaskInstance(map_index=1), Full(), cleared=False)
-    store = earlier_tries(ctx)["store"]
-    assert store is not None
-    with pytest.raises(OSError, match="full"):
-        Memory(store).write(INTENT)
-    assert ctx["ti"].xcoms == {"remembered": to_plain(INTENT)}
-
-
-def test_a_position_of_a_cleared_run_publishes_what_it_remembered_once(emulator: Emulator) -> None:
-    store = StateStore()
-    Memory(store).write(INTENT)
-    ctx = position(TaskInstance(map_index=1), store)
-    task = MessageBatchSubmitOperator(task_id="task", requests=[], conn_id="missing")
-    with pytest.raises(Exception, match="missing"):
-        task.execute(ctx)
-    assert ctx["ti"].xcoms["displaced"] == to_plain(INTENT)
-    ctx["ti"].xcoms.clear()
-    with pytest.raises(Exception, match="missing"):
-        task.execute_again(ctx)
-    assert "displaced" not in ctx["ti"].xcoms
+    assert known_batches(ctx) == {"of another task", "of another item"}
 
 
 def lost(
@@ -168,6 +86,14 @@ def lost(
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(ctx)
     return task, ctx, deferred.value
+
+
+def resumed(task: MessageBatchSubmitOperator, ctx: Any, deferred: TaskDeferred) -> Any:
+    """What the next leg returns: a new process, with what Airflow kept of this one."""
+    again = MessageBatchSubmitOperator(
+        task_id="task", requests=some_requests(3), deferrable=task.deferrable, settle_for=task.settle_for
+    )
+    return getattr(again, deferred.method_name)(ctx, event={}, **(deferred.kwargs or {}))
 
 
 def test_a_batch_that_may_be_ours_is_waited_for_and_never_canceled(emulator: Emulator) -> None:
@@ -186,7 +112,7 @@ def test_once_it_has_ended_its_ids_tell_that_it_is_ours(emulator: Emulator, stor
     task, ctx, deferred = lost(emulator, store)
     emulator.end_all()
     (batch,) = emulator.batches()
-    assert getattr(task, deferred.method_name)(ctx, event={}) == batch["id"]
+    assert resumed(task, ctx, deferred) == batch["id"]
     assert ctx["ti"].xcoms["receipt"]["batch_id"] == batch["id"]
     assert len(emulator.batches()) == 1
 
@@ -209,12 +135,89 @@ def test_a_batch_that_was_deleted_while_it_was_waited_for_is_nobodys(emulator: E
     with MessageBatchesHook().get_conn() as client:
         client.delete(emulator.batches()[0]["id"])
     emulator.configure(processing_time=0.0)
-    assert getattr(task, deferred.method_name)(ctx, event={}) == emulator.batches()[0]["id"]
+    assert resumed(task, ctx, deferred) == emulator.batches()[0]["id"]
     assert len(emulator.batches()) == 1
 
 
 def test_what_only_a_person_can_decide_is_not_retried(emulator: Emulator) -> None:
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), on_uncertain="fail")
-    with pytest.raises(AirflowFailException, match="nobody knows what came of a create"):
+    with pytest.raises(AirflowFailException, match="No answer to the create"):
         task.execute(context(task_state_store=StateStore()))
+
+
+@pytest.mark.parametrize("store", [StateStore(), None])
+def test_a_lost_answer_holds_no_worker_slot_while_its_batch_is_looked_for(
+    emulator: Emulator, store: StateStore | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_batches.operators.submit.LOOK_FOR", timedelta(seconds=0.1))
+    emulator.fault(Fault(endpoint="create", action="reset"))
+    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3))
+    with DAG("d") as dag:
+        pass
+    ctx = context(task_state_store=store, dag=dag, dag_run=Run(start_date=datetime.now(UTC)))
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(ctx)
+    moment = deferred.value.trigger.serialize()[1]["moment"]
+    assert moment - datetime.now(UTC) > timedelta(seconds=10)  # sooner, Airflow may fail the task
+    with pytest.raises(TaskDeferred) as again:
+        resumed(task, ctx, deferred.value)
+    emulator.clock.advance(902)
+    assert resumed(task, ctx, again.value) == emulator.batches()[0]["id"]
+    assert len(emulator.batches()) == 1
+
+
+@pytest.mark.parametrize(("on_empty", "expected"), [("fail", AirflowFailException), ("skip", AirflowSkipException)])
+def test_no_requests_fail_or_skip_as_asked(emulator: Emulator, on_empty: Any, expected: type[Exception]) -> None:
+    task = MessageBatchSubmitOperator(task_id="task", requests=[], on_empty=on_empty)
+    with pytest.raises(expected, match="holds no requests"):
+        task.execute(context(task_state_store=StateStore()))
+    assert emulator.counters["create"] == 0
+
+
+def test_a_retry_with_other_requests_fails_for_good_and_a_clear_replaces_its_batch(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    store = StateStore()
+
+    def run(prefix: str, max_tries: int) -> str:
+        task = MessageBatchSubmitOperator(
+            task_id="task", requests=some_requests(3, prefix=prefix), wait_for_completion=False
+        )
+        ctx = context(task_state_store=store)
+        ctx["ti"] = TaskInstance(max_tries=max_tries)  # type: ignore[typeddict-item]  # the tests' stand-in
+        return task.execute(ctx)
+
+    first = run("a", 2)
+    with pytest.raises(AirflowFailException, match="other custom_ids"):
+        run("b", 2)
+    second = run("b", 3)
+    assert [(batch["id"], bool(batch["cancel_initiated_at"])) for batch in emulator.batches()] == [
+        (second, False),
+        (first, True),
+    ]
+
+
+@pytest.mark.parametrize("resubmit", [True, "True", "{{ params.resubmit }}"])
+def test_resubmit_may_come_from_a_dag_param(emulator: Emulator, resubmit: Any) -> None:
+    store = StateStore()
+
+    def run(max_tries: int) -> str:
+        task = MessageBatchSubmitOperator(
+            task_id="task", requests=some_requests(3), wait_for_completion=False, resubmit=resubmit
+        )
+        ctx = context(task_state_store=store, params={"resubmit": True})
+        ctx["ti"] = TaskInstance(max_tries=max_tries)  # type: ignore[typeddict-item]  # the tests' stand-in
+        task.render_template_fields(ctx)
+        return task.execute(ctx)
+
+    first = run(0)
+    assert run(0) == first
+    assert run(1) != first
+    assert len(emulator.batches()) == 2
+
+
+def test_a_flag_that_is_none_is_refused_before_anything_is_sent(emulator: Emulator) -> None:
+    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), resubmit="perhaps")
+    with pytest.raises(AirflowFailException, match="resubmit must be true or false, not 'perhaps'"):
+        task.execute(context(task_state_store=StateStore()))
+    assert emulator.counters["create"] == 0

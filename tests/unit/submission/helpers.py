@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator
-from airflow_batches.submission import Receipt, open_source
-from airflow_batches.submission.receipt import MemoryStore
+from airflow_batches.submission import Attempt, Receipt, RecordStore, open_source
+from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.submit import submit
 
 SOON = timedelta(seconds=0.2)
@@ -21,17 +21,43 @@ def client_of(emulator: Emulator) -> BatchesClient:
     return BatchesClient(emulator.api_key, base_url=emulator.url)
 
 
+ATTEMPT = frozenset(Attempt.__dataclass_fields__)
+
+
 class Task:
-    """A task with its store: each `try_` is one try of it."""
+    """A task with its store: each `try_` is one try of it, `clear` is what a person does."""
 
     def __init__(self, emulator: Emulator, **options: Any) -> None:
         self.client = client_of(emulator)
         self.store = MemoryStore()
-        self.options: dict[str, Any] = {"settle_for": SOON, **options}
+        self.options: dict[str, Any] = {"settle_for": SOON, "look_every": 0.05, **options}
+        self.generation = 0
 
     def try_(self, requests: Any, **options: Any) -> Receipt:
+        """Submit as the next try; options are those of `submit` and of `Attempt`."""
+        given = {"generation": self.generation, **self.options, **options}
+        attempt = Attempt(**{name: given.pop(name) for name in ATTEMPT & given.keys()})
+        records = RecordStore(given.pop("store", self.store))
         with open_source(requests) as source:
-            return submit(self.client, source, **{"store": self.store, **self.options, **options})
+            return submit(self.client, source, records=records, attempt=attempt, **given)
+
+    def clear(self) -> None:
+        """Ask for another run of the task."""
+        self.generation += 1
+
+    @property
+    def state(self) -> str:
+        """What the record says: `intent`, `submitted`, or `none`."""
+        return state_of(self.store.get(KEY))
+
+
+def state_of(record: Any) -> str:
+    """The state of a stored record."""
+    if not record:
+        return "none"
+    if "intent" in record:
+        return "intent"
+    return "submitted" if "receipt" in record else "claimed"
 
 
 def jsonl(path: Path, requests: Iterable[Any]) -> str:

@@ -9,38 +9,33 @@ import pytest
 
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.submission.decision import (
+    CLOCK_SKEW,
     Adopt,
     Attach,
+    Attempt,
     Candidate,
-    Fail,
-    Look,
-    LookAgain,
+    KeepLooking,
     NotSent,
+    Refuse,
+    Search,
     Send,
-    Situation,
+    Undecided,
     WaitFor,
+    is_useless,
     next_step,
     settle,
+    unrecorded_intent,
 )
-from airflow_batches.submission.receipt import Begun, Intent, Receipt, Record, Submitted
-from airflow_batches.submission.scan import Findings, Scan
+from airflow_batches.submission.receipt import Receipt, Sent
+from airflow_batches.submission.record import Intent, Record
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def scan(fingerprint: str = "same", ids: str = "ids") -> Scan:
-    return Scan(
-        requests=3,
-        size=300,
-        sha256="0" * 64,
-        ids_digest=ids,
-        ids_sum="",
-        fingerprint=fingerprint,
-        models=("m",),
-        plain=True,
-        findings=Findings(),
-    )
+def sent(fingerprint: str = "same", **more: Any) -> Sent:
+    values: dict[str, Any] = {"requests": 3, "bytes": 300, "sha256": "", "ids_digest": "ids", "models": ("m",)}
+    return Sent(fingerprint=fingerprint, **(values | more))
 
 
 def batch(batch_id: str = "b", status: str = "in_progress", **more: Any) -> MessageBatch:
@@ -50,19 +45,17 @@ def batch(batch_id: str = "b", status: str = "in_progress", **more: Any) -> Mess
     )
 
 
-def receipt(fingerprint: str = "same", ids: str = "ids") -> Receipt:
-    return Receipt.of(scan(fingerprint, ids), batch(), source="requests")
+def record(**more: Any) -> Record:
+    """A record of batch `b` for the requests `sent()`."""
+    return Record(receipt=Receipt.of(sent(), batch()), **more)
 
 
-def intent(fingerprint: str = "same", ids: str = "ids") -> Intent:
-    return Intent.of(scan(fingerprint, ids), since=NOW, until=NOW + HOUR)
-
-
-def step(record: Record | None, its_batch: MessageBatch | None = None, **situation: Any) -> object:
-    return next_step(record, its_batch, scan(), Situation(now=NOW, **situation))
+def step(its_batch: MessageBatch | None, now: Sent, *, of: Record | None = None, **attempt: Any) -> object:
+    return next_step(of or record(), its_batch, now, Attempt(**attempt))
 
 
 RUNNING = batch()
+ENDED = batch(status="ended")
 USELESS = [
     None,
     batch(status="canceling", cancel_initiated_at=NOW),
@@ -71,108 +64,160 @@ USELESS = [
     batch(status="ended", counts={"errored": 3}),
     batch(status="ended", counts={"expired": 3}),
 ]
+OF_USE = [
+    RUNNING,
+    ENDED,
+    batch(status="something_new"),
+    batch(status="ended", counts={"processing": 3}),
+    batch(status="ended", counts={}),
+]
 
 
-def test_nothing_remembered_is_sent_unless_something_may_have_been_forgotten() -> None:
-    assert step(None) == Send()
-    looking = step(None, since=NOW - HOUR)
-    assert isinstance(looking, Look)
-    assert looking.intent.since < NOW - HOUR
-    assert looking.intent.until > NOW
-    assert step(None, since=NOW - HOUR, on_uncertain="resubmit") == Send()
+def test_nothing_remembered_is_sent_unless_an_earlier_try_left_no_record() -> None:
+    assert step(None, sent(), of=Record()) == Send()
+    assert step(None, sent(), of=Record(), started_at=NOW) == Search()
 
 
-def test_a_try_that_sent_nothing_is_followed_by_one_that_does() -> None:
-    assert step(Begun()) == Send()
-    assert step(Begun(), since=NOW - HOUR) == Send()
-
-
-def test_an_intent_is_looked_for_or_what_the_user_says() -> None:
-    assert step(intent()) == Look(intent())
-    assert step(intent(), on_uncertain="resubmit") == Send()
-    assert isinstance(step(intent(), on_uncertain="fail"), Fail)
-
-
-def test_an_intent_with_other_requests_is_wanted_by_nobody() -> None:
-    step_taken = step(intent("other"))
-    assert isinstance(step_taken, Send)
-    assert step_taken.cancel_first is None
-    assert "A batch of 3 other requests may have come of an earlier try" in step_taken.warning
-
-
-@pytest.mark.parametrize(
-    "its_batch",
-    [
-        RUNNING,
-        batch(status="ended"),
-        batch(status="something_new"),
-        batch(status="ended", counts={"processing": 3}),
-        batch(status="ended", counts={}),
-    ],
-)
-def test_a_batch_of_the_same_requests_is_taken_up_again(its_batch: MessageBatch) -> None:
-    assert step(Submitted(receipt=receipt()), its_batch) == Attach(receipt())
-    assert step(Submitted(receipt=receipt()), its_batch, since=NOW - HOUR, mapped=True) == Attach(receipt())
+@pytest.mark.parametrize("its_batch", OF_USE)
+@pytest.mark.parametrize("generation", [0, 1])
+@pytest.mark.parametrize("on_changed", ["fail", "cancel", "keep"])
+def test_the_same_requests_attach_to_their_batch(its_batch: MessageBatch, generation: int, on_changed: Any) -> None:
+    taken = step(its_batch, sent(), generation=generation, on_changed=on_changed)
+    assert taken == Attach(Receipt.of(sent(), batch()))
 
 
 @pytest.mark.parametrize("its_batch", USELESS)
-def test_a_batch_of_no_use_is_replaced(its_batch: MessageBatch | None) -> None:
-    assert step(Submitted(receipt=receipt()), its_batch) == Send()
+@pytest.mark.parametrize("fingerprint", ["same", "other"])
+def test_a_batch_of_no_use_is_replaced(its_batch: MessageBatch | None, fingerprint: str) -> None:
+    assert step(its_batch, sent(fingerprint)) == Send()
 
 
-def test_a_batch_of_other_requests_is_canceled_while_it_goes_on() -> None:
-    record = Submitted(receipt=receipt("other"))
-    assert step(record, RUNNING) == Send(cancel_first="b")
-    assert step(record, batch(status="canceling", cancel_initiated_at=NOW)) == Send()
-    assert step(record, batch(status="ended")) == Send()
-    assert step(record, None) == Send()
-
-
-@pytest.mark.parametrize("record", [Submitted(receipt=receipt("other", ids="others")), intent("other", ids="others")])
-def test_another_items_record_makes_a_mapped_task_look_for_its_own_batch(record: Record) -> None:
-    looking = step(record, RUNNING, mapped=True, since=NOW - HOUR)
-    assert isinstance(looking, Look)
-    assert (looking.intent.fingerprint, looking.intent.ids_digest) == ("same", "ids")
-    assert looking.besides == ({"b"} if isinstance(record, Submitted) else set())
-
-
-@pytest.mark.parametrize("since", [None, NOW - HOUR])
-def test_a_batch_with_the_same_ids_that_may_be_another_items_is_left_to_go_on(since: datetime | None) -> None:
-    step_taken = step(Submitted(receipt=receipt("other")), RUNNING, mapped=True, since=since)
-    assert isinstance(step_taken, Send)
-    assert step_taken.cancel_first is None
-    assert "Batch b of other requests is left to go on" in step_taken.warning
-
-
-OURS, FOREIGN, GOES_ON = (
-    Candidate(batch("ours"), "ids"),
-    Candidate(batch("foreign"), "others"),
-    Candidate(batch("on")),
-)
+@pytest.mark.parametrize("its_batch", OF_USE)
+def test_a_retry_with_other_requests_is_refused(its_batch: MessageBatch) -> None:
+    taken = step(its_batch, sent("other"))
+    assert isinstance(taken, Refuse)
+    assert taken.batch_id == "b"
 
 
 @pytest.mark.parametrize(
-    ("candidates", "expected"),
+    ("now", "differs"),
     [
-        ([OURS], Adopt(OURS.batch)),
-        ([FOREIGN, OURS], Adopt(OURS.batch)),
-        ([GOES_ON, OURS], WaitFor("on")),
-        ([FOREIGN], LookAgain()),
-        ([], LookAgain()),
+        (sent("other", requests=4), "4 requests instead of 3"),
+        (sent("other", ids_digest="others"), "other custom_ids"),
+        (sent("other", models=("n",)), "model n instead of m"),
+        (sent("other"), "the same custom_ids with other params"),
     ],
 )
-def test_candidates_are_settled_by_their_ids_once_all_have_ended(candidates: list[Candidate], expected: object) -> None:
-    assert settle(intent(), candidates, now=NOW, until=NOW + HOUR) == expected
+def test_a_refusal_names_what_differs_and_the_cure(now: Sent, differs: str) -> None:
+    taken = step(RUNNING, now)
+    assert isinstance(taken, Refuse)
+    assert differs in taken.reason
+    assert "Nothing was sent" in taken.reason
+    assert "clear the task" in taken.reason
 
 
-def test_two_batches_with_our_ids_are_for_a_person_to_tell_apart() -> None:
-    twin = Candidate(batch("twin"), "ids")
-    failed = settle(intent(), [OURS, twin], now=NOW, until=NOW + HOUR)
-    assert isinstance(failed, Fail)
-    assert failed.batch_ids == ("ours", "twin")
+@pytest.mark.parametrize("attempt", [{"generation": 1}, {"on_changed": "cancel"}])
+def test_a_clear_and_on_changed_cancel_replace_a_running_batch(attempt: Any) -> None:
+    taken = step(RUNNING, sent("other"), **attempt)
+    assert isinstance(taken, Send)
+    assert taken.replaces == "b"
+    assert "cancel of batch b" in taken.warning
 
 
-@pytest.mark.parametrize("candidates", [[], [FOREIGN]])
-def test_what_has_not_come_in_time_has_not_been_sent(candidates: list[Candidate]) -> None:
-    assert settle(intent(), candidates, now=NOW, until=NOW) == NotSent()
-    assert settle(intent(), candidates, now=NOW + HOUR, until=NOW + 2 * HOUR) == NotSent()
+@pytest.mark.parametrize(
+    ("its_batch", "attempt"),
+    [
+        (RUNNING, {"on_changed": "keep"}),
+        (RUNNING, {"on_changed": "keep", "generation": 1}),
+        (ENDED, {"generation": 1}),
+        (ENDED, {"on_changed": "cancel"}),
+    ],
+)
+def test_a_batch_that_has_ended_or_is_kept_is_not_canceled_but_told(its_batch: MessageBatch, attempt: Any) -> None:
+    taken = step(its_batch, sent("other"), **attempt)
+    assert isinstance(taken, Send)
+    assert taken.replaces is None
+    assert "Batch b of an earlier try" in taken.warning
+
+
+def test_resubmit_counts_once_for_each_clear() -> None:
+    assert step(ENDED, sent(), resubmit=True) == Attach(Receipt.of(sent(), batch()))
+    cleared = step(RUNNING, sent(), resubmit=True, generation=1)
+    assert isinstance(cleared, Send)
+    assert cleared.replaces == "b"
+    again = step(RUNNING, sent(), of=record(generation=1), resubmit=True, generation=1)
+    assert again == Attach(Receipt.of(sent(), batch()))
+
+
+def intent(**more: Any) -> Intent:
+    times = {
+        "sent_at": NOW,
+        "since": NOW - HOUR,
+        "certain_from": NOW - HOUR,
+        "certain_until": NOW + HOUR,
+        "until": NOW + HOUR,
+    }
+    return Intent(sent=sent(), **(times | more))
+
+
+def settled(*candidates: Candidate, now: datetime = NOW, **more: Any) -> object:
+    return settle(intent(**more), candidates, now=now)
+
+
+OURS = Candidate(ENDED, "ids")
+FOREIGN = Candidate(batch("f", "ended"), "other ids")
+
+
+def test_no_candidate_means_looking_on_until_none_can_be_created_any_more() -> None:
+    assert settled() == KeepLooking()
+    assert settled(FOREIGN) == KeepLooking()
+    assert settled(now=NOW + HOUR) == NotSent()
+    assert settled(FOREIGN, now=NOW + HOUR) == NotSent()
+
+
+def test_a_candidate_that_runs_is_waited_for_the_oldest_first() -> None:
+    assert settled(Candidate(batch("new")), Candidate(batch("old"))) == WaitFor("old")
+    assert settled(Candidate(batch("new")), OURS) == WaitFor("new")
+
+
+def test_one_batch_with_our_ids_is_ours() -> None:
+    assert settled(OURS, FOREIGN) == Adopt(ENDED)
+
+
+def test_several_batches_with_our_ids_need_a_person() -> None:
+    taken = settled(OURS, Candidate(batch("c", "ended"), "ids"), Candidate(batch("running")))
+    assert isinstance(taken, Undecided)
+    assert taken.batch_ids == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    "when", [{"certain_from": NOW + timedelta(seconds=1)}, {"certain_until": NOW - timedelta(seconds=1)}]
+)
+def test_a_batch_that_may_be_older_or_younger_than_the_create_needs_a_person(when: Any) -> None:
+    taken = settled(OURS, **when)
+    assert isinstance(taken, Undecided)
+    assert taken.batch_ids == ("b",)
+    assert "may be that of another run" in taken.reason
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=minutes) for minutes in (-10, -1, 0, 1, 10)])
+def test_without_a_record_the_run_s_start_is_read_by_the_clock_of_the_api(ahead: timedelta) -> None:
+    started = NOW - HOUR
+    unrecorded = unrecorded_intent(sent(), Attempt(started_at=started), now=NOW + ahead, clock_ahead=ahead)
+    own, earlier = started + ahead + timedelta(seconds=1), started + ahead - timedelta(seconds=1)
+    assert settle(unrecorded, [Candidate(batch(status="ended", created_at=own), "ids")], now=NOW) == Adopt(
+        batch(status="ended", created_at=own)
+    )
+    doubtful = settle(unrecorded, [Candidate(batch(status="ended", created_at=earlier), "ids")], now=NOW)
+    assert isinstance(doubtful, Undecided)
+    assert unrecorded.since <= min(own, earlier) - CLOCK_SKEW + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("its_batch", [each for each in USELESS if each is not None])
+def test_what_is_useless(its_batch: MessageBatch) -> None:
+    assert is_useless(its_batch)
+
+
+@pytest.mark.parametrize("its_batch", OF_USE)
+def test_what_is_of_use(its_batch: MessageBatch) -> None:
+    assert not is_useless(its_batch)

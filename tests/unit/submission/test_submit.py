@@ -11,13 +11,20 @@ import pytest
 
 from airflow_batches.api import ApiError, BatchesClient, InvalidRequest, TransportError
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission import Receipt, SubmitKilled, Superseded, UncertainSubmit, Unsettled
-from airflow_batches.submission.outbox import POSTS
-from airflow_batches.submission.receipt import KEY, MemoryStore, Submitted
+from airflow_batches.submission import (
+    Receipt,
+    ReconcilePending,
+    RecordStore,
+    RequestsChanged,
+    SubmitKilled,
+    Superseded,
+    UncertainSubmit,
+)
+from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.source import ListSource
-from airflow_batches.submission.submit import submit
+from airflow_batches.submission.submit import POSTS, submit
 from tests.samples import some_requests
-from tests.unit.submission.helpers import SOON, Task
+from tests.unit.submission.helpers import SOON, Task, state_of
 
 REQUESTS = some_requests(5)
 HOURS = 3600.0
@@ -37,9 +44,10 @@ def ids(emulator: Emulator) -> list[str]:
 def lost_in_the_post(emulator: Emulator, task: Task, requests: Any = REQUESTS) -> str:
     """A try whose batch was accepted, and whose answer was lost; gives the batch that may be ours."""
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
-    with pytest.raises(Unsettled) as unsettled:
+    with pytest.raises(ReconcilePending) as pending:
         task.try_(requests)
-    return unsettled.value.batch_id
+    assert pending.value.batch_id is not None
+    return pending.value.batch_id
 
 
 def test_a_retried_task_takes_its_batch_up_again(slow: Emulator) -> None:
@@ -65,25 +73,134 @@ def test_two_tasks_with_the_same_requests_have_a_batch_each(slow: Emulator) -> N
     assert first.fingerprint == second.fingerprint
 
 
-def test_changed_requests_cancel_the_batch_and_become_another(slow: Emulator) -> None:
+CHANGES = {
+    "ids from uuid4": (some_requests(5, prefix="other"), "other custom_ids"),
+    "fewer rows": (some_requests(4), "4 requests instead of 5"),
+    "an edited prompt": (some_requests(5, system="Be brief"), "the same custom_ids with other params"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_retry_with_other_requests_sends_nothing_and_says_what_differs(
+    slow: Emulator, change: str, ended: bool
+) -> None:
     task = Task(slow)
     first = task.try_(REQUESTS)
-    second = task.try_(some_requests(5, system="Be brief"))
+    if ended:
+        slow.end_all()
+    requests, differs = CHANGES[change]
+    with pytest.raises(RequestsChanged, match=differs) as changed:
+        task.try_(requests)
+    assert changed.value.batch_id == first.batch_id
+    assert slow.counters["cancel"] == 0
+    assert ids(slow) == [first.batch_id]
+    assert task.try_(REQUESTS) == first
+
+
+@pytest.mark.parametrize("how", ["a clear", "on_changed"])
+def test_changed_requests_that_somebody_wants_are_sent_and_the_old_batch_is_canceled(
+    slow: Emulator, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = Task(slow)
+    first = task.try_(REQUESTS)
+    if how == "a clear":
+        task.clear()
+    second = task.try_(some_requests(5, system="Be brief"), on_changed="cancel" if how == "on_changed" else "fail")
     assert second.batch_id != first.batch_id
     new, old = slow.batches()
     assert (new["id"], new["processing_status"]) == (second.batch_id, "in_progress")
     assert (old["id"], old["cancel_initiated_at"] is not None) == (first.batch_id, True)
+    warnings = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert [first.batch_id in warning and second.batch_id not in warning for warning in warnings] == [True]
     assert task.try_(some_requests(5, system="Be brief")) == second
+    assert ids(slow) == [second.batch_id, first.batch_id]
 
 
-@pytest.mark.parametrize("endpoint", ["cancel", "get"])
-def test_nothing_is_sent_while_it_is_not_known_what_became_of_the_old_batch(slow: Emulator, endpoint: str) -> None:
+@pytest.mark.parametrize("cleared", [False, True])
+def test_keep_sends_the_changed_requests_and_leaves_the_old_batch(slow: Emulator, cleared: bool) -> None:
+    task = Task(slow, on_changed="keep")
+    first = task.try_(REQUESTS)
+    if cleared:
+        task.clear()
+    second = task.try_(some_requests(6))
+    assert ids(slow) == [second.batch_id, first.batch_id]
+    assert slow.counters["cancel"] == 0
+
+
+@pytest.mark.parametrize("status", [402, 403, 400])
+def test_a_refused_create_costs_the_old_batch_nothing(slow: Emulator, status: int) -> None:
     task = Task(slow)
-    task.try_(REQUESTS)
-    slow.fault(Fault(endpoint=endpoint, action="status", status=403))
-    with pytest.raises(ApiError, match="403"):
+    first = task.try_(REQUESTS)
+    task.clear()
+    slow.fault(Fault(endpoint="create", action="status", status=status))
+    with pytest.raises(ApiError, match=str(status)):
         task.try_(some_requests(6))
-    assert len(ids(slow)) == 1
+    assert slow.counters["cancel"] == 0
+    assert task.try_(REQUESTS) == first
+    assert ids(slow) == [first.batch_id]
+
+
+def test_a_cancel_of_a_replaced_batch_that_fails_is_told_and_made_up_for(
+    slow: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = Task(slow)
+    first = task.try_(REQUESTS)
+    task.clear()
+    slow.fault(Fault(endpoint="cancel", action="status", status=403, times=None))
+    second = task.try_(some_requests(6))
+    assert f"Batch {first.batch_id} was replaced, may still run, and is billed" in caplog.text
+    slow.faults.clear()
+    assert task.try_(some_requests(6)) == second
+    new, old = slow.batches()
+    assert (old["id"], old["cancel_initiated_at"] is not None) == (first.batch_id, True)
+    assert new["cancel_initiated_at"] is None
+    cancels = slow.counters["cancel"]
+    task.try_(some_requests(6))
+    assert slow.counters["cancel"] == cancels
+
+
+def test_a_replaced_batch_is_canceled_though_the_answer_for_its_successor_was_lost(slow: Emulator) -> None:
+    task = Task(slow)
+    first = task.try_(REQUESTS)
+    task.clear()
+    second = lost_in_the_post(slow, task, some_requests(6))
+    assert slow.counters["cancel"] == 0
+    slow.end(second)
+    assert task.try_(some_requests(6)).batch_id == second
+    new, old = slow.batches()
+    assert (new["id"], new["cancel_initiated_at"]) == (second, None)
+    assert (old["id"], old["cancel_initiated_at"] is not None) == (first.batch_id, True)
+
+
+def test_resubmit_submits_once_more_after_a_clear_and_not_at_a_retry(emulator: Emulator) -> None:
+    task = Task(emulator, resubmit=True)
+    first = task.try_(REQUESTS)
+    assert task.try_(REQUESTS) == first
+    task.clear()
+    second = task.try_(REQUESTS)
+    assert task.try_(REQUESTS) == second
+    assert ids(emulator) == [second.batch_id, first.batch_id]
+    assert task.try_(REQUESTS, resubmit=False) == second
+
+
+def test_resubmit_cancels_the_old_batch_if_that_still_runs(slow: Emulator) -> None:
+    task = Task(slow, resubmit=True)
+    task.try_(REQUESTS)
+    task.clear()
+    task.try_(REQUESTS)
+    assert [bool(batch["cancel_initiated_at"]) for batch in slow.batches()] == [False, True]
+
+
+def test_a_cleared_task_with_a_lost_answer_pays_once_for_its_resubmission(slow: Emulator) -> None:
+    task = Task(slow, resubmit=True)
+    task.try_(REQUESTS)
+    slow.end_all()
+    task.clear()
+    second = lost_in_the_post(slow, task)
+    slow.end_all()
+    assert task.try_(REQUESTS).batch_id == second
+    assert len(ids(slow)) == 2
 
 
 def test_a_batch_that_was_canceled_is_replaced(slow: Emulator) -> None:
@@ -110,8 +227,7 @@ def aged(record: Any) -> Any:
     return record | {"receipt": record["receipt"] | {"created_at": created}}
 
 
-def test_a_404_right_after_the_creation_is_not_believed(slow: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_batches.submission.submit.LOOK_EVERY", 0.05)
+def test_a_404_right_after_the_creation_is_not_believed(slow: Emulator) -> None:
     task = Task(slow)
     first = task.try_(REQUESTS)
     slow.fault(Fault(endpoint="get", action="status", status=404, times=3))
@@ -142,10 +258,7 @@ FATES = {
 
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("count", [3, 3000])
-def test_whatever_becomes_of_the_post_there_is_one_batch(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, fate: str, count: int
-) -> None:
-    monkeypatch.setattr("airflow_batches.submission.submit.LOOK_EVERY", 0.1)
+def test_whatever_becomes_of_the_post_there_is_one_batch(emulator: Emulator, fate: str, count: int) -> None:
     plan = emulator.fault(FATES[fate])
     task = Task(emulator, settle_for=timedelta(seconds=2))
     receipt = task.try_(some_requests(count))
@@ -156,10 +269,7 @@ def test_whatever_becomes_of_the_post_there_is_one_batch(
 
 
 @pytest.mark.parametrize("accepted_after", [0.0, 1.5])
-def test_a_read_timeout_of_a_batch_created_late_makes_one_batch(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, accepted_after: float
-) -> None:
-    monkeypatch.setattr("airflow_batches.submission.submit.LOOK_EVERY", 0.1)
+def test_a_read_timeout_of_a_batch_created_late_makes_one_batch(emulator: Emulator, accepted_after: float) -> None:
     action = "late_accept" if accepted_after else "stall"
     emulator.fault(Fault(endpoint="create", action=action, seconds=accepted_after or 2.0))
     task = Task(emulator, settle_for=timedelta(seconds=4))
@@ -173,7 +283,7 @@ def test_a_refused_create_leaves_nothing_to_reconcile(emulator: Emulator) -> Non
     emulator.fault(Fault(endpoint="create", action="status", status=400))
     with pytest.raises(ApiError, match="400"):
         task.try_(REQUESTS)
-    assert task.store.get(KEY) == {"state": "begun"}
+    assert task.state == "claimed"
     receipt = task.try_(REQUESTS, on_uncertain="fail")
     assert ids(emulator) == [receipt.batch_id]
 
@@ -183,14 +293,14 @@ def test_a_refused_connection_leaves_nothing_to_reconcile(emulator: Emulator) ->
     emulator.close()
     with pytest.raises(TransportError):
         task.try_(REQUESTS)
-    assert task.store.get(KEY) == {"state": "begun"}
+    assert task.state == "none"
 
 
 def test_a_candidate_is_waited_for_and_then_told_by_its_ids(slow: Emulator) -> None:
     task = Task(slow)
     candidate = lost_in_the_post(slow, task)
     assert [candidate] == ids(slow)
-    with pytest.raises(Unsettled):
+    with pytest.raises(ReconcilePending):
         task.try_(REQUESTS)
     slow.end_all()
     assert task.try_(REQUESTS).batch_id == candidate
@@ -213,9 +323,9 @@ def lost_before_the_api(emulator: Emulator, foreign: list[Receipt]) -> Callable[
 def test_a_candidate_of_another_task_is_left_alone(slow: Emulator) -> None:
     task = Task(slow)
     foreign: list[Receipt] = []
-    with pytest.raises(Unsettled) as unsettled:
+    with pytest.raises(ReconcilePending) as pending:
         task.try_(REQUESTS, killed=lost_before_the_api(slow, foreign))
-    assert unsettled.value.batch_id == foreign[0].batch_id
+    assert pending.value.batch_id == foreign[0].batch_id
     slow.end_all()
     receipt = task.try_(REQUESTS)
     assert ids(slow) == [receipt.batch_id, foreign[0].batch_id]
@@ -225,7 +335,7 @@ def test_a_candidate_of_another_task_is_left_alone(slow: Emulator) -> None:
 def test_a_batch_known_as_anothers_is_no_candidate(slow: Emulator) -> None:
     foreign: list[Receipt] = []
     lost = lost_before_the_api(slow, foreign)
-    receipt = Task(slow).try_(REQUESTS, killed=lost, others=lambda _: {foreign[0].batch_id})
+    receipt = Task(slow).try_(REQUESTS, killed=lost, known_batches=lambda: {foreign[0].batch_id})
     assert ids(slow) == [receipt.batch_id, foreign[0].batch_id]
 
 
@@ -234,7 +344,7 @@ def test_two_candidates_with_our_ids_need_a_person(slow: Emulator) -> None:
     lost_in_the_post(slow, task)
     Task(slow).try_(some_requests(5, system="another task, the same ids"))
     slow.end_all()
-    with pytest.raises(UncertainSubmit, match="nobody knows which batch is ours") as uncertain:
+    with pytest.raises(UncertainSubmit, match="2 batches with the same custom_ids") as uncertain:
         task.try_(REQUESTS)
     assert sorted(uncertain.value.batch_ids) == sorted(ids(slow))
 
@@ -242,7 +352,7 @@ def test_two_candidates_with_our_ids_need_a_person(slow: Emulator) -> None:
 def test_resubmit_sends_again_and_fail_leaves_it_to_a_person(slow: Emulator) -> None:
     task = Task(slow)
     lost_in_the_post(slow, task)
-    with pytest.raises(UncertainSubmit, match="nobody knows what came of a create of 5 requests"):
+    with pytest.raises(UncertainSubmit, match="No answer to the create of 5 requests"):
         task.try_(REQUESTS, on_uncertain="fail")
     receipt = task.try_(REQUESTS, on_uncertain="resubmit")
     assert ids(slow)[0] == receipt.batch_id
@@ -278,59 +388,12 @@ def test_results_that_break_off_prove_nothing(slow: Emulator, action: str) -> No
     assert ids(slow) == [candidate]
 
 
-def test_a_wiped_store_does_not_make_a_second_batch(emulator: Emulator) -> None:
+def test_a_retry_without_a_store_finds_its_batch(emulator: Emulator) -> None:
     began = datetime.now(UTC)
     first = Task(emulator).try_(REQUESTS)
-    second = Task(emulator).try_(REQUESTS, since=began)
+    second = Task(emulator).try_(REQUESTS, started_at=began)
     assert second.batch_id == first.batch_id
     assert ids(emulator) == [first.batch_id]
-
-
-def test_items_of_a_mapped_task_that_changed_places_find_their_batches(slow: Emulator) -> None:
-    began = datetime.now(UTC)
-    items = [some_requests(5, prefix="a"), some_requests(5, prefix="b")]
-    tasks = [Task(slow, mapped=True) for _ in items]
-    receipts = [task.try_(item) for task, item in zip(tasks, items, strict=True)]
-    slow.end_all()
-    moved = [task.try_(item, since=began) for task, item in zip(tasks, reversed(items), strict=True)]
-    assert [receipt.batch_id for receipt in moved] == [receipt.batch_id for receipt in reversed(receipts)]
-    assert len(ids(slow)) == 2
-
-
-def test_an_item_of_a_mapped_task_that_moved_waits_for_its_batch_and_cancels_none(slow: Emulator) -> None:
-    began = datetime.now(UTC)
-    task = Task(slow, mapped=True)
-    task.try_(some_requests(5, prefix="a"))
-    own = Task(slow).try_(some_requests(5, prefix="b"))
-    with pytest.raises(Unsettled):
-        task.try_(some_requests(5, prefix="b"), since=began)
-    slow.end_all()
-    assert task.try_(some_requests(5, prefix="b"), since=began).batch_id == own.batch_id
-    assert not any(batch["cancel_initiated_at"] for batch in slow.batches())
-
-
-def test_an_item_that_moved_takes_what_its_old_position_says_of_it_late(slow: Emulator) -> None:
-    old, new = Task(slow, mapped=True), Task(slow, mapped=True)
-    receipt = old.try_(some_requests(5, system="a"))
-    new.try_(some_requests(5, system="b"))
-    answers = iter([None, None, Submitted(receipt=receipt)])
-    moved = new.try_(some_requests(5, system="a"), since=datetime.now(UTC), elsewhere=lambda _: next(answers))
-    assert moved == receipt
-    assert len(ids(slow)) == 2
-    assert new.try_(some_requests(5, system="a")) == receipt
-
-
-def test_an_item_that_no_position_knows_is_new(slow: Emulator) -> None:
-    task = Task(slow, mapped=True)
-    first = task.try_(some_requests(5, system="a"))
-    second = task.try_(some_requests(5, system="b"), since=datetime.now(UTC), elsewhere=lambda _: None)
-    assert ids(slow) == [second.batch_id, first.batch_id]
-
-
-def test_a_kill_while_other_positions_are_asked_sends_nothing(slow: Emulator) -> None:
-    with pytest.raises(SubmitKilled, match="nothing was sent"):
-        Task(slow).try_(REQUESTS, since=datetime.now(UTC), elsewhere=lambda _: None, killed=lambda: True)
-    assert ids(slow) == []
 
 
 def test_a_kill_before_the_end_of_the_body_sends_nothing(emulator: Emulator) -> None:
@@ -343,7 +406,7 @@ def test_a_kill_before_the_end_of_the_body_sends_nothing(emulator: Emulator) -> 
 def test_a_batch_is_told_of_before_anything_else_can_fail(slow: Emulator) -> None:
     class Broken(MemoryStore):
         def set(self, key: str, value: Any) -> None:
-            if value["state"] == "submitted":
+            if state_of(value) == "submitted":
                 raise RuntimeError("the API server is away")
             super().set(key, value)
 
@@ -365,7 +428,7 @@ def test_a_kill_while_the_fate_of_the_post_is_unknown_cancels_nothing_on_suspici
 
 def test_a_record_that_makes_no_sense_is_not_taken_for_none(emulator: Emulator) -> None:
     task = Task(emulator)
-    task.store.set(KEY, {"state": "submitted", "receipt": {}})
+    task.store.set(KEY, {"receipt": {}})
     with pytest.raises(UncertainSubmit, match="cannot be read"):
         task.try_(REQUESTS)
     assert ids(emulator) == []
@@ -374,7 +437,7 @@ def test_a_record_that_makes_no_sense_is_not_taken_for_none(emulator: Emulator) 
 def test_a_store_that_fails_before_the_end_of_the_body_sends_nothing(emulator: Emulator) -> None:
     class Broken:
         def get(self, key: str) -> Any:
-            return {"state": "begun"}
+            return None
 
         def set(self, key: str, value: Any) -> None:
             raise RuntimeError("the API server is away")
@@ -390,7 +453,7 @@ def test_adoption_is_told(slow: Emulator, caplog: pytest.LogCaptureFixture) -> N
     slow.end_all()
     with caplog.at_level(logging.WARNING):
         task.try_(REQUESTS)
-    assert f"Batch {candidate} is taken for ours by its time, size and custom_ids" in caplog.text
+    assert f"Adopted batch {candidate}: creation time, size and custom_ids match" in caplog.text
 
 
 class Lingering(ListSource):
@@ -411,8 +474,8 @@ def test_a_try_that_lingers_while_the_next_one_submits_sends_nothing(emulator: E
     task = Task(emulator)
     requests = some_requests(3)
     source = Lingering(requests, lambda: task.try_(requests))
-    with pytest.raises(Superseded, match="another try of this task"):
-        submit(task.client, source, store=task.store, settle_for=SOON)
+    with pytest.raises(Superseded, match="another try of this task has taken over; this try has sent nothing"):
+        submit(task.client, source, records=RecordStore(task.store), settle_for=SOON)
     assert len(emulator.batches()) == 1
     assert task.try_(requests).batch_id == emulator.batches()[0]["id"]
 
@@ -437,7 +500,7 @@ def test_a_create_that_fails_for_ever_ends_with_its_error_and_no_batch(emulator:
     assert len(emulator.batches()) == 1
 
 
-@pytest.mark.parametrize("option", [{"preflight": "strict"}, {"on_uncertain": "ask"}])
+@pytest.mark.parametrize("option", [{"preflight": "strict"}, {"on_uncertain": "ask"}, {"on_changed": "cancle"}])
 def test_an_option_that_is_none_of_its_choices_sends_nothing(emulator: Emulator, option: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest, match="must be one of"):
         Task(emulator).try_(some_requests(1), **option)

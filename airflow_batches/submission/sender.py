@@ -1,0 +1,188 @@
+"""The create of one source, and what is known after it.
+
+| before                             | is stored                  | a process that dies there                      |
+|------------------------------------|----------------------------|------------------------------------------------|
+| the body is sent                   | a claim, against a try     | has sent nothing                               |
+|                                    | that overlaps              |                                                |
+| the last piece of the body is sent | the intent                 | may leave a batch, until `settle_for` has      |
+|                                    |                            | passed                                         |
+| the batch is used                  | the receipt                | leaves a batch that is known                   |
+| the replaced batch is forgotten    | that its cancel was seen   | leaves two batches that are both known         |
+
+What a failed create means is `nothing_accepted`: where that is certain, the record is as it was before and the error
+leaves; where it is not, the intent stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import msgspec
+
+from airflow_batches.api.cancellation import cancel_if_running
+from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
+from airflow_batches.api.retry import NOTHING_ACCEPTED
+from airflow_batches.submission.body import RequestsBody
+from airflow_batches.submission.decision import LIST_LAG, OnUncertain, Send
+from airflow_batches.submission.errors import SubmitKilled, Superseded
+from airflow_batches.submission.receipt import Sent
+from airflow_batches.submission.reconcile import Fence, api_now, clock_fence, list_fence
+from airflow_batches.submission.record import Intent, Record, RecordStore
+
+if TYPE_CHECKING:
+    from airflow_batches.api import BatchesClient, MessageBatch
+    from airflow_batches.submission.scan import Scan
+    from airflow_batches.submission.source import Source
+
+logger = logging.getLogger(__name__)
+
+SETTLE_FOR: Final = timedelta(minutes=15)
+"""How long a batch may be created after its create was not answered: the read timeout (10 minutes) and half as much."""
+ACCEPTED_WITHIN: Final = timedelta(minutes=2)
+"""How long after the last piece of its body a batch is usually created at the latest. Recorded creates took less than a
+second; a later batch with the same custom_ids is more likely to be that of the next run, and is a person's to judge."""
+UNCLEAR_STATUSES: Final = frozenset({408, 409, 425})
+"""Statuses below 500 that do not say whether a create took effect."""
+
+
+def nothing_accepted(error: BatchesError) -> bool:
+    """Whether a failed create certainly made no batch.
+
+    | failure                                                        | certain |
+    |----------------------------------------------------------------|---------|
+    | no answer, and the body had not been handed over whole         | yes     |
+    | no answer after that                                           | no      |
+    | 429, 529, 3xx, and 4xx other than `UNCLEAR_STATUSES`           | yes     |
+    | those, and 5xx                                                 | no      |
+    | 200 that is no batch                                           | no      |
+    | the source failed or changed, or the task was killed, mid-body | yes     |
+    """
+    if isinstance(error, TransportError):
+        return not error.maybe_sent
+    if isinstance(error, ApiError):
+        return error.status in NOTHING_ACCEPTED or (error.status < 500 and error.status not in UNCLEAR_STATUSES)
+    return not isinstance(error, DecodeError)
+
+
+class Sender:
+    """Creates the batch of one source; keeps the task's record true at each step.
+
+    :param on_created: is told the id of a batch as soon as it exists.
+    :param killed: is asked before each block of the body.
+    """
+
+    def __init__(
+        self,
+        client: BatchesClient,
+        source: Source,
+        scan: Scan,
+        store: RecordStore,
+        *,
+        model: str | None,
+        generation: int,
+        on_uncertain: OnUncertain,
+        settle_for: timedelta,
+        killed: Callable[[], bool],
+        on_created: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._scan = scan
+        self._sent: Sent = scan.sent(source.name)
+        self._store = store
+        self._model = model
+        self._generation = generation
+        self._on_uncertain = on_uncertain
+        self._settle_for = settle_for
+        self._killed = killed
+        self._on_created = on_created
+
+    def send(self, record: Record, step: Send) -> tuple[Record, BatchesError | None]:
+        """Create the batch.
+
+        :return: the record afterwards; and, when it is unknown whether a batch was created, the error.
+        :raises BatchesError: when certainly none was created.
+        """
+        if step.warning:
+            logger.warning(step.warning)
+        # A search needs to know what existed before. Without one, the credential need not be allowed to list.
+        reconciles = self._on_uncertain == "reconcile"
+        fence = list_fence(self._client, self._sent.requests) if reconciles else clock_fence(self._client)
+        claimed = self._store.write(record.but(claim=uuid4().hex))
+        intents: list[Intent] = []  # one for each time that the client sends the body
+        body = RequestsBody(
+            self._source, self._scan, model=self._model, each_block=self._stop_if_killed,
+            before_last=lambda: intents.append(self._intend(claimed, fence, step.replaces)),
+        )  # fmt: skip
+        try:
+            batch = self._client.create_streamed(body)
+        except BatchesError as error:
+            if not intents or nothing_accepted(error):
+                self._store.write(claimed)
+                raise
+            return self._unanswered(claimed, intents[-1], error), error
+        self._on_created(batch.id)
+        sent = self._sent
+        logger.info("Submitted %s requests, %s bytes: %s", f"{sent.requests:,}", f"{sent.bytes:,}", batch.id)
+        return self._remember(claimed, intents[-1], batch), None
+
+    def _intend(self, claimed: Record, fence: Fence, replaces: str | None) -> Intent:
+        now = api_now(self._client)
+        own = (*claimed.replaced, *([claimed.receipt.batch_id] if claimed.receipt else []))
+        intent = Intent(
+            sent=self._sent,
+            sent_at=now,
+            since=fence.since,
+            certain_from=fence.certain_from,
+            certain_until=now + ACCEPTED_WITHIN,
+            before=(*fence.before, *own),
+            until=now + self._settle_for,
+            generation=self._generation,
+            replaces=replaces,
+        )
+        self._store.write(claimed.but(intent=intent))
+        return intent
+
+    def _unanswered(self, claimed: Record, intent: Intent, error: BatchesError) -> Record:
+        logger.warning(
+            "It is not known whether the create of %s requests was accepted: %s", f"{self._sent.requests:,}", error
+        )
+        if not isinstance(error, TransportError):
+            # It was answered, so no create is under way any more.
+            until = min(intent.until, api_now(self._client) + LIST_LAG)
+            intent = msgspec.structs.replace(intent, until=until)
+        return self._store.write(claimed.but(intent=intent))
+
+    def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
+        try:
+            return self._store.write(claimed.with_batch(intent, batch))
+        except Superseded as error:
+            raise Superseded(
+                f"batch {batch.id}, which this try created, is left as it is. If the other try has another batch, "
+                "cancel this one: it is billed"
+            ) from error
+
+    def _stop_if_killed(self) -> None:
+        if self._killed():
+            raise SubmitKilled("nothing was sent")
+
+
+def cancel_replaced(client: BatchesClient, store: RecordStore, record: Record) -> Record:
+    """Cancel the batches that the record's batch has replaced; return the record without those that are done.
+
+    What cannot be canceled now is left in the record for the next try, and told as an error.
+    """
+    left = []
+    for batch_id in record.replaced:
+        if not store.is_current():
+            raise Superseded(f"batch {batch_id} is left to it")
+        try:
+            cancel_if_running(client, batch_id, reason="another batch with changed requests has replaced it")
+        except BatchesError as error:
+            logger.error("Batch %s was replaced, may still run, and is billed: %s", batch_id, error)
+            left.append(batch_id)
+    return record if len(left) == len(record.replaced) else store.write(record.but(replaced=tuple(left)))
