@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Final
 
+from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
@@ -54,9 +56,9 @@ STAYS: Final = "Nothing is published: what stands there is verified"
 def land(
     client: BatchesClient,
     batch_id: str,
-    path: str | Location,
+    path: str | PathLike[str] | Location,
     *,
-    failed_path: str | Location | None = None,
+    failed_path: str | PathLike[str] | Location | None = None,
     format: str | None = None,  # noqa: A002  # the word for it, here as in the libraries people know
     verify: Verify = "error",
     overwrite: bool = False,
@@ -64,8 +66,8 @@ def land(
     sent_ids: Callable[[], Iterable[str]] | None = None,
     landed_by: LandedBy | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    timeout: float = 3600.0,
-    stall_timeout: float = 60.0,
+    timeout: Seconds = 3600.0,
+    stall_timeout: Seconds = 60.0,
     retry: RetryPolicy | None = None,
     progress: Callable[[Progress], None] | None = None,
     progress_every: float = PROGRESS_EVERY,
@@ -88,9 +90,9 @@ def land(
         that are missing or foreign, or where the API counts no requests.
     :param landed_by: the task instance that lands. What the same one landed of an older batch may be replaced.
     :param storage_options: fsspec's, for the URIs' file systems.
-    :param timeout: seconds for everything that is asked of the API. What has come then may be stored: the store has
-        `GRACE` seconds more, and as many for each step of publishing or discarding.
-    :param stall_timeout: seconds of silence after which the results are asked for again.
+    :param timeout: seconds (or a timedelta) for everything that is asked of the API. What has come then may be stored:
+        the store has `GRACE` seconds more, and as many for each step of publishing or discarding.
+    :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
     :param retry: what is asked again, and how often in vain.
     :param progress: called every `progress_every` seconds, from another thread.
     :return: the manifest, as it stands beside the results.
@@ -102,6 +104,7 @@ def land(
     """
     if verify not in {"error", "warn"}:
         raise InvalidRequest(f"verify must be 'error' or 'warn', not {verify!r}")
+    timeout, stall_timeout = seconds(timeout), seconds(stall_timeout)
     _check_times(timeout=timeout, stall_timeout=stall_timeout)
     deadline = time.monotonic() + timeout
     sent = sent_as(receipt, batch_id)
@@ -193,7 +196,7 @@ class _Store:
         return publication.manifest
 
 
-def _located(path: str | Location, storage_options: Mapping[str, Any] | None) -> Location:
+def _located(path: str | PathLike[str] | Location, storage_options: Mapping[str, Any] | None) -> Location:
     return path if isinstance(path, Location) else Location.parse(path, storage_options)
 
 

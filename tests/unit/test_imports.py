@@ -88,7 +88,7 @@ ALLOWED: Final = {
     "api": {"api", "_duration", "_lazy"},
     "submission": {"submission", "api", "_extras", "_lazy", "_uri"},
     "waiting": {"waiting", "api", "_lazy"},
-    "landing": {"landing", "api", "_extras", "_lazy", "_uri"},
+    "landing": {"landing", "api", "_duration", "_extras", "_lazy", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 

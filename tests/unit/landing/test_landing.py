@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
@@ -569,3 +569,18 @@ def test_a_batch_of_another_workspace_is_not_found(emulator: Emulator, tmp_path:
         batch_id = ended_batch(client)
     with BatchesClient("sk-ant-other", base_url=emulator.url) as other, pytest.raises(ApiError, match="404"):
         land(other, batch_id, f"file://{tmp_path}/out.jsonl", retry=QUICK)
+
+
+def test_times_may_be_timedeltas(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.configure(processing_time=timedelta(hours=1))
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        batch_id = client.create(some_requests(2)).id
+        emulator.clock.advance(3600)
+        manifest = land(
+            client,
+            batch_id,
+            tmp_path / "results.jsonl",
+            timeout=timedelta(minutes=1),
+            stall_timeout=timedelta(seconds=30),
+        )
+    assert manifest.lines == 2
