@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import copy
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,7 @@ class BatchesClient:
 
         From its `Date`, which has whole seconds, always rounded down.
         """
+        self._dated: tuple[datetime, float] | None = None
         named = {
             "anthropic-version": anthropic_version,
             "anthropic-beta": ",".join(betas) or None,
@@ -126,6 +128,13 @@ class BatchesClient:
         clone._session = Session()  # noqa: SLF001  # of the same class
         clone._session.headers.update(self._session.headers)  # noqa: SLF001
         return clone
+
+    def api_time(self) -> datetime | None:
+        """Return the time by the API's clock, None until an answer has told it. Steps of our clock do not change it."""
+        if self._dated is None:
+            return None
+        date, at = self._dated
+        return date + timedelta(seconds=time.monotonic() - at)
 
     def close(self) -> None:
         """Close every connection."""
@@ -322,6 +331,7 @@ class BatchesClient:
         date = date_of(headers)
         if date is not None:
             self.clock_ahead = date - self._clock()
+            self._dated = date, time.monotonic()
 
     def _hidden(self, answer: bytes) -> bytes:
         """An answer that ends up in an error must not hold the key, even if a gateway echoes what it was sent."""

@@ -5,7 +5,7 @@
 | `x-should-retry: false`                       | no                     | no                   |
 | `x-should-retry: true`                        | yes                    | only if listed below |
 | 408, 409, 425, other 5xx                      | yes                    | no                   |
-| 429, 529                                      | yes                    | yes                  |
+| 429, 529                                      | yes                    | yes, if the API's own|
 | the environment makes sending impossible      | no                     | no                   |
 | no answer, certainly not sent                 | yes                    | yes                  |
 | no answer, perhaps sent                       | yes                    | no                   |
@@ -57,7 +57,7 @@ class RetryPolicy:
         if not isinstance(error, ApiError) or (error.retry_after or 0) > seconds(self.patience):
             return False
         if creates:
-            return error.passing and error.status in NOTHING_ACCEPTED
+            return error.passing and error.from_api and error.status in NOTHING_ACCEPTED
         return error.passing or (self.exists and error.status == 404)
 
     def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 LOOK_FOR: Final = timedelta(seconds=20)
 """How long a look for the batch of a lost answer may hold a worker slot: the list was reported to lag by seconds."""
+SETTLE_AT_LEAST: Final = 120.0
+"""Seconds. A batch that exists may be missing from the list for as long (`decision.LIST_LAG`)."""
+SETTLE_AT_MOST: Final = 86_400.0
+"""Seconds: a batch that was created has ended by then."""
 LEAST_DEFERRAL: Final = 12.0
 """Seconds. A trigger that fires in its first 10 s can fail its task (apache/airflow #66374)."""
 FLAGS: Final[Mapping[str, bool]] = {
@@ -74,7 +78,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         batch among the workspace's, by creation time, size and custom_ids, so let those differ from run to run),
         `resubmit` (and perhaps pay twice), or `fail`.
     :param settle_for: seconds (or a timedelta) for which, at most, such a batch is looked for before the requests are
-        sent again. The task waits deferred.
+        sent again; from 2 minutes to a day. The task waits deferred.
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "resubmit")
@@ -120,7 +124,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self.on_changed = on_changed
         self.resubmit = resubmit
         self.on_uncertain = on_uncertain
-        self.settle_for = seconds_to_wait(settle_for)
+        self.settle_for = _settle_time(settle_for)
         self._killed = False
         self._kill_handler: KillHandler | None = None
         self._records: RecordStore | None = None
@@ -154,6 +158,21 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self._resumed = True
         self._carried = record
         return self.execute(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str:
+        """The leg after the wait. A batch whose cancel failed before is canceled now."""
+        self._cancel_replaced(context)
+        return super().execute_complete(context, event)
+
+    def _cancel_replaced(self, context: Context) -> None:
+        from airflow_batches.submission.record import RecordStore
+        from airflow_batches.submission.sender import cancel_replaced
+
+        store = context.get("task_state_store")
+        records = RecordStore(store)
+        if store is not None and (record := records.read()).replaced:
+            with task_errors(), self.client() as client:
+                cancel_replaced(client, records, record)
 
     def on_kill(self) -> None:
         """Cancel the batch, also one that is being submitted just now, if the task is over (see `operators.kill`)."""
@@ -195,7 +214,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             UncertainSubmit,
             open_source,
         )
-        from airflow_batches.submission.submit import POSTS, submit
+        from airflow_batches.submission.submit import submit
 
         with open_source(self.given, conn_id=self.storage_conn_id) as source:
             while True:
@@ -213,7 +232,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
                         on_created=handler.set_batch,
                         settle_for=timedelta(seconds=self.settle_for),
                         look_for=self._look_for(context),
-                        posts=1 if self._resumed else POSTS,
+                        resumed=self._resumed,
                     )
                 except EmptySource as error:
                     if self.on_empty == "skip":
@@ -265,6 +284,13 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         delay = timedelta(seconds=max(seconds, LEAST_DEFERRAL))
         self.log.info("Looking again in %s, without a worker slot", delay)
         self.defer(trigger=TimeDeltaTrigger(delay), method_name=method_name, kwargs=kwargs)
+
+
+def _settle_time(value: timedelta | float) -> float:
+    settle_for = seconds_to_wait(value)
+    if not SETTLE_AT_LEAST <= settle_for <= SETTLE_AT_MOST:
+        raise ValueError(f"settle_for must be between 2 minutes and a day, not {value!r}")
+    return settle_for
 
 
 def _is_true(value: bool | str) -> bool:

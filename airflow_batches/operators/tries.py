@@ -11,6 +11,9 @@ does, and batches are looked for in the API's list:
 | a retry                                               | since the run's start                                  |
 | resumed after waiting for what may be the task's      | since the run's start                                  |
 
+Before 3.3 a retry after `retries` was lowered in the DAG looks like the first try after a clear. From 3.3 on, a store
+that a clear has wiped makes the task submit anew; the batch that the record named is not canceled.
+
 A clear raises a task's `max_tries`, a retry does not (`airflow.models.taskinstance.clear_task_instances`): this tells a
 run of the task that a person asked for from a retry. Clearing a task while it runs on a worker does not raise it.
 """
@@ -44,13 +47,14 @@ def started_at(context: Context, *, resumed: bool) -> datetime | None:
 
 
 def known_batches(context: Context) -> set[str]:
-    """Return the batches that receipts of this run name.
+    """Return the batches that the receipts of the run's other tasks and mapped items name.
 
-    The task itself has published none yet: Airflow removes a task's XComs when a try begins, and a receipt follows the
-    search.
+    A receipt of this task itself names no other's batch: an earlier try that was stopped may publish it late.
     """
-    pulled = (context["ti"].xcom_pull(task_ids=[task_id], key=RECEIPT) or () for task_id in _submitting_tasks(context))
-    return {receipt["batch_id"] for receipts in pulled for receipt in receipts if receipt}
+    ti: Any = context["ti"]
+    pulled = (ti.xcom_pull(task_ids=[task_id], key=RECEIPT) or () for task_id in _submitting_tasks(context))
+    own = ti.xcom_pull(task_ids=ti.task_id, key=RECEIPT, map_indexes=ti.map_index)
+    return {receipt["batch_id"] for receipts in pulled for receipt in receipts if receipt and receipt != own}
 
 
 def _is_first(context: Context) -> bool:

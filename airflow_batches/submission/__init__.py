@@ -9,6 +9,7 @@ from airflow_batches._lazy import exports
 if TYPE_CHECKING:
     from airflow_batches.submission.decision import Attempt as Attempt
     from airflow_batches.submission.errors import EmptySource as EmptySource
+    from airflow_batches.submission.errors import LookFailed as LookFailed
     from airflow_batches.submission.errors import PreflightError as PreflightError
     from airflow_batches.submission.errors import ReconcilePending as ReconcilePending
     from airflow_batches.submission.errors import RequestsChanged as RequestsChanged
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Attempt": "decision",
     "EmptySource": "errors",
+    "LookFailed": "errors",
     "PreflightError": "errors",
     "ReconcilePending": "errors",
     "RequestsChanged": "errors",

@@ -8,14 +8,16 @@ first (`settle`); then:
 | none                     | -        | -              | send; search first if there is no store and an earlier try |
 |                          |          |                | may have sent                                              |
 | of no use (`is_useless`) | any      | -              | send                                                       |
-| running, or ended        | same     | -              | attach                                                     |
-| running, or ended        | same     | `resubmit`     | send; then cancel the old one if it runs                   |
-| running, or ended        | other    | a retry        | as `on_changed` says: fail; or send, then cancel the old   |
+| canceled                 | any      | a clear        | send                                                       |
+| any other, or canceled   | same     | a retry        | attach                                                     |
+| any other                | same     | a clear        | attach                                                     |
+| any other                | same     | `resubmit`     | send; then cancel the old one if it runs                   |
+| any other, or canceled   | other    | a retry        | as `on_changed` says: fail; or send, then cancel the old   |
 |                          |          |                | one if it runs; or send and keep the old one               |
-| running, or ended        | other    | a clear        | the same, but "fail" means send, then cancel               |
+| any other                | other    | a clear        | the same, but "fail" means send, then cancel               |
 
 A retry has the generation of the record, a run of the task that a person asked for has another one. `resubmit` counts
-once for each generation: a retry does not pay again.
+once for each generation: a retry does not pay again. Nor does a retry pay for a batch that a person has canceled.
 
 `settle` decides what became of a create. Candidates are batches of as many requests that were created after it and
 are of some use:
@@ -152,9 +154,13 @@ def next_step(
     """
     if record.receipt is None:
         return Send() if attempt.started_at is None else Search()
-    if batch is None or is_useless(batch):
-        return Send()
+    if batch is None:
+        return Send(warning=_GONE.format(record.receipt.batch_id))
+    if is_useless(batch):
+        return Send(warning=f"Batch {batch.id} of an earlier try has no answers to land; another one is sent")
     asked_for = record.generation != attempt.generation
+    if is_canceled(batch) and asked_for:
+        return Send(warning=f"Batch {batch.id} of an earlier try was canceled; another one is sent, and billed")
     if record.receipt.fingerprint == sent.fingerprint:
         return _replace(batch, attempt, "resubmit=True") if attempt.resubmit and asked_for else Attach(record.receipt)
     differs = difference(record.receipt, sent)
@@ -182,17 +188,19 @@ def settle(
 
 
 def is_useless(batch: MessageBatch) -> bool:
-    """Whether nothing more can be had of a batch: canceled, archived, or ended without one billed answer.
+    """Whether nothing can be had of a batch, and nothing was paid for it: archived, or ended without one billed answer.
 
     An ended batch whose counts are missing or not final yet is of use: a later look may tell.
     """
-    if batch.cancel_initiated_at is not None or batch.archived_at is not None:
-        return True
-    if batch.processing_status is ProcessingStatus.CANCELING:
-        return True
     counts = batch.request_counts
     unbilled = counts.known and counts.total > 0 and not counts.processing and not counts.succeeded
-    return batch.processing_status is ProcessingStatus.ENDED and unbilled
+    ended = batch.processing_status is ProcessingStatus.ENDED
+    return batch.archived_at is not None or (ended and unbilled and not is_canceled(batch))
+
+
+def is_canceled(batch: MessageBatch) -> bool:
+    """Whether somebody has canceled a batch. What it had answered by then is billed."""
+    return batch.cancel_initiated_at is not None or batch.processing_status is ProcessingStatus.CANCELING
 
 
 def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahead: timedelta) -> Intent:
@@ -214,9 +222,15 @@ def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahea
     )
 
 
+_GONE: Final = (
+    "Batch {} of an earlier try does not exist for this key any more; another one is sent. If the key belongs to "
+    "another workspace than before, that batch may still run and be billed"
+)
+
+
 def _replace(batch: MessageBatch, attempt: Attempt, why: str) -> Send:
-    if batch.processing_status is ProcessingStatus.ENDED:
-        return Send(warning=f"Batch {batch.id} of an earlier try has ended; another one is sent and billed: {why}")
+    if batch.processing_status is ProcessingStatus.ENDED or is_canceled(batch):
+        return Send(warning=f"Batch {batch.id} of an earlier try is over; another one is sent, and billed: {why}")
     if attempt.on_changed == "keep":
         return Send(
             warning=f"Batch {batch.id} of an earlier try still runs and is billed, as on_changed='keep' asks; "
@@ -233,8 +247,8 @@ def _refusal(batch: MessageBatch, differs: str) -> str:
     return (
         f"This retry has other requests than the try before it: {differs}. Nothing was sent. Batch {batch.id} of that "
         f"try is {batch.status_text}, and its answers can be landed. Give each try the same requests, and let "
-        "custom_ids come from the rows. To send the new ones: clear the task (that replaces the batch), or set "
-        "on_changed to 'cancel' or 'keep'"
+        "custom_ids come from the rows. To send the new ones: clear the task once it has ended (that replaces the "
+        "batch), or set on_changed to 'cancel' or 'keep'"
     )
 
 

@@ -8,6 +8,7 @@ BatchesError
 │   └── SourceChanged  its second reading differed from the first; nothing was accepted
 ├── RequestsChanged    a retry has other requests than the try before it; nothing was sent
 ├── Superseded         another try of the same task submits at the same time
+├── LookFailed         a batch of an earlier try cannot be looked at; nothing was sent, and a retry looks again
 ├── ReconcilePending   it cannot be told yet whether a create was accepted; submit again later
 ├── UncertainSubmit    it cannot be told whether the batch exists, or which it is; a person must say
 └── SubmitKilled       the task was killed during the submit
@@ -61,6 +62,16 @@ class RequestsChanged(BatchesError):
     def __init__(self, message: str, batch_id: str) -> None:
         self.batch_id = batch_id
         super().__init__(message)
+
+
+class LookFailed(BatchesError):
+    """The API refuses a look at the batch of an earlier try. Nothing is sent; a retry looks again."""
+
+    def __init__(self, batch_id: str, cause: BatchesError) -> None:
+        self.batch_id = batch_id
+        super().__init__(
+            f"Batch {batch_id} of an earlier try cannot be looked at: {cause} Nothing was sent; a retry looks again"
+        )
 
 
 class ReconcilePending(BatchesError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,7 +14,7 @@ from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
 from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.retry import KNOWN
-from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, is_useless
+from airflow_batches.submission.decision import Candidate, is_canceled, is_useless
 from airflow_batches.submission.record import Intent
 
 READ_BYTES: Final = 1 << 20
@@ -28,33 +27,9 @@ FENCE_PAGE: Final = 100
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass(frozen=True)
-class Fence:
-    """What existed before a create. See `Intent` for the fields."""
-
-    since: datetime
-    certain_from: datetime
-    before: tuple[str, ...] = ()
-
-
-def list_fence(client: BatchesClient, requests: int) -> Fence:
-    """List the batches that exist now and that could be taken for one of so many requests."""
-    before: list[str] = []
-    since: datetime | None = None
-    for batch in client.list_all(limit=FENCE_PAGE):
-        if batch.created_at is not None:
-            since = since or batch.created_at - CLOCK_SPREAD
-            if batch.created_at < since:
-                break
-        if _may_have(batch, requests):
-            before.append(batch.id)
-    return Fence(since or EPOCH, api_now(client) - CLOCK_SPREAD, tuple(before))
-
-
-def clock_fence(client: BatchesClient) -> Fence:
-    """Return a fence for a credential that may not list batches: what is older than now is a person's to judge."""
-    now = api_now(client)
-    return Fence(now - CLOCK_SKEW, now - CLOCK_SPREAD)
+def list_fence(client: BatchesClient) -> tuple[str, ...]:
+    """Return the ids of the batches that exist now and are so young that their times alone do not tell it."""
+    return tuple(batch.id for batch in _since(client, api_now(client) - CLOCK_SPREAD, limit=FENCE_PAGE))
 
 
 class Candidates:
@@ -82,7 +57,8 @@ class Candidates:
             if batch.created_at is not None and batch.created_at > intent.until + CLOCK_SPREAD:
                 continue
             # A batch of no use would be replaced if it were ours, so it need not be told whose it is.
-            if batch.id not in intent.before and _may_have(batch, intent.sent.requests) and not is_useless(batch):
+            useless = is_useless(batch) or is_canceled(batch)
+            if batch.id not in intent.before and _may_have(batch, intent.sent.requests) and not useless:
                 yield batch
 
     def _digest(self, batch: MessageBatch) -> str:
@@ -91,9 +67,9 @@ class Candidates:
         return self._digests[batch.id]
 
 
-def find_listed(client: BatchesClient, batch_id: str, since: datetime) -> MessageBatch | None:
-    """Return the batch as the list shows it, if it does; it was created at `since` or later."""
-    return next((batch for batch in _since(client, since - CLOCK_SPREAD) if batch.id == batch_id), None)
+def find_listed(client: BatchesClient, batch_id: str, created_at: datetime) -> MessageBatch | None:
+    """Return the batch as the list shows it, if it does."""
+    return next((batch for batch in _since(client, created_at - CLOCK_SPREAD) if batch.id == batch_id), None)
 
 
 def api_now(client: BatchesClient) -> datetime:
@@ -101,16 +77,16 @@ def api_now(client: BatchesClient) -> datetime:
 
     :raises DecodeError: when no answer carries a time.
     """
-    if client.clock_ahead is None:
+    if client.api_time() is None:
         try:
             client.check()
         except ApiError:
             # A refusal is dated as well.
-            if client.clock_ahead is None:
+            if client.api_time() is None:
                 raise
-    if client.clock_ahead is None:
+    if (now := client.api_time()) is None:
         raise DecodeError(f"{client.base_url} sends no Date header, so it is unknown when a batch was created")
-    return datetime.now(UTC) + client.clock_ahead
+    return now
 
 
 def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
@@ -139,21 +115,24 @@ class _Result(msgspec.Struct):
     custom_id: str
 
 
-def _since(client: BatchesClient, since: datetime) -> Iterator[MessageBatch]:
+def _since(client: BatchesClient, since: datetime, *, limit: int = MAX_PAGE) -> Iterator[MessageBatch]:
     """Yield batches created then or later, newest first. One without a time may be of any.
 
-    :raises DecodeError: when a batch cannot be read: it may be the one that is looked for.
+    :raises DecodeError: when a batch cannot be read, for it may be the one that is looked for, or when no batch of a
+        page has a time, for then the list has no end.
     """
     cursor: str | None = None
     while True:
-        page = client.list(limit=MAX_PAGE, after_id=cursor)
+        page = client.list(limit=limit, after_id=cursor)
+        cursor = page.next_after
         if page.unreadable:
             raise DecodeError(f"{page.unreadable:,} batches of the list cannot be read")
+        if cursor is not None and not any(batch.created_at for batch in page.data):
+            raise DecodeError(f"no batch of the list has a created_at that can be read, from {page.data[0].id} on")
         for batch in page.data:
             if batch.created_at is not None and batch.created_at < since:
                 return
             yield batch
-        cursor = page.next_after
         if cursor is None or not page.data:
             return
 

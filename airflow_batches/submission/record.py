@@ -6,6 +6,7 @@
 | `intent`     | when all of the body but its last piece has been sent: | when the answer, or a search, tells what    |
 |              | from here on a batch may exist                         | became of it                                |
 | `receipt`    | when the id of the task's batch is known               | never; a newer batch's receipt replaces it  |
+| `unanswered` | counts creates without an answer                       | by an answer, and when a new try begins     |
 | `replaced`   | with the receipt of a batch that replaces others       | when a look has shown that they are         |
 |              |                                                        | canceled or over                            |
 
@@ -15,6 +16,7 @@ have defaults, so that versions can read each other's records.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -63,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     receipt: Receipt | None = None
     replaced: tuple[str, ...] = ()
     generation: int = 0
+    unanswered: int = 0
 
     def with_batch(self, intent: Intent, batch: MessageBatch) -> Record:
         """Return the record after an intent has become a batch."""
@@ -109,25 +112,37 @@ class MemoryStore:
         self._values[key] = value
 
 
+STALLED: Final = 30.0
+"""Seconds. A write that takes longer was stopped on its way, and another try may have written meanwhile. Airflow gives
+a task up after 300 s without a heartbeat by default, and a write takes milliseconds."""
+
+
 class RecordStore:
     """A task's record in its store, as one try sees it.
 
     A try that Airflow has given up may still run, or may have been stopped for an hour and go on. So each write first
     checks that no other try has written since, and once more after it: the process may have been stopped in between.
-    For a task instance that no longer exists Airflow's store answers None; that is another value too.
+    What such a write replaced is lost, for a store cannot compare and set; Airflow's refuses it, since the retried task
+    instance has another id. For the old id it answers None, which is another value too.
     """
 
     def __init__(self, store: StateStore | None) -> None:
         self._store = MemoryStore() if store is None else store
         self._known: Any = None
         self._previous: Any = None
+        self._was_read = False
 
     def read(self) -> Record:
         """Return the record of an earlier try, an empty one if there is none.
 
         :raises UncertainSubmit: when the record cannot be read.
+        :raises Superseded: when this try has read it before, and another one has written since.
         """
-        self._known = self._previous = self._store.get(KEY)
+        if self._was_read:
+            self._check(self._known)
+        else:
+            self._known = self._previous = self._store.get(KEY)
+            self._was_read = True
         try:
             return Record() if self._known is None else msgspec.convert(self._known, Record)
         except msgspec.ValidationError as exc:
@@ -139,12 +154,15 @@ class RecordStore:
     def write(self, record: Record) -> Record:
         """Replace the record.
 
-        :raises Superseded: when another try has written since this one read or wrote the record.
+        :raises Superseded: when another try has written since this one read or wrote the record, or may have.
         """
+        began = time.monotonic()
         self._check(self._known)
         self._previous, self._known = self._known, to_plain(record)
         self._store.set(KEY, self._known)
         self._check(self._known)
+        if time.monotonic() - began > STALLED:
+            raise Superseded
         return record
 
     def to_plain(self) -> Any:

@@ -30,7 +30,7 @@ from airflow_batches.submission.body import RequestsBody
 from airflow_batches.submission.decision import LIST_LAG, OnUncertain, Send
 from airflow_batches.submission.errors import SubmitKilled, Superseded
 from airflow_batches.submission.receipt import Sent
-from airflow_batches.submission.reconcile import Fence, api_now, clock_fence, list_fence
+from airflow_batches.submission.reconcile import CLOCK_SPREAD, api_now, list_fence
 from airflow_batches.submission.record import Intent, Record, RecordStore
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SETTLE_FOR: Final = timedelta(minutes=15)
-"""How long a batch may be created after its create was not answered: the read timeout (10 minutes) and half as much."""
+"""How long a batch may be created after its create was not answered: the read timeout (10 minutes) and half as much. A
+process that was stopped between the intent and the last piece of the body sends that piece when it goes on; this is
+safe as far as the server has closed the idle connection by then."""
 ACCEPTED_WITHIN: Final = timedelta(minutes=2)
 """How long after the last piece of its body a batch is usually created at the latest. Recorded creates took less than a
 second; a later batch with the same custom_ids is more likely to be that of the next run, and is a person's to judge."""
@@ -52,18 +54,22 @@ UNCLEAR_STATUSES: Final = frozenset({408, 409, 425})
 def nothing_accepted(error: BatchesError) -> bool:
     """Whether a failed create certainly made no batch.
 
-    | failure                                                        | certain |
-    |----------------------------------------------------------------|---------|
-    | no answer, and the body had not been handed over whole         | yes     |
-    | no answer after that                                           | no      |
-    | 429, 529, 3xx, and 4xx other than `UNCLEAR_STATUSES`           | yes     |
-    | those, and 5xx                                                 | no      |
-    | 200 that is no batch                                           | no      |
-    | the source failed or changed, or the task was killed, mid-body | yes     |
+    | failure                                                             | certain |
+    |---------------------------------------------------------------------|---------|
+    | no answer, and the body had not been handed over whole              | yes     |
+    | no answer after that                                                | no      |
+    | the API's own 429, 529, and 4xx other than `UNCLEAR_STATUSES`       | yes     |
+    | those, and 5xx                                                      | no      |
+    | another server's 3xx, or 413 for the size                           | yes     |
+    | any other answer of another server: it may have blocked the API's   | no      |
+    | 200 that is no batch                                                | no      |
+    | the source failed or changed, or the task was killed, mid-body      | yes     |
     """
     if isinstance(error, TransportError):
         return not error.maybe_sent
     if isinstance(error, ApiError):
+        if not error.from_api:
+            return 300 <= error.status < 400 or error.status == 413
         return error.status in NOTHING_ACCEPTED or (error.status < 500 and error.status not in UNCLEAR_STATUSES)
     return not isinstance(error, DecodeError)
 
@@ -109,14 +115,11 @@ class Sender:
         """
         if step.warning:
             logger.warning(step.warning)
-        # A search needs to know what existed before. Without one, the credential need not be allowed to list.
-        reconciles = self._on_uncertain == "reconcile"
-        fence = list_fence(self._client, self._sent.requests) if reconciles else clock_fence(self._client)
         claimed = self._store.write(record.but(claim=uuid4().hex))
         intents: list[Intent] = []  # one for each time that the client sends the body
         body = RequestsBody(
             self._source, self._scan, model=self._model, each_block=self._stop_if_killed,
-            before_last=lambda: intents.append(self._intend(claimed, fence, step.replaces)),
+            before_last=lambda: intents.append(self._intend(claimed, step.replaces)),
         )  # fmt: skip
         try:
             batch = self._client.create_streamed(body)
@@ -130,16 +133,18 @@ class Sender:
         logger.info("Submitted %s requests, %s bytes: %s", f"{sent.requests:,}", f"{sent.bytes:,}", batch.id)
         return self._remember(claimed, intents[-1], batch), None
 
-    def _intend(self, claimed: Record, fence: Fence, replaces: str | None) -> Intent:
-        now = api_now(self._client)
+    def _intend(self, claimed: Record, replaces: str | None) -> Intent:
+        # A search needs to know what existed before. Without one, the credential need not be allowed to list.
+        listed = list_fence(self._client) if self._on_uncertain == "reconcile" else ()
         own = (*claimed.replaced, *([claimed.receipt.batch_id] if claimed.receipt else []))
+        now = api_now(self._client)
         intent = Intent(
             sent=self._sent,
             sent_at=now,
-            since=fence.since,
-            certain_from=fence.certain_from,
+            since=now - CLOCK_SPREAD,
+            certain_from=now - CLOCK_SPREAD,
             certain_until=now + ACCEPTED_WITHIN,
-            before=(*fence.before, *own),
+            before=(*listed, *own),
             until=now + self._settle_for,
             generation=self._generation,
             replaces=replaces,
@@ -151,11 +156,11 @@ class Sender:
         logger.warning(
             "It is not known whether the create of %s requests was accepted: %s", f"{self._sent.requests:,}", error
         )
-        if not isinstance(error, TransportError):
-            # It was answered, so no create is under way any more.
+        if isinstance(error, ApiError) and error.from_api:
+            # The API answered, so no create is under way any more.
             until = min(intent.until, api_now(self._client) + LIST_LAG)
             intent = msgspec.structs.replace(intent, until=until)
-        return self._store.write(claimed.but(intent=intent))
+        return self._store.write(claimed.but(intent=intent, unanswered=claimed.unanswered + 1))
 
     def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
         try:
@@ -181,7 +186,7 @@ def cancel_replaced(client: BatchesClient, store: RecordStore, record: Record) -
         if not store.is_current():
             raise Superseded(f"batch {batch_id} is left to it")
         try:
-            cancel_if_running(client, batch_id, reason="another batch with changed requests has replaced it")
+            cancel_if_running(client, batch_id, reason="another batch has replaced it")
         except BatchesError as error:
             logger.error("Batch %s was replaced, may still run, and is billed: %s", batch_id, error)
             left.append(batch_id)

@@ -16,10 +16,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
+from airflow_batches.api.cancellation import is_missing
+from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, TransportError
 from airflow_batches.api.limits import FRESH_404
 from airflow_batches.submission import decision
 from airflow_batches.submission.decision import (
+    LIST_LAG,
     Attempt,
     OnChanged,
     OnUncertain,
@@ -27,7 +29,13 @@ from airflow_batches.submission.decision import (
     settle,
     unrecorded_intent,
 )
-from airflow_batches.submission.errors import ReconcilePending, RequestsChanged, SubmitKilled, UncertainSubmit
+from airflow_batches.submission.errors import (
+    LookFailed,
+    ReconcilePending,
+    RequestsChanged,
+    SubmitKilled,
+    UncertainSubmit,
+)
 from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
 from airflow_batches.submission.receipt import Receipt, Sent
 from airflow_batches.submission.reconcile import EPOCH, Candidates, api_now, find_listed
@@ -45,8 +53,9 @@ LOOK_EVERY: Final = 5.0
 """Seconds between two looks for a batch: the list was reported to lag by seconds."""
 FIRST_RETRY: Final = 30.0
 """Seconds after which a search that was put off goes on, at first. Each later pause is as long as the search so far."""
-POSTS: Final = 3
-"""Creates in one call at most. Each follows a search which has found that the one before was not accepted."""
+MAX_UNANSWERED: Final = 3
+"""Unanswered creates in a row in one try. Each follows a search which has found that the one before was not accepted;
+more of them are left to the task's retries, which have delays of their own."""
 
 
 def submit(
@@ -64,7 +73,8 @@ def submit(
     settle_for: timedelta = SETTLE_FOR,
     look_for: timedelta = timedelta.max,
     look_every: float = LOOK_EVERY,
-    posts: int = POSTS,
+    missing_after: timedelta = FRESH_404,
+    resumed: bool = False,
 ) -> Receipt:
     """Submit a source as one batch, or attach to the batch that an earlier try of the same task made of it.
 
@@ -79,7 +89,8 @@ def submit(
     :param settle_for: how long, at most, a batch may still be created after an unanswered create.
     :param look_for: how long this call may look for such a batch; then it raises `ReconcilePending`.
     :param look_every: seconds between two looks.
-    :param posts: creates in this call at most.
+    :param missing_after: how long neither the batch nor the list may have shown a batch before it counts as deleted.
+    :param resumed: this call goes on with a search of the same try.
     :raises PreflightError: when the requests cannot be sent.
     :raises SourceError: when the requests cannot be read.
     :raises RequestsChanged: when a retry has other requests, and `attempt.on_changed` is "fail".
@@ -94,7 +105,9 @@ def submit(
     _check(attempt.on_changed, OnChanged, "on_changed")
     records = records or RecordStore(None)
     search = _Search(client, Candidates(client, known_batches), records, killed, look_for, look_every)
-    record = _settled(search, records.read(), attempt)
+    record = records.read()
+    record = _settled(search, record if resumed else record.but(unanswered=0), attempt)
+    record = cancel_replaced(client, records, record)
     scanned = _scan(source, record, model=model, preflight=preflight, version=anthropic_version)
     sent = scanned.sent(source.name)
     sender = Sender(
@@ -102,14 +115,14 @@ def submit(
         model=model, generation=attempt.generation, on_uncertain=attempt.on_uncertain,
         settle_for=settle_for, killed=killed, on_created=on_created,
     )  # fmt: skip
-    if attempt.on_uncertain == "resubmit":
-        posts = 1  # a create too many is left to the next try: one try never pays twice
+    most = 1 if attempt.on_uncertain == "resubmit" else MAX_UNANSWERED  # without a search, one try never pays twice
     while True:
-        batch = _fetch(client, record.receipt, killed, look_every) if record.receipt else None
+        batch = _fetch(client, record.receipt, killed, look_every, missing_after) if record.receipt else None
         match next_step(record, batch, sent, attempt):
             case decision.Attach(receipt):
                 logger.info("Re-attached to batch %s of an earlier try", receipt.batch_id)
-                cancel_replaced(client, records, record)
+                if record.generation != attempt.generation:
+                    records.write(record.but(generation=attempt.generation))
                 return receipt
             case decision.Refuse(reason, batch_id):
                 raise RequestsChanged(reason, batch_id)
@@ -117,15 +130,23 @@ def submit(
                 record = records.write(record.but(intent=_unrecorded(client, sent, attempt)))
                 record = _settled(search, record, attempt)
                 attempt = replace(attempt, started_at=None)
+            case decision.Send() if record.unanswered >= most:
+                raise _unanswered(record.unanswered)
             case decision.Send() as step:
                 record, error = sender.send(record, step)
                 if error is None and record.receipt is not None:
                     cancel_replaced(client, records, record)
                     return record.receipt
-                posts -= 1
-                if error is not None and not posts:
-                    raise error
                 record = _settled(search, record, attempt)
+                if error is not None and record.unanswered >= most:
+                    raise error
+
+
+def _unanswered(count: int) -> TransportError:
+    return TransportError(
+        f"{count} creates in a row were not answered, and none was accepted. Nothing is billed; a retry sends again",
+        maybe_sent=False,
+    )
 
 
 def _unrecorded(client: BatchesClient, sent: Sent, attempt: Attempt) -> Intent:
@@ -159,8 +180,8 @@ def _settled(search: _Search, record: Record, attempt: Attempt) -> Record:
         return record
     if attempt.on_uncertain == "fail":
         raise UncertainSubmit(
-            f"No answer to the create of {record.intent.sent.requests:,} requests sent after "
-            f"{record.intent.certain_from:%F %T %Z} is known; a batch may exist. Look for it in the Console, then set "
+            f"It is not known whether a create of {record.intent.sent.requests:,} requests, sent by an earlier try or "
+            "this one, was accepted; a batch may exist. Look for it in the Console, then set "
             "on_uncertain='reconcile' (safe) or 'resubmit' (may bill twice)"
         )
     if attempt.on_uncertain == "resubmit":
@@ -201,7 +222,7 @@ class _Search:
                     logger.warning("Adopted batch %s: creation time, size and custom_ids match", batch.id)
                     return self._records.write(record.with_batch(intent, batch))
                 case decision.NotSent():
-                    logger.info("The unanswered create was not accepted; no batch came of it")
+                    logger.warning("The unanswered create was not accepted: no batch came of it, and none is billed")
                     return self._records.write(record.but(intent=None))
                 case decision.WaitFor(batch_id):
                     raise ReconcilePending(
@@ -231,18 +252,25 @@ class _Search:
 
 
 def _fetch(
-    client: BatchesClient, receipt: Receipt, killed: Callable[[], bool], look_every: float
+    client: BatchesClient, receipt: Receipt, killed: Callable[[], bool], look_every: float, missing_after: timedelta
 ) -> MessageBatch | None:
-    """Return the batch as it is now; None when neither a look at it nor the list shows it, and it is not fresh."""
+    """Return the batch as it is now; None when neither a look at it nor the list has shown it for long enough.
+
+    :raises LookFailed: when the API refuses the look.
+    """
     created = receipt.created_at or EPOCH
+    missing_since = time.monotonic()
     while True:
         try:
             return client.get(receipt.batch_id)
         except ApiError as error:
-            if error.status != 404:
-                raise
-        if (batch := find_listed(client, receipt.batch_id, created)) or api_now(client) - created > FRESH_404:
+            if not is_missing(error):
+                raise LookFailed(receipt.batch_id, error) from error
+        if (batch := find_listed(client, receipt.batch_id, created)) is not None:
             return batch
+        missing_for = timedelta(seconds=time.monotonic() - missing_since)
+        if missing_for >= missing_after and api_now(client) - created > LIST_LAG:
+            return None
         if killed():
             raise SubmitKilled(f"batch {receipt.batch_id} of an earlier try is left as it is")
         time.sleep(look_every)

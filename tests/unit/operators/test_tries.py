@@ -56,6 +56,8 @@ class PublishedReceipts(TaskInstance):
     """A task instance whose DAG has other submitting tasks."""
 
     def xcom_pull(self, task_ids: Any, key: str, map_indexes: Any = None) -> Any:
+        if isinstance(task_ids, str):  # the task's own, which an earlier try may have pushed late
+            return self.xcoms.get("own")
         return [value for task_id in task_ids for value in self.xcoms[f"{task_id}.{key}"]]
 
 
@@ -66,7 +68,8 @@ def test_what_other_tasks_and_items_have_published_is_known() -> None:
         MessageBatchResultsOperator(task_id="land", batch_id="b", path="file:///tmp/x")
     published = {
         "other.receipt": [{"batch_id": "of another task"}],
-        "task.receipt": [{"batch_id": "of another item"}, None],
+        "task.receipt": [{"batch_id": "of another item"}, None, {"batch_id": "of this one"}],
+        "own": {"batch_id": "of this one"},
     }
     ctx = context(dag=dag)
     ctx["ti"] = PublishedReceipts(xcoms=published)  # type: ignore[typeddict-item]  # the tests' stand-in
@@ -130,11 +133,12 @@ def test_without_deferral_the_worker_waits(emulator: Emulator, store: StateStore
 
 
 def test_a_batch_that_was_deleted_while_it_was_waited_for_is_nobodys(emulator: Emulator) -> None:
-    task, ctx, deferred = lost(emulator, StateStore(), settle_for=0.2)
+    task, ctx, deferred = lost(emulator, StateStore())
     emulator.end_all()
     with MessageBatchesHook().get_conn() as client:
         client.delete(emulator.batches()[0]["id"])
     emulator.configure(processing_time=0.0)
+    emulator.clock.advance(902)
     assert resumed(task, ctx, deferred) == emulator.batches()[0]["id"]
     assert len(emulator.batches()) == 1
 
@@ -142,7 +146,7 @@ def test_a_batch_that_was_deleted_while_it_was_waited_for_is_nobodys(emulator: E
 def test_what_only_a_person_can_decide_is_not_retried(emulator: Emulator) -> None:
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), on_uncertain="fail")
-    with pytest.raises(AirflowFailException, match="No answer to the create"):
+    with pytest.raises(AirflowFailException, match="not known whether a create of 3 requests"):
         task.execute(context(task_state_store=StateStore()))
 
 
@@ -221,3 +225,34 @@ def test_a_flag_that_is_none_is_refused_before_anything_is_sent(emulator: Emulat
     with pytest.raises(AirflowFailException, match="resubmit must be true or false, not 'perhaps'"):
         task.execute(context(task_state_store=StateStore()))
     assert emulator.counters["create"] == 0
+
+
+@pytest.mark.parametrize("settle_for", [119, timedelta(days=2)])
+def test_a_search_that_would_end_too_soon_or_never_is_refused(settle_for: Any) -> None:
+    with pytest.raises(ValueError, match="settle_for must be between 2 minutes and a day"):
+        MessageBatchSubmitOperator(task_id="task", requests=[], settle_for=settle_for)
+
+
+def test_a_replaced_batch_whose_cancel_failed_is_canceled_when_the_task_is_resumed(emulator: Emulator) -> None:
+    emulator.configure(processing_time=3600.0)
+    store = StateStore()
+
+    def context_of(max_tries: int) -> Any:
+        ctx = context(task_state_store=store)
+        ctx["ti"] = TaskInstance(max_tries=max_tries)  # type: ignore[typeddict-item]  # the tests' stand-in
+        return ctx
+
+    def task(prefix: str) -> MessageBatchSubmitOperator:
+        return MessageBatchSubmitOperator(task_id="task", requests=some_requests(3, prefix=prefix))
+
+    with pytest.raises(TaskDeferred):
+        task("a").execute(context_of(0))
+    emulator.fault(Fault(endpoint="cancel", action="status", status=403, times=3))
+    with pytest.raises(TaskDeferred):
+        task("b").execute(context_of(1))
+    new, old = emulator.batches()
+    assert old["cancel_initiated_at"] is None
+    emulator.end(new["id"])
+    event = {"ending": "ended", "batch_id": new["id"], "status": "ended", "counts": {"succeeded": 3}}
+    task("b").execute_complete(context_of(1), event)
+    assert emulator.batches()[1]["cancel_initiated_at"] is not None

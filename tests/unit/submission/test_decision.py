@@ -57,12 +57,15 @@ def step(its_batch: MessageBatch | None, now: Sent, *, of: Record | None = None,
 RUNNING = batch()
 ENDED = batch(status="ended")
 USELESS = [
-    None,
-    batch(status="canceling", cancel_initiated_at=NOW),
-    batch(status="ended", cancel_initiated_at=NOW),
     batch(status="ended", archived_at=NOW),
     batch(status="ended", counts={"errored": 3}),
     batch(status="ended", counts={"expired": 3}),
+]
+CANCELED = [
+    batch(status="canceling", cancel_initiated_at=NOW),
+    batch(status="canceling"),
+    batch(status="ended", cancel_initiated_at=NOW),
+    batch(status="ended", cancel_initiated_at=NOW, counts={"canceled": 3}),
 ]
 OF_USE = [
     RUNNING,
@@ -70,6 +73,7 @@ OF_USE = [
     batch(status="something_new"),
     batch(status="ended", counts={"processing": 3}),
     batch(status="ended", counts={}),
+    batch(status="ended", counts={"errored": 3, "succeeded": None}),
 ]
 
 
@@ -86,10 +90,25 @@ def test_the_same_requests_attach_to_their_batch(its_batch: MessageBatch, genera
     assert taken == Attach(Receipt.of(sent(), batch()))
 
 
-@pytest.mark.parametrize("its_batch", USELESS)
+@pytest.mark.parametrize("its_batch", [None, *USELESS])
 @pytest.mark.parametrize("fingerprint", ["same", "other"])
-def test_a_batch_of_no_use_is_replaced(its_batch: MessageBatch | None, fingerprint: str) -> None:
-    assert step(its_batch, sent(fingerprint)) == Send()
+def test_a_batch_that_is_gone_or_of_no_use_is_replaced_with_a_warning(
+    its_batch: MessageBatch | None, fingerprint: str
+) -> None:
+    taken = step(its_batch, sent(fingerprint))
+    assert isinstance(taken, Send)
+    assert taken.replaces is None
+    assert "Batch b of an earlier try" in taken.warning
+
+
+@pytest.mark.parametrize("its_batch", CANCELED)
+def test_a_retry_does_not_pay_for_what_a_person_has_canceled_and_a_clear_does(its_batch: MessageBatch) -> None:
+    assert step(its_batch, sent()) == Attach(Receipt.of(sent(), batch()))
+    assert isinstance(step(its_batch, sent("other")), Refuse)
+    cleared = step(its_batch, sent(), generation=1)
+    assert isinstance(cleared, Send)
+    assert cleared.replaces is None
+    assert "was canceled" in cleared.warning
 
 
 @pytest.mark.parametrize("its_batch", OF_USE)
@@ -213,11 +232,11 @@ def test_without_a_record_the_run_s_start_is_read_by_the_clock_of_the_api(ahead:
     assert unrecorded.since <= min(own, earlier) - CLOCK_SKEW + timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("its_batch", [each for each in USELESS if each is not None])
+@pytest.mark.parametrize("its_batch", USELESS)
 def test_what_is_useless(its_batch: MessageBatch) -> None:
     assert is_useless(its_batch)
 
 
-@pytest.mark.parametrize("its_batch", OF_USE)
+@pytest.mark.parametrize("its_batch", [*OF_USE, *CANCELED])
 def test_what_is_of_use(its_batch: MessageBatch) -> None:
     assert not is_useless(its_batch)

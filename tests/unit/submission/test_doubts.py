@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests_mock
 
-from airflow_batches.api import ApiError, BatchesClient, DecodeError
+from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission import ReconcilePending, RecordStore, Superseded, UncertainSubmit
+from airflow_batches.submission import LookFailed, ReconcilePending, RecordStore, Superseded, UncertainSubmit
 from airflow_batches.submission.receipt import Sent
 from airflow_batches.submission.reconcile import CLOCK_SPREAD, Candidates
 from airflow_batches.submission.record import KEY, Intent, MemoryStore
@@ -21,6 +21,7 @@ from tests.samples import some_requests
 from tests.unit.submission.helpers import Task, client_of, state_of
 
 REQUESTS = some_requests(5)
+MISSING = "Message Batch msgbatch_1 not found."
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ def test_a_batch_without_counts_may_be_ours() -> None:
 def test_a_404_of_a_batch_that_the_list_shows_is_not_believed(emulator: Emulator) -> None:
     task = Task(emulator)
     first = task.try_(REQUESTS)
-    emulator.fault(Fault(endpoint="get", action="status", status=404, times=None))
+    emulator.fault(Fault(endpoint="get", action="status", status=404, message=MISSING, times=None))
     task.store.set(KEY, aged(task.store.get(KEY)))
     assert task.try_(REQUESTS).batch_id == first.batch_id
     assert ids(emulator) == [first.batch_id]
@@ -240,9 +241,19 @@ def test_a_404_from_all_sides_is_no_proof(emulator: Emulator) -> None:
     task.try_(REQUESTS)
     for endpoint in ("get", "list"):
         emulator.fault(Fault(endpoint=endpoint, action="status", status=404, times=None))
-    with pytest.raises(ApiError, match="404"):
+    with pytest.raises(LookFailed, match="Nothing was sent"):
         task.try_(REQUESTS)
     assert len(ids(emulator)) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_look_at_the_batch_of_an_earlier_try_can_be_retried(emulator: Emulator, status: int) -> None:
+    task = Task(emulator)
+    first = task.try_(REQUESTS)
+    emulator.fault(Fault(endpoint="get", action="status", status=status))
+    with pytest.raises(LookFailed, match=first.batch_id):
+        task.try_(REQUESTS)
+    assert task.try_(REQUESTS) == first
 
 
 class Overtaken(MemoryStore):

@@ -22,9 +22,9 @@ from airflow_batches.submission import (
 )
 from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.source import ListSource
-from airflow_batches.submission.submit import POSTS, submit
+from airflow_batches.submission.submit import MAX_UNANSWERED, submit
 from tests.samples import some_requests
-from tests.unit.submission.helpers import SOON, Task, state_of
+from tests.unit.submission.helpers import SOON, Task, client_of, state_of
 
 REQUESTS = some_requests(5)
 HOURS = 3600.0
@@ -203,10 +203,12 @@ def test_a_cleared_task_with_a_lost_answer_pays_once_for_its_resubmission(slow: 
     assert len(ids(slow)) == 2
 
 
-def test_a_batch_that_was_canceled_is_replaced(slow: Emulator) -> None:
+def test_a_batch_that_was_canceled_is_replaced_after_a_clear_and_not_by_a_retry(slow: Emulator) -> None:
     task = Task(slow)
     first = task.try_(REQUESTS)
     task.client.cancel(first.batch_id)
+    assert task.try_(REQUESTS) == first
+    task.clear()
     second = task.try_(REQUESTS)
     assert ids(slow) == [second.batch_id, first.batch_id]
 
@@ -230,7 +232,8 @@ def aged(record: Any) -> Any:
 def test_a_404_right_after_the_creation_is_not_believed(slow: Emulator) -> None:
     task = Task(slow)
     first = task.try_(REQUESTS)
-    slow.fault(Fault(endpoint="get", action="status", status=404, times=3))
+    missing = f"Message Batch {first.batch_id} not found."
+    slow.fault(Fault(endpoint="get", action="status", status=404, message=missing, times=3))
     assert task.try_(REQUESTS) == first
 
 
@@ -293,7 +296,7 @@ def test_a_refused_connection_leaves_nothing_to_reconcile(emulator: Emulator) ->
     emulator.close()
     with pytest.raises(TransportError):
         task.try_(REQUESTS)
-    assert task.state == "none"
+    assert task.state == "claimed"
 
 
 def test_a_candidate_is_waited_for_and_then_told_by_its_ids(slow: Emulator) -> None:
@@ -308,35 +311,39 @@ def test_a_candidate_is_waited_for_and_then_told_by_its_ids(slow: Emulator) -> N
     assert task.try_(REQUESTS).batch_id == candidate
 
 
-def lost_before_the_api(emulator: Emulator, foreign: list[Receipt]) -> Callable[[], bool]:
-    """What happens while a task sends: another one submits as many requests, and the POST gets lost."""
+def lost_before_the_api(emulator: Emulator, task: Task) -> Receipt:
+    """A try whose create got lost on its way; then another task submits as many requests."""
+    emulator.fault(Fault(endpoint="create", action="reset"))
+    with pytest.raises(ReconcilePending):
+        task.try_(REQUESTS, settle_for=timedelta(minutes=15), look_for=timedelta())
+    return Task(emulator).try_(some_requests(5, prefix="foreign"))
 
-    def meanwhile() -> bool:
-        if not foreign:
-            foreign.append(Task(emulator).try_(some_requests(5, prefix="foreign")))
-            emulator.fault(Fault(endpoint="create", action="reset"))
-        return False
 
-    return meanwhile
+def settled(emulator: Emulator, task: Task) -> None:
+    """Time passes until no batch can come of an unanswered create any more."""
+    emulator.clock.advance(902)
+    task.client = client_of(emulator)
 
 
 def test_a_candidate_of_another_task_is_left_alone(slow: Emulator) -> None:
     task = Task(slow)
-    foreign: list[Receipt] = []
+    foreign = lost_before_the_api(slow, task)
     with pytest.raises(ReconcilePending) as pending:
-        task.try_(REQUESTS, killed=lost_before_the_api(slow, foreign))
-    assert pending.value.batch_id == foreign[0].batch_id
+        task.try_(REQUESTS)
+    assert pending.value.batch_id == foreign.batch_id
     slow.end_all()
+    settled(slow, task)
     receipt = task.try_(REQUESTS)
-    assert ids(slow) == [receipt.batch_id, foreign[0].batch_id]
+    assert ids(slow) == [receipt.batch_id, foreign.batch_id]
     assert not any(batch["cancel_initiated_at"] for batch in slow.batches())
 
 
 def test_a_batch_known_as_anothers_is_no_candidate(slow: Emulator) -> None:
-    foreign: list[Receipt] = []
-    lost = lost_before_the_api(slow, foreign)
-    receipt = Task(slow).try_(REQUESTS, killed=lost, known_batches=lambda: {foreign[0].batch_id})
-    assert ids(slow) == [receipt.batch_id, foreign[0].batch_id]
+    task = Task(slow)
+    foreign = lost_before_the_api(slow, task)
+    settled(slow, task)
+    receipt = task.try_(REQUESTS, known_batches=lambda: {foreign.batch_id})
+    assert ids(slow) == [receipt.batch_id, foreign.batch_id]
 
 
 def test_two_candidates_with_our_ids_need_a_person(slow: Emulator) -> None:
@@ -352,7 +359,7 @@ def test_two_candidates_with_our_ids_need_a_person(slow: Emulator) -> None:
 def test_resubmit_sends_again_and_fail_leaves_it_to_a_person(slow: Emulator) -> None:
     task = Task(slow)
     lost_in_the_post(slow, task)
-    with pytest.raises(UncertainSubmit, match="No answer to the create of 5 requests"):
+    with pytest.raises(UncertainSubmit, match="not known whether a create of 5 requests"):
         task.try_(REQUESTS, on_uncertain="fail")
     receipt = task.try_(REQUESTS, on_uncertain="resubmit")
     assert ids(slow)[0] == receipt.batch_id
@@ -494,7 +501,7 @@ def test_a_create_that_fails_for_ever_ends_with_its_error_and_no_batch(emulator:
     task = Task(emulator)
     with pytest.raises(ApiError, match="500"):
         task.try_(some_requests(3))
-    assert emulator.counters["create"] == POSTS
+    assert emulator.counters["create"] == MAX_UNANSWERED
     emulator.reset()
     task.try_(some_requests(3))
     assert len(emulator.batches()) == 1
