@@ -102,7 +102,7 @@ class WaitsForBatch:
         from airflow_batches.waiting.outcome import Ending
         from airflow_batches.waiting.policy import Action, judge
 
-        if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout:
+        if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout and self.may_cancel(outcome.batch_id):
             outcome = self._call_off(outcome)
         verdict = judge(outcome, max_failure_rate=self.max_failure_rate)
         if verdict.action is not Action.SUCCEED:
@@ -111,6 +111,10 @@ class WaitsForBatch:
             logger.warning(verdict.message)
         logger.info("Batch %s has ended: %s", outcome.batch_id, outcome.counts)
         return outcome.batch_id
+
+    def may_cancel(self, batch_id: str) -> bool:
+        """Whether a batch whose timeout is over is this try's to cancel."""
+        return True
 
     def _call_off(self, outcome: Outcome) -> Outcome:
         """Cancel a batch whose time is over, for good; one that has ended meanwhile is an end like any other."""

@@ -14,7 +14,7 @@ from airflow_batches.api import ApiError, BatchesClient, DecodeError, MessageBat
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
 from airflow_batches.api.retry import KNOWN
-from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, is_useless
+from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, created_after, is_useless
 from airflow_batches.submission.record import Intent
 
 READ_BYTES: Final = 1 << 20
@@ -65,16 +65,20 @@ class Candidates:
         self._digests: dict[str, str] = {}
 
     def of(self, intent: Intent) -> list[Candidate]:
-        """Return the batches that may be the intent's, newest first.
+        """Return the batches that may be the intent's: those that run, then those that have ended, each newest first.
 
-        While some of them run only those are returned: they must be waited for before anything can be decided.
+        Results are read only where a decision can follow from them: while a batch created after the create runs, only
+        those that run are returned; while one runs that may be older, the others that may be older are left out.
         Raises what the client raises: a list that could not be read is not an empty one.
         """
         found = [*self._listed(intent)]
         known = {*self._known()} if found else set()
         found = [batch for batch in found if batch.id not in known]
-        running = [Candidate(batch) for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
-        return running or [Candidate(batch, self._digest(batch)) for batch in found]
+        running = [batch for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
+        if any(created_after(intent, batch) for batch in running):
+            return [Candidate(batch) for batch in running]
+        ended = [batch for batch in found if batch not in running and (not running or created_after(intent, batch))]
+        return [*map(Candidate, running), *(Candidate(batch, self._digest(batch)) for batch in ended)]
 
     def _listed(self, intent: Intent) -> Iterator[MessageBatch]:
         for batch in _since(self._client, intent.since):

@@ -151,7 +151,12 @@ class Sender:
             # It was answered, so no create is under way any more.
             until = min(intent.until, api_now(self._client) + LIST_LAG)
             intent = msgspec.structs.replace(intent, until=until)
-        return self._store.write(claimed.but(intent=intent))
+        try:
+            return self._store.write(claimed.but(intent=intent))
+        except Superseded as superseded:
+            raise Superseded(
+                "whether a batch came of this try's create is unknown, and the other try searches for it"
+            ) from superseded
 
     def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
         try:

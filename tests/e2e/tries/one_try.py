@@ -18,13 +18,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import airflow.sdk.execution_time.supervisor
 import time_machine
 
 # What a task imports while it runs: the server of processes has it ready.
 import airflow_batches.hooks.message_batches
 import airflow_batches.submission.submit
 import airflow_batches.triggers.message_batch
-import airflow_batches.waiting.wait  # noqa: F401
+import airflow_batches.waiting.wait
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger  # noqa: F401
 from airflow_batches.operators import MessageBatchSubmitOperator
 from airflow_batches.submission.record import KEY, MemoryStore
@@ -243,6 +244,7 @@ def _run(spec: Try) -> dict[str, Any]:
     if spec.resumes is not None:
         method, kwargs = spec.resumes
         leg = lambda: task.resume_execution(method, dict(kwargs), ctx)  # noqa: E731
+        spec.reach("before resuming")
     try:
         return {"batch_id": leg()}
     except TaskDeferred as deferred:

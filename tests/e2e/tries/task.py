@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import ForkServerProcess
 from typing import Any, Final
@@ -115,6 +115,14 @@ class Task:
         wait_until(process.is_stopped)
         return process
 
+    def stops_in_the_next_leg(self, process: Process, event: Mapping[str, Any], at: str) -> Process:
+        """A deferred try whose next leg, which its trigger's event begins, is stopped at a point."""
+        method, kwargs = process.result()["resumes"]
+        resumes = (method, {**kwargs, "event": event})
+        leg = self._start(replace(process.spec, resumes=resumes, at=at, signal=signal.SIGSTOP))
+        wait_until(leg.is_stopped)
+        return leg
+
     def stops_when(self, moment: Callable[[], object], **changes: Any) -> Process:
         """A try that is stopped from outside."""
         process = self.try_(**changes)
@@ -125,7 +133,10 @@ class Task:
 
     def submits(self, **changes: Any) -> str:
         """The batch of a try, which is resumed as often as it defers; the batch that it waits for ends."""
-        process = self.try_(**changes)
+        return self.resumes(self.try_(**changes))
+
+    def resumes(self, process: Process) -> str:
+        """The batch of a try that goes on from a leg."""
         while "resumes" in (result := process.result()):
             if batch_id := result["deferred_on"]:
                 assert batch_id in self.batch_ids

@@ -60,7 +60,7 @@ def test_a_retry_without_a_record_leaves_an_earlier_run_s_batch_to_a_person(emul
     emulator.clock.advance(60.0 * minutes)
     yesterdays = Task(emulator).try_(REQUESTS)
     emulator.end_all()
-    with pytest.raises(UncertainSubmit, match="may be that of an earlier run") as doubt:
+    with pytest.raises(UncertainSubmit, match="perhaps of an earlier run") as doubt:
         Task(emulator).try_(REQUESTS, started_at=datetime.now(UTC) + timedelta(seconds=1.5))
     assert doubt.value.batch_ids == (yesterdays.batch_id,)
     assert ids(emulator) == [yesterdays.batch_id]
