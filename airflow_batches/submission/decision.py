@@ -18,21 +18,21 @@ A retry has the generation of the record, a run of the task that a person asked 
 once for each generation: a retry does not pay again.
 
 `settle` decides what became of a create. Candidates are batches of as many requests that were created after it and
-are of some use. Those that may be older than the create count only where no other is ours:
+are of some use. One created at another time than right after the create counts only where no other is ours:
 
 | candidates                                                | next                                             |
 |-----------------------------------------------------------|--------------------------------------------------|
-| several created after the create have our custom_ids      | fail: a person must say which                    |
-| some created after it still run                           | wait for one of them to end, then look again     |
-| one created after it has our custom_ids                   | it is ours                                       |
-| some that may be older still run                          | wait for one of them to end, then look again     |
-| some that may be older have our custom_ids                | fail: a person must say whether one is ours      |
+| several created right after the create have our ids       | fail: a person must say which                    |
+| some created right after the create still run             | wait for one of them to end, then look again     |
+| one created right after the create has our ids            | it is ours                                       |
+| some created at another time still run                    | wait for one of them to end, then look again     |
+| some created at another time have our ids                 | fail: a person must say whether one is ours      |
 | none, and one may still be created                        | look again                                       |
 | none                                                      | nothing was accepted: send                       |
 
 What existed before the create is never a candidate: its ids were listed, and stored with the intent. The custom_ids can
 be compared only when a batch has ended, for they come with its results, and the API keeps nothing else of ours in a
-batch. So a batch that another task made in the same minutes, from as many requests with the same ids, and that no
+batch. So a batch that another task made in the same two minutes, from as many requests with the same ids, and that no
 record names, cannot be told from ours. Ids that differ from run to run make the proof complete.
 """
 
@@ -170,13 +170,13 @@ def settle(
     """Apply the second table. `now` is the API's time."""
     ours = [candidate.batch for candidate in candidates if candidate.ids_digest == intent.sent.ids_digest]
     running = [candidate.batch for candidate in candidates if candidate.ids_digest is None]
-    after = [batch for batch in ours if created_after(intent, batch)]
-    if len(after) > 1:
-        return Undecided(_ambiguity(intent, after), tuple(batch.id for batch in after))
-    if awaited := [batch for batch in running if created_after(intent, batch)]:
+    certain = [batch for batch in ours if is_certain(intent, batch)]
+    if len(certain) > 1:
+        return Undecided(_ambiguity(intent, certain), tuple(batch.id for batch in certain))
+    if awaited := [batch for batch in running if is_certain(intent, batch)]:
         return WaitFor(awaited[-1].id)
-    if after:
-        return Adopt(after[0])
+    if certain:
+        return Adopt(certain[0])
     if running:
         return WaitFor(running[-1].id)
     if ours:
@@ -184,9 +184,12 @@ def settle(
     return KeepLooking() if now < intent.until else NotSent()
 
 
-def created_after(intent: Intent, batch: MessageBatch) -> bool:
-    """Whether a candidate was created after the create, and not perhaps before. One without a time counts as after."""
-    return batch.created_at is None or batch.created_at >= intent.certain_from
+def is_certain(intent: Intent, batch: MessageBatch) -> bool:
+    """Whether a candidate with our ids would be ours, because it was created right after the create.
+
+    A batch without a time counts as such.
+    """
+    return batch.created_at is None or intent.certain_from <= batch.created_at <= intent.certain_until
 
 
 def is_useless(batch: MessageBatch) -> bool:
@@ -218,6 +221,7 @@ def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahea
         sent_at=now,
         since=min(started_at, started_by_api) - CLOCK_SKEW,
         certain_from=max(started_at, started_by_api),
+        certain_until=now + LIST_LAG,
         until=now + LIST_LAG,
     )
 
@@ -255,7 +259,10 @@ def _ambiguity(intent: Intent, batches: Sequence[MessageBatch]) -> str:
 
 def _doubt(intent: Intent, batches: Sequence[MessageBatch]) -> str:
     them = ", ".join(f"{batch.id} (created at {batch.created_at:%F %T %Z})" for batch in batches)
-    return f"{_unanswered(intent)}. Same custom_ids, but perhaps of an earlier run: {them}. {_CURE}"
+    return (
+        f"{_unanswered(intent)}; it was sent at {intent.sent_at:%F %T %Z}. Each of these batches has the same "
+        f"custom_ids, but may be that of another run: {them}. {_CURE}"
+    )
 
 
 def _unanswered(intent: Intent) -> str:

@@ -14,7 +14,7 @@ from airflow_batches.api import ApiError, BatchesClient, DecodeError, MessageBat
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
 from airflow_batches.api.retry import KNOWN
-from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, created_after, is_useless
+from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, is_certain, is_useless
 from airflow_batches.submission.record import Intent
 
 READ_BYTES: Final = 1 << 20
@@ -67,17 +67,18 @@ class Candidates:
     def of(self, intent: Intent) -> list[Candidate]:
         """Return the batches that may be the intent's: those that run, then those that have ended, each newest first.
 
-        Results are read only where a decision can follow from them: while a batch created after the create runs, only
-        those that run are returned; while one runs that may be older, the others that may be older are left out.
+        Results are read only where a decision can follow from them: while a batch created right after the create runs,
+        only those that run are returned; while another one runs, those that have ended and were created at another
+        time are left out.
         Raises what the client raises: a list that could not be read is not an empty one.
         """
         found = [*self._listed(intent)]
         known = {*self._known()} if found else set()
         found = [batch for batch in found if batch.id not in known]
         running = [batch for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
-        if any(created_after(intent, batch) for batch in running):
+        if any(is_certain(intent, batch) for batch in running):
             return [Candidate(batch) for batch in running]
-        ended = [batch for batch in found if batch not in running and (not running or created_after(intent, batch))]
+        ended = [batch for batch in found if batch not in running and (not running or is_certain(intent, batch))]
         return [*map(Candidate, running), *(Candidate(batch, self._digest(batch)) for batch in ended)]
 
     def _listed(self, intent: Intent) -> Iterator[MessageBatch]:

@@ -35,7 +35,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
     `sent_at`: when the last piece of the body was about to be sent.
     `since`: its batch is created then or later.
-    `certain_from`: a batch created between `since` and this time may be older than the create.
+    `certain_from`, `certain_until`: a batch created outside of these may be an older or a younger task's.
     `before`: ids of batches that existed before the create, or belong to other requests; its batch is none of them.
     `until`: its batch is created before this time, if at all.
     `generation`: of the run of the task that sent it.
@@ -46,6 +46,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime
     since: datetime
     certain_from: datetime
+    certain_until: datetime
     before: tuple[str, ...] = ()
     until: datetime
     generation: int = 0

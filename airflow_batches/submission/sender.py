@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 SETTLE_FOR: Final = timedelta(minutes=15)
 """How long a batch may be created after its create was not answered: the read timeout (10 minutes) and half as much."""
+ACCEPTED_WITHIN: Final = timedelta(minutes=2)
+"""How long after the last piece of its body a batch is usually created at the latest. Recorded creates took less than a
+second; a later batch with the same custom_ids is more likely to be that of the next run, and is a person's to judge."""
 UNCLEAR_STATUSES: Final = frozenset({408, 409, 425})
 """Statuses below 500 that do not say whether a create took effect."""
 
@@ -135,6 +138,7 @@ class Sender:
             sent_at=now,
             since=fence.since,
             certain_from=fence.certain_from,
+            certain_until=now + ACCEPTED_WITHIN,
             before=(*fence.before, *own),
             until=now + self._settle_for,
             generation=self._generation,
@@ -153,19 +157,20 @@ class Sender:
             intent = msgspec.structs.replace(intent, until=until)
         try:
             return self._store.write(claimed.but(intent=intent))
-        except Superseded as superseded:
+        except Superseded:
+            # Not chained: the message of that one is that nothing was sent.
             raise Superseded(
                 "whether a batch came of this try's create is unknown, and the other try searches for it"
-            ) from superseded
+            ) from None
 
     def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
         try:
             return self._store.write(claimed.with_batch(intent, batch))
-        except Superseded as error:
+        except Superseded:
             raise Superseded(
                 f"batch {batch.id}, which this try created, is left as it is. If the other try has another batch, "
                 "cancel this one: it is billed"
-            ) from error
+            ) from None
 
     def _stop_if_killed(self) -> None:
         if self._killed():

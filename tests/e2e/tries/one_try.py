@@ -141,17 +141,19 @@ class Watched:
     def __init__(self, store: FileStore | MemoryStore, spec: Try) -> None:
         self._store = store
         self._reach = spec.reach
+        self._looks = 0
+        self._checks_of_intent = 0
         self._step = ""
-        self._checks = 0
 
     def get(self, key: str, default: Any = None) -> Any:
-        if not self._step:
+        if not self._looks:
             self._reach("before reading")
+        self._looks += 1
         value = self._store.get(key)
         if self._step == "intent":
-            self._checks += 1
+            self._checks_of_intent += 1
             # The first look after the write is the check of that write.
-            if self._checks == 1:
+            if self._checks_of_intent == 1:
                 self._reach(LAST_PIECE)
         return value
 

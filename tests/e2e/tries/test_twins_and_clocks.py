@@ -115,6 +115,6 @@ def test_without_a_store_a_clock_that_is_ten_minutes_ahead_makes_no_second_batch
         assert task.submits(**own) == batch_id
     else:
         task.emulator.end(twins.running)
-        assert f"perhaps of an earlier run: {batch_id}" in task.fails(**own)
+        assert f"may be that of another run: {batch_id}" in task.fails(**own)
     assert task.batch_ids == [batch_id, twins.running, twins.ended]
     assert task.canceled == []

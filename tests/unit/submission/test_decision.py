@@ -150,7 +150,13 @@ def test_resubmit_counts_once_for_each_clear() -> None:
 
 
 def intent(**more: Any) -> Intent:
-    times = {"sent_at": NOW, "since": NOW - HOUR, "certain_from": NOW - HOUR, "until": NOW + HOUR}
+    times = {
+        "sent_at": NOW,
+        "since": NOW - HOUR,
+        "certain_from": NOW - HOUR,
+        "certain_until": NOW + HOUR,
+        "until": NOW + HOUR,
+    }
     return Intent(sent=sent(), **(times | more))
 
 
@@ -185,19 +191,22 @@ def test_several_batches_with_our_ids_need_a_person() -> None:
     assert taken.batch_ids == ("b", "c")
 
 
-def test_what_may_be_older_than_the_create_is_not_in_the_way_of_a_batch_that_is_not() -> None:
+def test_batches_of_another_time_are_not_in_the_way_of_one_created_right_after_the_create() -> None:
     older = [Candidate(batch(name, status, created_at=NOW - HOUR), ids) for name, status, ids in OLDER]
-    new = Candidate(batch("new", "ended", NOW), "ids")
+    new = Candidate(batch("new", "ended"), "ids")
     assert settled(*older, new, certain_from=NOW) == Adopt(new.batch)
     assert settled(*older, Candidate(batch("new", created_at=NOW)), certain_from=NOW) == WaitFor("new")
     assert settled(*older, certain_from=NOW) == WaitFor("running twin")
 
 
-def test_a_batch_that_may_be_older_than_the_create_needs_a_person() -> None:
-    taken = settled(OURS, certain_from=NOW + timedelta(seconds=1))
+@pytest.mark.parametrize(
+    "when", [{"certain_from": NOW + timedelta(seconds=1)}, {"certain_until": NOW - timedelta(seconds=1)}]
+)
+def test_a_batch_that_may_be_older_or_younger_than_the_create_needs_a_person(when: Any) -> None:
+    taken = settled(OURS, **when)
     assert isinstance(taken, Undecided)
     assert taken.batch_ids == ("b",)
-    assert "perhaps of an earlier run" in taken.reason
+    assert "may be that of another run" in taken.reason
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=minutes) for minutes in (-10, -1, 0, 1, 10)])

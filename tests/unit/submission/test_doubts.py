@@ -60,7 +60,7 @@ def test_a_retry_without_a_record_leaves_an_earlier_run_s_batch_to_a_person(emul
     emulator.clock.advance(60.0 * minutes)
     yesterdays = Task(emulator).try_(REQUESTS)
     emulator.end_all()
-    with pytest.raises(UncertainSubmit, match="perhaps of an earlier run") as doubt:
+    with pytest.raises(UncertainSubmit, match="may be that of another run") as doubt:
         Task(emulator).try_(REQUESTS, started_at=datetime.now(UTC) + timedelta(seconds=1.5))
     assert doubt.value.batch_ids == (yesterdays.batch_id,)
     assert ids(emulator) == [yesterdays.batch_id]
@@ -193,6 +193,7 @@ def candidates(*batches: dict[str, Any]) -> list[str]:
         sent_at=since,
         since=since - CLOCK_SPREAD,
         certain_from=since - CLOCK_SPREAD,
+        certain_until=since + timedelta(minutes=2),
         before=("known",),
         until=since + timedelta(minutes=15),
     )
