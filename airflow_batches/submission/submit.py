@@ -114,7 +114,8 @@ def submit(
             case decision.Refuse(reason, batch_id):
                 raise RequestsChanged(reason, batch_id)
             case decision.Search():
-                record = _settled(search, record.but(intent=_unrecorded(client, sent, attempt)), attempt)
+                record = records.write(record.but(intent=_unrecorded(client, sent, attempt)))
+                record = _settled(search, record, attempt)
                 attempt = replace(attempt, started_at=None)
             case decision.Send() as step:
                 record, error = sender.send(record, step)
