@@ -19,8 +19,8 @@ from airflow_batches.emulator import Emulator, Fault
 pytestmark = pytest.mark.e2e
 
 DAG = "classify_reviews"
-HEARTBEAT_TIMEOUT_S = 6
-"""After so long without a heartbeat Airflow gives a try up: six times the interval between two of them."""
+HEARTBEAT_TIMEOUT_S = 15
+"""After so long without a heartbeat Airflow gives a try up. A busy machine answers one after 5 s and more."""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_try_that_wakes_after_airflow_gave_it_up_leaves_the_batch_that_its_ret
     for process in zombie:
         process.send_signal(signal.SIGCONT)
     psutil.wait_procs(zombie[1:], timeout=60)
-    until(lambda: "another try of this task has taken over" in run.log(1) or "SIGTERM" in run.log(1))
+    until(lambda: "another try of this task has taken over" in run.log(1))
     assert run.task()["state"] == "deferred"
     run.succeeds()
     assert emulator.batches()[0]["id"] == run.batch_id
@@ -135,19 +135,22 @@ def test_a_try_that_wakes_after_airflow_gave_it_up_leaves_the_batch_that_its_ret
 
 def stopped_task(airflow: PrivateAirflow, task_instance_id: str) -> list[psutil.Process]:
     """Stop a task's supervisor, then its process, as a machine that freezes does."""
-    task = until(lambda: next((each for each in processes(airflow) if task_instance_id in title(each)), None))
+    task = until(lambda: task_process(airflow, task_instance_id))
     zombie = [task.parent(), task]
     for process in zombie:
         process.suspend()
     return zombie
 
 
-def processes(airflow: PrivateAirflow) -> list[psutil.Process]:
-    return [psutil.Process(pid) for component in airflow.components for pid in component.members()]
+def task_process(airflow: PrivateAirflow, task_instance_id: str) -> psutil.Process | None:
+    """The process of a task; both it and its supervisor name the task instance in their titles."""
+    pids = [pid for component in airflow.components for pid in component.members()]
+    named = {pid for pid in pids if task_instance_id in title(psutil.Process(pid))}
+    return next((psutil.Process(pid) for pid in named if psutil.Process(pid).ppid() in named), None)
 
 
 def title(process: psutil.Process) -> str:
-    """What a process calls itself; tasks name their task instance."""
+    """What a process calls itself."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
