@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
@@ -42,6 +41,14 @@ TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
 """Airflow 3.3 on. Before, a trigger learns of a kill as a cancellation that may as well be a shutdown."""
 
 
+def is_reference(value: object) -> bool:
+    """Whether Airflow resolves a value before the task runs: another task's output, an argument of a mapped task.
+
+    Their common class is private; `iter_references` is what Airflow itself asks all of them for.
+    """
+    return hasattr(value, "iter_references")
+
+
 def triggerer_stats() -> Metrics:
     """Where a trigger's metrics go.
 
@@ -70,7 +77,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
-    "ResolveMixin",
     "determine_kwargs",
+    "is_reference",
     "triggerer_stats",
 ]

@@ -65,4 +65,4 @@ _MODULES = {
     "cancel_if_running": "cancellation",
 }
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

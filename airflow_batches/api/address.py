@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from requests import PreparedRequest
+
 from airflow_batches.api.errors import InvalidRequest
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -34,13 +36,20 @@ def batch_path(batch_id: str, tail: str = "") -> str:
 def checked_base(url: str) -> str:
     """A base URL without its last slash; it may have a path prefix."""
     url = url.strip()
-    try:
-        usable = _BASE.fullmatch(url) and urlsplit(url).port != 0
-    except ValueError:  # a port or an address that is none
-        usable = False
-    if not usable:
+    if not (_BASE.fullmatch(url) and _can_be_dialled(url)):
         raise InvalidRequest(f"the base URL must be like {BASE_URL}, with no credentials, query or fragment")
     return url.rstrip("/")
+
+
+def _can_be_dialled(url: str) -> bool:
+    """Whether requests and the resolver take the host and the port."""
+    try:
+        prepared = PreparedRequest()
+        prepared.prepare_url(url, None)
+        (urlsplit(prepared.url or "").hostname or "").encode("idna")
+        return urlsplit(url).port != 0
+    except ValueError:  # a port, an address or a name that is none
+        return False
 
 
 def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -23,14 +23,18 @@ import tenacity
 from pydantic import BaseModel, ValidationError
 from urllib3.exceptions import HTTPError
 
+from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.address import BASE_URL, BATCHES, batch_path, checked_base, checked_headers
 from airflow_batches.api.auth import ApiKeyAuth, SecretAuth
 from airflow_batches.api.body import BodyFailed, RequestBody, Sending
+from airflow_batches.api.environment import advice
 from airflow_batches.api.errors import (
     BatchesError,
     DecodeError,
+    EnvironmentFault,
     InvalidRequest,
     date_of,
+    described,
     error_from_exception,
     error_from_response,
     retry_after,
@@ -56,9 +60,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class BatchesClient:
     """Anthropic's Message Batches API.
 
-    Give `api_key`, or any `requests` auth object as `auth`. `base_url` may have a path prefix. `timeout` is in
-    seconds, for connecting and for each wait for bytes: one number, or a pair. A client keeps connections and is
-    not shared by threads; close it, or use it in a `with`.
+    Give `api_key`, or any `requests` auth object as `auth`. `base_url` may have a path prefix. `timeout` is for
+    connecting and for each wait for bytes: seconds or a timedelta, one or a pair. A client keeps connections and is
+    not shared by threads; close it, or use it in a `with`. Every error begins with `name`, for example
+    `Connection 'anthropic_default'`, and the address.
 
     Every call raises `ApiError`, `TransportError` or `DecodeError`; wrong arguments raise `InvalidRequest`.
     """
@@ -73,20 +78,25 @@ class BatchesClient:
         betas: Sequence[str] = (),
         workspace_id: str | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float | tuple[float, float] = (10.0, 600.0),
+        timeout: Seconds | tuple[Seconds, Seconds] = (10.0, 600.0),
         retry: RetryPolicy | None = None,
+        name: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if (api_key is None) == (auth is None):
             raise InvalidRequest("give either api_key or auth")
         self.base_url = checked_base(base_url)
+        self.label = f"{name} ({self.base_url})" if name else self.base_url
+        """How this client's errors begin: the connection, if there is one, and the address."""
         self.anthropic_version = anthropic_version
         self._auth = auth if auth is not None else ApiKeyAuth(api_key or "")
-        self._timeout = timeout
+        self._timeout = (seconds(timeout[0]), seconds(timeout[1])) if isinstance(timeout, tuple) else seconds(timeout)
         self._retry = retry or RetryPolicy()
         self._clock = clock
         self.retry_after: float | None = None
         """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
+        self.answered = False
+        """Whether the API has answered a call of this client with what was asked for."""
         self.clock_ahead: timedelta | None = None
         """How far the API's clock, which dates the batches, is ahead of ours, as of its last answer; None until known.
 
@@ -169,8 +179,10 @@ class BatchesClient:
         """A free call that succeeds when address and key are right: lists one batch."""
         self.list(limit=1)
 
-    def wait_for(self, batch_id: str, *, poll_interval: float = 30.0, timeout: float | None = None) -> MessageBatch:
-        """Poll until the batch has `ended`, or has a status unknown here. Seconds; `WaitTimeout` when over.
+    def wait_for(self, batch_id: str, *, poll_interval: Seconds = 30.0, timeout: Seconds | None = None) -> MessageBatch:
+        """Poll until the batch has `ended`, or has a status unknown here. Seconds or timedeltas.
+
+        Raises `WaitTimeout` when the timeout is over.
 
         Passing failures are waited out like a batch that goes on, until the timeout; but an API that does not answer
         even once, with the client's own retries, is raised as `TransportError` or `DecodeError`.
@@ -178,7 +190,8 @@ class BatchesClient:
         # The one decision about a poll stands with the waiting; a script that never waits does not load it.
         from airflow_batches.waiting.wait import wait_for
 
-        return wait_for(self, batch_id, poll_interval=poll_interval, timeout=timeout)
+        limit = None if timeout is None else seconds(timeout)
+        return wait_for(self, batch_id, poll_interval=seconds(poll_interval), timeout=limit)
 
     def results(self, batch_id: str, *, retry: RetryPolicy | None = None) -> builtins.list[ResultItem]:
         """Every result at once; a large batch wants `results_stream`. `retry` as for `get`."""
@@ -207,13 +220,15 @@ class BatchesClient:
         self.retry_after = retry_after(response.headers, now=self._clock())
         content = self._hidden(response.content)
         try:
-            return model.model_validate_json(content)
+            answer = model.model_validate_json(content)
         except ValidationError as exc:
-            start = content[:200].decode("utf-8", "replace")
             raise DecodeError(
-                f"{method} {path} answered {response.status_code} with something else than a {model.__name__}: "
-                f"{start!r} (request-id {response.headers.get('request-id')})"
+                f"{self.label}: {method} {path} answered {response.status_code} with something else than a "
+                f"{model.__name__}: {described(response.headers, content)} "
+                f"(request-id {response.headers.get('request-id')})"
             ) from exc
+        self.answered = True
+        return answer
 
     def _send_with_retries(
         self, method: str, path: str, *, creates: bool = False, retry: RetryPolicy | None = None, **options: Any
@@ -264,24 +279,35 @@ class BatchesClient:
                 if not stream:
                     response.content  # noqa: B018  # reads the body while failures still become ours
                 return response
-            failure = self._error(response)
+            failure = self._error(response, sent_bytes=None if sending is None else len(sending))
         except BodyFailed as exc:
             failure = exc.error
-        except (requests.RequestException, HTTPError, ValueError) as exc:
-            failure = error_from_exception(exc, body_was_sent=sending is None or sending.handed_over)
+        except InvalidRequest as exc:
+            failure = InvalidRequest(f"{self.label}: {exc}")
+        except EnvironmentFault as exc:
+            failure = EnvironmentFault(f"{self.label}: {exc}")
+        except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
+            sent = sending is None or sending.handed_over
+            failure = error_from_exception(exc, body_was_sent=sent, where=self.label, hint=advice(exc))
         # Not where it was caught: the chain would hold the request as prepared, and with it the key.
         raise failure
 
-    def _error(self, response: requests.Response) -> BatchesError:
+    def _error(self, response: requests.Response, *, sent_bytes: int | None) -> BatchesError:
         with response:
             try:
                 body = response.raw.read(ERROR_BYTES, decode_content=True)
-            except (HTTPError, OSError) as exc:  # the status is known, and says more than a body that breaks off
+            except (HTTPError, OSError, ValueError) as exc:  # the status is known, and says more than a broken body
                 body = f"(the error's body broke off: {type(exc).__name__})".encode()
-            headers = response.headers
-            error = error_from_response(response.status_code, headers, self._hidden(body), now=self._clock())
+            error = error_from_response(
+                response.status_code,
+                response.headers,
+                self._hidden(body),
+                now=self._clock(),
+                where=self.label,
+                sent_bytes=sent_bytes,
+            )
             if error.from_api:
-                self._compare_clocks(headers)
+                self._compare_clocks(response.headers)
             return error
 
     def _compare_clocks(self, headers: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@
     ├── InvalidRequest       our caller's mistake, found before anything was sent; a retry never helps
     ├── ApiError             the API answered, and not with a success; `passing` says if a retry can help
     ├── TransportError       no answer came; `maybe_sent` says if the request may have taken effect
+    │   └── EnvironmentFault  TLS or a proxy cannot be used as this process's environment has it; nothing was sent
     ├── DecodeError          an answer came that is not what the API is known to send
     ├── StreamInterrupted    a results stream ended before it was complete; reading again helps
     └── WaitTimeout          the batch had not ended when the waiting time was over; the batch goes on
@@ -39,17 +40,28 @@ KINDS: Final[Mapping[int, str]] = {
 }
 """The API's error type of each status (docs, page "Errors"), used where a body does not name one."""
 
-CURES: Final[Mapping[int, str]] = {
-    401: "Check the key in the connection's password.",
+HINTS: Final[Mapping[int, str]] = {
+    401: "The API key was refused. Check the connection's password (outside Airflow: ANTHROPIC_API_KEY).",
     403: "The key's workspace lacks this permission.",
-    413: "Cut the batch into shards of at most 256,000,000 bytes.",
+    413: "Split the batch: the API takes at most 256,000,000 bytes in one request.",
 }
+"""What to do about a status, where the API itself answered."""
 
+FOREIGN_HINTS: Final[Mapping[int, str]] = {
+    401: "A gateway or proxy between this machine and the API wants a login of its own.",
+    403: "A gateway, proxy or web filter between this machine and the API refuses the request.",
+    404: "Is the base URL right? It must not end in /v1.",
+    407: "The proxy wants a login: put its user and password into HTTPS_PROXY.",
+    413: "A gateway or proxy limits the size of a request: raise its limit, or split the batch.",
+}
+"""What to do about a status, where something else answered: nothing that is said of the API fits there."""
 
 NO_ROUTE: Final = "Not found"
 """All that the API says of a path that it does not have; of a batch it says more."""
 
-NOT_THE_API: Final = "not an answer of the API"
+NOT_THE_API: Final = "this answer is not the API's"
+QUOTED_BYTES: Final = 200
+"""How much of a foreign answer a message quotes: enough for the title of an HTML page."""
 
 
 class BatchesError(Exception):
@@ -65,12 +77,17 @@ class InvalidRequest(BatchesError, ValueError):
 
 
 class ApiError(BatchesError):
-    """The API answered with an error.
+    """The API, or something in its place, answered with an error.
 
-    `status` is the HTTP status, `kind` the API's error type (`rate_limit_error`), `message` its text,
-    `request_id` what Anthropic's support asks for, `retry_after` seconds or None, `details` the error's own
-    extra object or None, `should_retry` the server's word in `x-should-retry` or None. `from_api`: the body was the
-    API's own error; if not, a proxy or another server answered, which says nothing about a key or a batch.
+    `status` is the HTTP status, `kind` the API's error type (`rate_limit_error`; the usual one of the status where the
+    answer names none), `message` its text, `request_id` what Anthropic's support asks for, `retry_after` seconds or
+    None, `details` the error's own extra object or None, `should_retry` the server's word in `x-should-retry` or None.
+
+    `from_api` is True where the body is the API's own error object. A gateway, a proxy or a web filter answers with
+    something else, and its status says nothing about the key, the batch or the API.
+
+    :param where: the client's `label`, put before the message.
+    :param sent_bytes: size of the request's body, told where the size was refused.
     """
 
     def __init__(
@@ -84,6 +101,8 @@ class ApiError(BatchesError):
         details: Mapping[str, Any] | None = None,
         should_retry: bool | None = None,
         from_api: bool = True,
+        where: str = "",
+        sent_bytes: int | None = None,
     ) -> None:
         self.status = status
         self.kind = kind
@@ -93,17 +112,24 @@ class ApiError(BatchesError):
         self.details = details
         self.should_retry = should_retry
         self.from_api = from_api
-        super().__init__(self._sentence())
+        self.where = where
+        self.sent_bytes = sent_bytes
+        super().__init__(located(where, self._sentence()))
 
     def _sentence(self) -> str:
-        parts = [f"{self.status} {self.kind}: {self.message}"]
+        parts = [f"{self.status} {self.kind}: {self.message}" if self.from_api else f"{self.status}: {self.message}."]
         if self.request_id:
             parts.append(f"(request-id {self.request_id})")
-        if self.status in CURES:
-            parts.append(CURES[self.status])
-        if self.status == 404 and (self.message == NO_ROUTE or self.message.startswith(NOT_THE_API)):
-            parts.append("Is the base URL right? It must not end in /v1.")
+        if self.status == 413 and self.sent_bytes is not None:
+            parts.append(f"The request had {self.sent_bytes:,} bytes.")
+        if hint := self._hint():
+            parts.append(hint)
         return " ".join(parts)
+
+    def _hint(self) -> str | None:
+        if self.from_api and self.status == 404 and self.message == NO_ROUTE:
+            return FOREIGN_HINTS[404]
+        return (HINTS if self.from_api else FOREIGN_HINTS).get(self.status)
 
     @property
     def passing(self) -> bool:
@@ -124,6 +150,16 @@ class TransportError(BatchesError):
         super().__init__(message)
 
 
+class EnvironmentFault(TransportError):
+    """A variable of this process makes every request impossible: certificates that do not exist, no usable proxy.
+
+    The message names the variable. Another attempt in this process does not help; one on another worker may.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, maybe_sent=False)
+
+
 class DecodeError(BatchesError):
     """An answer is not what the API sends, often a proxy's page. A retry may help."""
 
@@ -140,10 +176,28 @@ class WaitTimeout(BatchesError, TimeoutError):
     """The waiting time is over and the batch has not ended; it goes on, and can be waited for again."""
 
 
-def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> ApiError:
-    """The error that an answer outside 2xx stands for, whether or not its body is the API's own."""
+def located(where: str, text: str) -> str:
+    """A message with the connection or address that it is about."""
+    return f"{where}: {text}" if where else text
+
+
+def error_from_response(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    where: str = "",
+    sent_bytes: int | None = None,
+) -> ApiError:
+    """The error that an answer outside 2xx stands for, whether or not its body is the API's own.
+
+    The API's own body is `{"error": {"type": …, "message": …}}`. Its edge leaves out everything else (the 413 of
+    anthropic-sdk-python issue 938 has no `type` on top), so nothing more is asked for.
+    """
     envelope = _object(body)
     error = _mapping(envelope.get("error"))
+    from_api = isinstance(error.get("type"), str)
     return ApiError(
         status,
         str(error.get("type") or KINDS.get(status) or "unexpected_status"),
@@ -152,7 +206,9 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
         retry_after=retry_after(headers, now=now),
         details=_mapping(error.get("details")) or None,
         should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
-        from_api=bool(error),
+        from_api=from_api,
+        where=where,
+        sent_bytes=sent_bytes,
     )
 
 
@@ -173,8 +229,13 @@ def _message_without_body(status: int, headers: Mapping[str, str], body: bytes) 
             "the server redirects; redirects are not followed, because the key would go along. "
             "Set the connection's host to the API's final base URL"
         )
-    start = body[:200].decode("utf-8", "replace").strip()
-    return f"{NOT_THE_API} ({headers.get('content-type', 'no content type')}): {start!r}"
+    return f"{NOT_THE_API}: {described(headers, body)}"
+
+
+def described(headers: Mapping[str, str], body: bytes) -> str:
+    """An answer's content type and start, for a message."""
+    start = body[:QUOTED_BYTES].decode("utf-8", "replace").strip()
+    return f"{headers.get('content-type', 'no content type')}, {repr(start) if start else 'empty'}"
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
@@ -209,43 +270,42 @@ def _number(text: str | None) -> float | None:
     return number if 0 <= number < float("inf") else None
 
 
-def error_from_exception(exc: Exception, *, body_was_sent: bool) -> BatchesError:
-    """What a failure of requests or urllib3 stands for.
+def error_from_exception(exc: Exception, *, body_was_sent: bool, where: str = "", hint: str = "") -> TransportError:
+    """The error that a failure of requests, urllib3 or the system below them stands for.
 
     `body_was_sent`: the whole body had been handed to the socket. A request without a body counts as sent, unless
-    no connection came about.
+    no connection came about. `hint` is what to do about it, put at the end.
     """
-    from requests.exceptions import InvalidHeader, Timeout
+    from requests.exceptions import Timeout
 
-    # The client has checked the headers that it sends: a wrong one is the answer's.
-    if isinstance(exc, ValueError) and not isinstance(exc, InvalidHeader):
-        # Nothing of its text: what is said about a header that an auth object made quotes it.
-        return InvalidRequest(f"this cannot be sent ({type(exc).__name__}): check base URL, auth and proxies")
     maybe_sent = body_was_sent and not _never_connected(exc)
     kind = "timed out" if isinstance(exc, Timeout) else "failed"
-    return TransportError(f"the connection {kind}: {_innermost(exc)}", maybe_sent=maybe_sent)
+    text = f"the connection {kind}: {_innermost(exc)}{'. ' if hint else ''}{hint}"
+    return TransportError(located(where, text), maybe_sent=maybe_sent)
 
 
 def _never_connected(exc: BaseException) -> bool:
     """Whether a link of the chain is one of the failures that only come before the first byte of a request."""
     from ssl import SSLCertVerificationError
 
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
-    before = NewConnectionError | ConnectTimeoutError | SSLCertVerificationError
-    return any(isinstance(link, before) for link in _chain(exc))
+    # urllib3 raises its ProxyError only while the way through the proxy is not open yet.
+    before = NewConnectionError | ConnectTimeoutError | SSLCertVerificationError | ProxyError
+    return any(isinstance(link, before) for link in chain(exc))
 
 
 def _innermost(exc: BaseException) -> str:
     from http.client import HTTPException
 
-    last = _chain(exc)[-1]
+    last = chain(exc)[-1]
     # Who parses an answer quotes it, and a server may have echoed the key; what the system says is its own.
     quotes = isinstance(last, HTTPException | ValueError) and not isinstance(last, OSError)
     return type(last).__name__ if quotes else f"{type(last).__name__}: {last}"
 
 
-def _chain(exc: BaseException) -> list[BaseException]:
+def chain(exc: BaseException) -> list[BaseException]:
+    """An exception and everything that it wraps, outermost first."""
     links: list[BaseException] = []
     current: BaseException | None = exc
     while current is not None and current not in links:

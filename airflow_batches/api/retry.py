@@ -6,6 +6,7 @@
 | `x-should-retry: true`                        | yes                    | only if listed below |
 | 408, 409, 425, other 5xx                      | yes                    | no                   |
 | 429, 529                                      | yes                    | yes                  |
+| the environment makes sending impossible      | no                     | no                   |
 | no answer, certainly not sent                 | yes                    | yes                  |
 | no answer, perhaps sent                       | yes                    | no                   |
 | 404 of a batch that `exists`, whatever it says| yes                    | -                    |
@@ -22,7 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from airflow_batches.api.errors import ApiError, BatchesError, TransportError
+from airflow_batches._duration import Seconds, seconds
+from airflow_batches.api.errors import ApiError, BatchesError, EnvironmentFault, TransportError
 
 NOTHING_ACCEPTED: Final = frozenset({429, 529})
 """Statuses that say for certain that a create was not accepted."""
@@ -32,25 +34,27 @@ NOTHING_ACCEPTED: Final = frozenset({429, 529})
 class RetryPolicy:
     """How often and how patiently to try again.
 
-    Delays are exponential with full jitter: between 0 and `base * 2**n` seconds, at most `cap`. They are never less
-    than the server's own `retry-after`; where that is beyond `patience` seconds, the error is raised, with the hint
-    in it.
+    Times are seconds or timedeltas. Delays are exponential with full jitter: between 0 and `base * 2**n`, at most
+    `cap`. They are never less than the server's own `retry-after`; where that is beyond `patience`, the error is
+    raised, with the hint in it.
 
     `exists`: the batch asked for is known to be there, so that a 404 is a server's that has not heard of it yet
     (reported for seconds after the creation, and after the end).
     """
 
     attempts: int = 5
-    base: float = 0.5
-    cap: float = 30.0
-    patience: float = 300.0
+    base: Seconds = 0.5
+    cap: Seconds = 30.0
+    patience: Seconds = 300.0
     exists: bool = False
 
     def retries(self, error: BaseException, *, creates: bool) -> bool:
         """Whether this failure is worth another attempt."""
+        if isinstance(error, EnvironmentFault):
+            return False
         if isinstance(error, TransportError):
             return not (creates and error.maybe_sent)
-        if not isinstance(error, ApiError) or (error.retry_after or 0) > self.patience:
+        if not isinstance(error, ApiError) or (error.retry_after or 0) > seconds(self.patience):
             return False
         if creates:
             return error.passing and error.status in NOTHING_ACCEPTED
@@ -58,7 +62,7 @@ class RetryPolicy:
 
     def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1)."""
-        jittered = rand() * min(self.cap, self.base * 2.0 ** min(attempt - 1, 64))
+        jittered = rand() * min(seconds(self.cap), seconds(self.base) * 2.0 ** min(attempt - 1, 64))
         hint = error.retry_after if isinstance(error, ApiError) else None
         return max(jittered, hint or 0.0)
 

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 class _MessageBatchDecoratedOperator(DecoratedOperator, MessageBatchSubmitOperator):
     """Submits what a function gives; takes the submit operator's arguments beside the function's own."""
 
-    template_fields: Sequence[str] = (*DecoratedOperator.template_fields, "model", "conn_id", "storage_conn_id", "resubmit")
+    template_fields: Sequence[str] = (
+        *DecoratedOperator.template_fields,
+        "model",
+        "conn_id",
+        "storage_conn_id",
+        "resubmit",
+    )
     custom_operator_name = "@task.message_batch"
 
     def __init__(

@@ -20,4 +20,4 @@ _MODULES = {"Emulator": "emulator", "Fault": "faults"}
 
 __all__ = list(_MODULES)
 
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

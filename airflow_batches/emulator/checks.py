@@ -4,15 +4,17 @@ model is known; the first that objects decides. Texts are recorded live (2026) u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model, find_model
 
 Params = Mapping[str, Any]
 _STRICT_SINCE: Final = "2026-10-21"
-_SAMPLING: Final = ("temperature", "top_p", "top_k")
+_SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": inf}
+"""Parameters of sampling, from 0 to this."""
 _MEMBERS: Final = frozenset(
     {
         "model",
@@ -25,6 +27,7 @@ _MEMBERS: Final = frozenset(
         "metadata",
         "output_config",
         "service_tier",
+        "speed",
         "stop_sequences",
         "stream",
         "system",
@@ -34,10 +37,20 @@ _MEMBERS: Final = frozenset(
         "tools",
         "top_k",
         "top_p",
+        "user_profile_id",
     }
 )
 _BETA_MEMBERS: Final = frozenset(
-    {"mcp_servers", "context_management", "speed", "user_profile_id", "billing_policy", "output_format"}
+    {
+        "billing_policy",
+        "compaction",
+        "context_management",
+        "fallback_credit_token",
+        "fallbacks",
+        "mcp_servers",
+        "output_format",
+        "thread",
+    }
 )
 
 
@@ -118,6 +131,36 @@ def _streamed(params: Params, terms: Terms) -> None:
         raise Refused("stream: Input should be a valid boolean")
 
 
+def refuse_empty_texts(where: str, blocks: Iterable[Any]) -> None:
+    """Raises Refused for a text block without text (both texts of the API are recorded)."""
+    for block in blocks:
+        if not isinstance(block, dict):
+            raise Refused(f"{where}: Input should be a valid dictionary")
+        if block.get("type") == "text":
+            refuse_empty_text(where, block.get("text"))
+
+
+def refuse_empty_text(where: str, text: Any) -> None:
+    """Raises Refused for what is no text, or has nothing to read in it."""
+    if not isinstance(text, str):
+        raise Refused(f"{where}: text: Input should be a valid string")
+    if not text:
+        raise Refused(f"{where}: text content blocks must be non-empty")
+    if text.isspace():
+        raise Refused(f"{where}: text content blocks must contain non-whitespace text")
+
+
+def _empty_system(params: Params, terms: Terms) -> None:
+    """That an empty text of the system is answered is ours."""
+    system = params.get("system", "")
+    if isinstance(system, list):
+        refuse_empty_texts("system", system)
+    elif not isinstance(system, str):
+        raise Refused("system: Input should be a valid list")
+    elif system:
+        refuse_empty_text("system", system)
+
+
 def _known_model(name: Any, terms: Terms) -> Model:
     if not isinstance(name, str):
         raise Refused("model: Input should be a valid string")
@@ -144,12 +187,17 @@ def _sampling(params: Params, terms: Terms, model: Model) -> None:
     for name in _SAMPLING:
         if name in params and model.adaptive:
             raise Refused(f"`{name}` is deprecated for this model.")
-    temperature = params.get("temperature", 1)
-    if not isinstance(temperature, int | float):
-        raise Refused("temperature: Input should be a valid number")
-    if not 0 <= temperature <= 1:
-        bound = "less than or equal to 1" if temperature > 1 else "greater than or equal to 0"
-        raise Refused(f"temperature: Input should be {bound}")
+    for name, most in _SAMPLING.items():
+        if name in params:
+            _within(name, params[name], most)
+
+
+def _within(name: str, value: Any, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused(f"{name}: Input should be a valid number")
+    if not 0 <= value <= most:
+        bound = f"less than or equal to {most}" if value > most else "greater than or equal to 0"
+        raise Refused(f"{name}: Input should be {bound}")
 
 
 def _thinking(params: Params, terms: Terms, model: Model) -> None:
@@ -183,6 +231,7 @@ _CHECKS: Final[tuple[Callable[[Params, Terms], None], ...]] = (
     _unknown_member,
     _missing_member,
     _streamed,
+    _empty_system,
     _missing_tool,
     _not_in_batches,
 )

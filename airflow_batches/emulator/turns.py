@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches.emulator.checks import Refused, Terms
+from airflow_batches.emulator.checks import Refused, Terms, refuse_empty_text, refuse_empty_texts
 
 
 class Turn(msgspec.Struct, gc=False):
@@ -17,33 +17,62 @@ class Turn(msgspec.Struct, gc=False):
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class Block(msgspec.Struct):
-    """What a version may refuse in a block of a turn."""
-
-    type: Any = None
-    citations: Any = None
-
-
 _TURNS: Final = msgspec.json.Decoder(list[Turn])
-_BLOCKS: Final = msgspec.json.Decoder(list[Block])
+_MEMBERS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
-def read_turns(raw: msgspec.Raw, terms: Terms) -> list[Turn]:
-    """Raises Refused for messages that are none, or that the call's version does not take."""
+def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) -> list[Turn]:
+    """Raises Refused for messages that are none, or that the version of the call or the model does not take.
+
+    `system_turns`: the model takes turns of the role `system`; that the adaptive ones do is ours.
+    """
     try:
         turns = _TURNS.decode(raw)
     except msgspec.ValidationError:
         raise _objection(msgspec.json.decode(raw)) from None
     if not turns:
         raise Refused("messages: at least one message is required")
-    strict = terms.strict
-    for number, turn in enumerate(turns):
+    for number, (turn, members) in enumerate(zip(turns, _MEMBERS.decode(raw), strict=True)):
         if turn.role is msgspec.UNSET or turn.content is msgspec.UNSET:
             missing = "role" if turn.role is msgspec.UNSET else "content"
             raise Refused(f"messages.{number}.{missing}: Field required")
-        if strict and memoryview(turn.content)[0] == ord("["):
-            _refuse_old_blocks(number, turn.role, turn.content)
+        _check_role(number, turn.role, turns[number + 1 :], system_turns)
+        # What else betas put into a system turn is not looked at.
+        unknown = [name for name in members if name not in ("role", "content") and turn.role != "system"]
+        if unknown:
+            raise Refused(f"messages.{number}.{unknown[0]}: Extra inputs are not permitted")
+        content = msgspec.json.decode(turn.content)
+        _check_content(number, turn.role, content, last=number + 1 == len(turns))
+        if terms.strict and isinstance(content, list):
+            _refuse_old_blocks(number, turn.role, content)
     return turns
+
+
+def _check_role(number: int, role: str, following: Sequence[Turn], system_turns: bool) -> None:
+    """The texts about `system` are recorded, the other one is ours."""
+    if role in ("user", "assistant"):
+        return
+    if role != "system":
+        raise Refused(f"messages.{number}.role: Input should be 'user', 'assistant' or 'system'")
+    if not system_turns:
+        raise Refused("role 'system' is not supported on this model")
+    if following and following[0].role == "user":
+        raise Refused(f"messages.{number}: role 'system' must precede an 'assistant' message or end the array")
+
+
+def _check_content(number: int, role: str, content: Any, *, last: bool) -> None:
+    """The texts are recorded, that about content of another type is ours."""
+    if not isinstance(content, str | list):
+        raise Refused(f"messages.{number}.content: Input should be a valid list")
+    if not content and not (last and role == "assistant"):
+        raise Refused(
+            f"messages.{number}: all messages must have non-empty content except for the optional final assistant"
+            " message"
+        )
+    if isinstance(content, list):
+        refuse_empty_texts("messages", content)
+    elif content:
+        refuse_empty_text("messages", content)
 
 
 def last_question(turns: Sequence[Turn]) -> str:
@@ -61,23 +90,16 @@ def _first_text(content: Any) -> str:
     return next((text for text in texts if isinstance(text, str)), "")
 
 
-def _refuse_old_blocks(number: int, role: str, content: msgspec.Raw) -> None:
+def _refuse_old_blocks(number: int, role: str, blocks: list[dict[str, Any]]) -> None:
     """Version 2026-10-21 takes no documents in assistant turns and no citations on text in user turns (docs). That
     the line ends errored, as it does for sampling parameters, and both texts are ours, in the API's style."""
-    for place, block in enumerate(_blocks(content)):
-        at = f"messages.{number}.content.{place}.{block.type}"
-        if (role, block.type) == ("assistant", "document"):
+    for place, block in enumerate(blocks):
+        kind = block.get("type")
+        at = f"messages.{number}.content.{place}.{kind}"
+        if (role, kind) == ("assistant", "document"):
             raise Refused(f"{at}: Extra inputs are not permitted")
-        if (role, block.type) == ("user", "text") and block.citations:
+        if (role, kind) == ("user", "text") and block.get("citations"):
             raise Refused(f"{at}.citations: Extra inputs are not permitted")
-
-
-def _blocks(content: msgspec.Raw) -> list[Block]:
-    """The blocks of a turn's content, none where one of them is no object."""
-    try:
-        return _BLOCKS.decode(content)
-    except msgspec.ValidationError:
-        return []
 
 
 def _objection(value: Any) -> Refused:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -26,9 +26,9 @@ _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _TextTurn(msgspec.Struct, gc=False):
-    role: str
-    content: str
+class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: Literal["user", "assistant"]
+    content: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -77,6 +77,8 @@ class Judge:
             usual = _USUAL.decode(raw)
         except (msgspec.ValidationError, UnicodeDecodeError):
             return None
+        if any(turn.content.isspace() for turn in usual.messages):
+            return None
         key = (usual.model, usual.max_tokens, usual.system)
         if key != self._last[0]:
             members = {"model": usual.model, "messages": _NULL, "max_tokens": usual.max_tokens}
@@ -91,7 +93,9 @@ class Judge:
         if "messages" in params:
             params["messages"] = _NULL
         frame = self._frame(params)
-        return frame, "" if frame.refused else last_question(read_turns(messages, self._terms))
+        if frame.refused:
+            return frame, ""
+        return frame, last_question(read_turns(messages, self._terms, system_turns=frame.shape.thinking))
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
         raws = [*map(bytes, params.values())]

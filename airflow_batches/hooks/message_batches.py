@@ -8,14 +8,30 @@
 | extra `model`            | model of requests that name none                                   |
 | extra `anthropic_version`, `anthropic_beta`, `workspace_id`, `timeout`, `headers` | as their names say        |
 
-A connection of type `anthropic`, made for another provider, has the key and the URL in the same places.
+A connection of type `anthropic`, made for Airflow's official Anthropic provider, has the key and the URL in the same
+places. Its other fields would be read wrongly in silence: with them, a key of another vendor would go to Anthropic.
+
+| extra of the official provider (1.2)       | here                                                         |
+|--------------------------------------------|--------------------------------------------------------------|
+| `platform`: `anthropic` or empty           | served                                                       |
+| `platform`: anything else                  | refused: the password is the key of another vendor           |
+| `model`                                    | served                                                       |
+| `aws_region`, `project_id`, `region`, `resource` | not read: only refused platforms use them              |
+| `workload_identity`                        | refused: only keys and bearer tokens are served              |
+| `anthropic_client_kwargs`: `base_url`      | served, before the host, as there                            |
+| … `timeout`, `default_headers`             | served where `timeout`, `headers` are not given              |
+| … `max_retries`                            | not read: retries follow rules of their own (`api.retry`)    |
+| … `api_key`, `auth_token`                  | refused: a secret belongs into the password                  |
+| … anything else                            | refused                                                      |
+| no password (credentials of the environment) | refused                                                    |
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseHook
@@ -30,10 +46,24 @@ if TYPE_CHECKING:
 
 DEFAULT_CONNECTION: Final = "anthropic_default"
 SECRET_HEADERS: Final = frozenset({"authorization", "x-api-key", "proxy-authorization"})
+SERVED_PLATFORM: Final = "anthropic"
+PLATFORM_CURES: Final[Mapping[str, str]] = {
+    "aws": "Claude Platform on AWS has this API, but its address and its signatures are not served yet",
+    "bedrock": "Amazon Bedrock does not have this API",
+    "foundry": "Microsoft Foundry does not have this API",
+    "vertex": "Google Vertex AI does not have this API",
+}
+"""Why another platform of the official provider is refused (the provider says the same of all but `aws`)."""
+CLIENT_KWARGS: Final = "anthropic_client_kwargs"
+SERVED_KWARGS: Final = frozenset({"base_url", "timeout", "default_headers", "max_retries"})
+SECRET_KWARGS: Final[Mapping[str, str]] = {
+    "api_key": "move it into the password field",
+    "auth_token": "move it into the password field and set the extra auth to bearer",
+}
 READ_TIMEOUT: Final = 600.0
 CONNECT_TIMEOUT: Final = 10.0
 TEST_TIMEOUT: Final = 30.0
-"""Seconds; somebody looks at the form, and a thread of the API server waits."""
+"""Seconds; a person looks at the form, and a thread of the API server waits."""
 
 
 class MessageBatchesHook(BaseHook):
@@ -52,7 +82,7 @@ class MessageBatchesHook(BaseHook):
         self.conn_id = conn_id
 
     def get_conn(self) -> BatchesClient:
-        """A client of one's own: use it in a `with`, or close it. Raises `InvalidRequest` for a wrong connection."""
+        """A new client: use it in a `with`, or close it. Raises `InvalidRequest` for a wrong connection."""
         return client_for(self.get_connection(self.conn_id))
 
     def test_connection(self) -> tuple[bool, str]:
@@ -79,16 +109,23 @@ def client_for(
     from airflow_batches.api.address import BASE_URL
 
     extras = _extras(connection)
-    return BatchesClient(
-        auth=_auth(connection, extras),
-        base_url=_base_url(connection) or BASE_URL,
-        anthropic_version=api_version(connection),
-        betas=_betas(connection, extras),
-        workspace_id=_text(extras, "workspace_id"),
-        headers=_headers(connection, extras),
-        timeout=(CONNECT_TIMEOUT, min(longest_read, _timeout(connection, extras))),
-        retry=retry,
-    )
+    _refuse_other_platforms(connection, extras)
+    kwargs = _client_kwargs(connection, extras)
+    with _naming(connection):
+        return BatchesClient(
+            auth=_auth(connection, extras),
+            base_url=_text(kwargs, "base_url") or _base_url(connection) or BASE_URL,
+            anthropic_version=api_version(connection),
+            betas=_betas(connection, extras),
+            workspace_id=_text(extras, "workspace_id"),
+            headers=_headers(connection, extras.get("headers") or kwargs.get("default_headers")),
+            timeout=(
+                CONNECT_TIMEOUT,
+                min(longest_read, _timeout(connection, extras.get("timeout") or kwargs.get("timeout"))),
+            ),
+            retry=retry,
+            name=_named(connection),
+        )
 
 
 def api_version(connection: Connection) -> str:
@@ -103,11 +140,43 @@ def default_model(connection: Connection) -> str | None:
     return _text(_extras(connection), "model")
 
 
+def _refuse_other_platforms(connection: Connection, extras: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequest` for a connection whose key is not for the API that is served here."""
+    platform = (_text(extras, "platform") or SERVED_PLATFORM).lower()
+    if platform != SERVED_PLATFORM:
+        why = PLATFORM_CURES.get(platform, "that platform is not known")
+        raise _wrong(
+            connection,
+            f"has platform {platform!r} in its extra: {why}. Nothing was sent. Use a connection with an API key of "
+            f"Anthropic's Console, and platform {SERVED_PLATFORM!r} or none",
+        )
+    if extras.get("workload_identity"):
+        raise _wrong(
+            connection,
+            "has workload_identity in its extra, which is not served. Nothing was sent. Use a connection with an API "
+            "key in its password, and without workload_identity",
+        )
+
+
+def _client_kwargs(connection: Connection, extras: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the official provider would hand to Anthropic's SDK, if it means something here."""
+    kwargs = extras.get(CLIENT_KWARGS) or {}
+    if not isinstance(kwargs, Mapping):
+        raise _wrong(connection, f"has {CLIENT_KWARGS} that is not a JSON object")
+    for name in kwargs:
+        if name not in SERVED_KWARGS:
+            cure = SECRET_KWARGS.get(name, "it is not served: remove it, or use another connection")
+            raise _wrong(connection, f"has {name!r} in the {CLIENT_KWARGS} of its extra; {cure}")
+    return kwargs
+
+
 def _auth(connection: Connection, extras: Mapping[str, Any]) -> AuthBase:
     from airflow_batches.api import ApiKeyAuth, BearerAuth
 
     if not connection.password:
-        raise _wrong(connection, "has no API key; put it into the password field")
+        raise _wrong(
+            connection, "has no API key; put it into the password field. Credentials of the environment are not read"
+        )
     kinds = {"api_key": ApiKeyAuth, "bearer": BearerAuth}
     kind = _text(extras, "auth") or "api_key"
     if kind not in kinds:
@@ -125,8 +194,8 @@ def _base_url(connection: Connection) -> str | None:
     return f"{scheme or connection.schema or 'https'}://{name}{port}{slash}{prefix}"
 
 
-def _headers(connection: Connection, extras: Mapping[str, Any]) -> dict[str, str]:
-    headers = extras.get("headers") or {}
+def _headers(connection: Connection, headers: Any) -> dict[str, str]:
+    headers = headers or {}
     try:
         headers = json.loads(headers) if isinstance(headers, str) else headers
         named = {str(name): str(value) for name, value in headers.items()}
@@ -145,9 +214,9 @@ def _betas(connection: Connection, extras: Mapping[str, Any]) -> list[str]:
     return [beta.strip() for beta in betas if beta.strip()]
 
 
-def _timeout(connection: Connection, extras: Mapping[str, Any]) -> float:
+def _timeout(connection: Connection, given: Any) -> float:
     try:
-        seconds = float(extras.get("timeout") or READ_TIMEOUT)
+        seconds = float(given or READ_TIMEOUT)
     except (TypeError, ValueError):
         seconds = 0.0
     if not 0 < seconds < float("inf"):
@@ -166,7 +235,28 @@ def _text(extras: Mapping[str, Any], name: str) -> str | None:
     return str(extras[name]).strip() or None if extras.get(name) is not None else None
 
 
+@contextmanager
+def _naming(connection: Connection) -> Iterator[None]:
+    """Puts the connection before what the client itself refuses."""
+    from airflow_batches.api import InvalidRequest
+
+    try:
+        yield
+    except InvalidRequest as error:
+        if str(error).startswith(_named(connection)):
+            raise
+        refused = _wrong(connection, f"cannot be used: {error}")
+    else:
+        return
+    # Not where it was caught: the chain would hold what was refused.
+    raise refused
+
+
 def _wrong(connection: Connection, what: str) -> Exception:
     from airflow_batches.api import InvalidRequest
 
-    return InvalidRequest(f"connection {connection.conn_id!r} {what}")
+    return InvalidRequest(f"{_named(connection)} {what}")
+
+
+def _named(connection: Connection) -> str:
+    return f"Connection {connection.conn_id!r}"

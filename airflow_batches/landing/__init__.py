@@ -27,4 +27,4 @@ _MODULES = {
     "land": "engine",
 }
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

@@ -10,14 +10,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from airflow_batches._extras import cure
-from airflow_batches.api.errors import BatchesError
+from airflow_batches._uri import redact_uri, to_uri
+from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.landing.errors import LandingError, LandingRefused
-
-KEYED: Final = frozenset({"s3", "s3a", "gs", "gcs"})
-"""Protocols whose URIs have no queries: what looks like one is a part of the key."""
 
 
 class FileSystem(Protocol):
@@ -43,19 +41,19 @@ class Location:
     uri: str
 
     @classmethod
-    def parse(cls, uri: str, storage_options: Mapping[str, Any] | None = None) -> Location:
-        """A URI such as `s3://bucket/key.jsonl` or `file:///folder/key.jsonl`; raises `LandingRefused`.
+    def parse(cls, place: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Location:
+        """A URI such as `s3://bucket/key.jsonl` or `file:///folder/key.jsonl`, or a path; raises `LandingRefused`.
 
         `storage_options` go to the fsspec file system of the URI's scheme.
         """
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-        require_uri(uri)
+        uri = require_uri(place)
         try:
             fs, path = url_to_fs(uri, **(storage_options or {}))
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{showable(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
-        return cls(fs, path, showable(uri, path))
+            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
+        return cls(fs, path, f"file://{path}" if uri.startswith("file://") else redact_uri(uri))
 
     def beside(self, suffix: str) -> Location:
         """The object of the same name with this at its end."""
@@ -106,13 +104,15 @@ class Location:
                 return
 
 
-def require_uri(uri: object) -> None:
-    """Raises `LandingRefused` for what is no URI of an object."""
-    if not isinstance(uri, str) or not uri.partition("://")[1]:
-        name = str(uri or "results.jsonl").lstrip("/")
-        raise LandingRefused(f"{uri!r} is not a URI; write file:///folder/{name} or s3://bucket/key")
+def require_uri(place: object) -> str:
+    """The URI of an object. Raises `LandingRefused` for what names none."""
+    try:
+        uri = to_uri(place)
+    except InvalidRequest as exc:
+        raise LandingRefused(str(exc)) from exc
     if uri.endswith("/"):
-        raise LandingRefused(f"{showable(uri)!r} names a folder; name the object that the results shall become")
+        raise LandingRefused(f"{redact_uri(uri)!r} names a folder; name the object that the results shall become")
+    return uri
 
 
 @contextmanager
@@ -134,13 +134,3 @@ def _said(exc: BaseException) -> str:
 
 def _parent(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def showable(uri: str, path: str | None = None) -> str:
-    """Without what may be a secret: a password and its user, a query. A file's name may hold anything, a key most."""
-    scheme, _, rest = uri.partition("://")
-    if scheme == "file":
-        return uri if path is None else f"file://{path}"
-    place, slash, key = (rest if scheme in KEYED else rest.partition("?")[0]).partition("/")
-    user, _, host = place.rpartition("@")
-    return f"{scheme}://{host if ':' in user else place}{slash}{key}"

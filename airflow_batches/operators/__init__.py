@@ -21,4 +21,4 @@ _MODULES = {
     "MessageBatchSubmitOperator": "submit",
 }
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

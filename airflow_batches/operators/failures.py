@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def task_errors() -> Iterator[None]:
-    """Turn permanent errors (no connection, refused input, the API's 400, 401, 403, 404 …) into `AirflowFailException`."""
+    """Turn permanent errors (no connection, refused input, the API's 400, 401, 404 …) into `AirflowFailException`."""
     from airflow_batches._compat import AirflowFailException, AirflowNotFoundException
     from airflow_batches.api import ApiError, InvalidRequest
 

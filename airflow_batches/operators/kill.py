@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT: Final = 4.0
 """Seconds for which a killed task waits for its thread. Airflow grants 5 s between SIGTERM and SIGKILL."""
+WATCH_404_S: Final = 2.0
+"""Seconds for which a 404 is watched: what `JOIN_TIMEOUT` leaves beside the look at the task's state and two calls, so
+that the log still says that the cancel is not confirmed."""
 
 
 class KillHandler:
@@ -90,6 +93,7 @@ class KillHandler:
             elif state != GONE and not self._is_current():
                 logger.warning("Another try of this task has taken over: batch %s is left to it", batch_id)
             else:
-                cancel_if_running(self._client, batch_id, reason=f"the task is {state}", look_first=False)
+                reason = f"the task is {state}"
+                cancel_if_running(self._client, batch_id, reason=reason, look_first=False, watch_404_s=WATCH_404_S)
         except Exception:  # the task ends in any case, so this log is the only place to tell it
             logger.exception("Canceling %s failed after the task was killed. It may still run and be billed", batch_id)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from airflow.sdk import XComArg
 
-from airflow_batches._compat import ResolveMixin
+from airflow_batches._compat import is_reference
+from airflow_batches._uri import path_text
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
 
 Requests: TypeAlias = Iterable[Mapping[str, Any]]
-Given: TypeAlias = Requests | Callable[[], Requests] | Mapping[str, Any] | str | XComArg
-"""A list or an iterable, a callable, a shard, a URI, or what another task gives."""
+Place: TypeAlias = Union[str, "os.PathLike[str]", "ObjectStoragePath"]
+"""A URI, an absolute `pathlib.Path`, or an `ObjectStoragePath`."""
+Given: TypeAlias = Requests | Callable[[], Requests] | Mapping[str, Any] | Place | XComArg
+"""A list or an iterable, a callable, a shard, a place, or the output of another task."""
 
 
 class Verbatim:
@@ -34,7 +41,8 @@ class HasRequests:
 
     @requests.setter
     def requests(self, given: Any) -> None:
-        as_it_is = given is None or isinstance(given, str | ResolveMixin | Verbatim)
+        given = path_text(given)
+        as_it_is = given is None or isinstance(given, str | Verbatim) or is_reference(given)
         self._requests = given if as_it_is else Verbatim(given)
 
     @property

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.sdk import BaseOperator
 
+from airflow_batches._duration import seconds_to_wait
+from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.requests import Given, HasRequests
-from airflow_batches.operators.waiting import seconds
+from airflow_batches.operators.requests import Given, HasRequests, Place
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -27,9 +28,9 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
     API or of the store.
 
     :param batch_id: the batch (templated).
-    :param path: URI of the results, `s3://conn_id@bucket/key.jsonl` or any other that `ObjectStoragePath` takes
-        (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
-    :param failed_path: URI of the lines that did not succeed, none by default (templated).
+    :param path: where the results go: a URI such as `s3://conn_id@bucket/key.jsonl`, an `ObjectStoragePath`, or an
+        absolute `pathlib.Path` (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
+    :param failed_path: where the lines go that did not succeed, in the same forms; nowhere by default (templated).
     :param format: `jsonl` or `parquet`; by default `path` decides (templated).
     :param verify: `error`: publish nothing that is not what the batch counts; `warn`: publish what came, and say so
         in the manifest.
@@ -60,8 +61,8 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self,
         *,
         batch_id: str | XComArg,
-        path: str | XComArg,
-        failed_path: str | XComArg | None = None,
+        path: Place | XComArg,
+        failed_path: Place | XComArg | None = None,
         format: str | None = None,  # noqa: A002  # as in `land`
         verify: Literal["error", "warn"] = "error",
         overwrite: bool = False,
@@ -75,15 +76,15 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
-        self.path = cast("str", path)
-        self.failed_path = cast("str | None", failed_path)
+        self.path = cast("str", path_text(path))
+        self.failed_path = cast("str | None", path_text(failed_path))
         self.format = format
         self.verify = verify
         self.overwrite = overwrite
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
         self.requests = requests
-        self.timeout = seconds(timeout)
-        self.stall_timeout = seconds(stall_timeout)
+        self.timeout = seconds_to_wait(timeout)
+        self.stall_timeout = seconds_to_wait(stall_timeout)
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id
 
@@ -116,16 +117,17 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         from airflow.sdk import ObjectStoragePath
 
         from airflow_batches._extras import cure
+        from airflow_batches._uri import conn_id_for, redact_uri
         from airflow_batches.landing import LandingRefused, Location
-        from airflow_batches.landing.location import require_uri, showable
+        from airflow_batches.landing.location import require_uri
 
-        require_uri(path)
+        uri = require_uri(path)
         try:
-            stored = ObjectStoragePath(path, conn_id=self.storage_conn_id)
+            stored = ObjectStoragePath(uri, conn_id=conn_id_for(uri, self.storage_conn_id))
             # The file system itself: what ObjectStoragePath opens reports lineage at every write.
             return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{showable(path)!r} cannot be opened: {exc}{cure(path)}") from exc
+            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
 
     def _sent_ids(self) -> Iterator[str]:
         from airflow_batches.submission.ids import custom_ids

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow.sdk import BaseOperator
 
+from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.requests import Given, HasRequests
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
-from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, seconds, share
+from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -109,8 +110,8 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self.storage_conn_id = storage_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = seconds(poll_interval)
-        self.timeout = seconds(timeout)
+        self.poll_interval = seconds_to_wait(poll_interval)
+        self.timeout = seconds_to_wait(timeout)
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.max_failure_rate = share(max_failure_rate)
@@ -119,7 +120,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self.on_changed = on_changed
         self.resubmit = resubmit
         self.on_uncertain = on_uncertain
-        self.settle_for = seconds(settle_for)
+        self.settle_for = seconds_to_wait(settle_for)
         self._killed = False
         self._kill_handler: KillHandler | None = None
         self._records: RecordStore | None = None
@@ -267,6 +268,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
             self._defer_for(pending.retry_in, method_name="execute_again", kwargs=carried)
 
     def _wait_here(self, client: BatchesClient, pending: ReconcilePending) -> None:
+        from airflow_batches._compat import AirflowException
         from airflow_batches.api import ApiError
 
         if pending.batch_id is None:
@@ -275,9 +277,9 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         try:
             client.wait_for(pending.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
         except ApiError as error:
-            # A batch that no longer exists is no candidate any more.
+            # A batch that no longer exists is no candidate any more. After anything else a retry searches on.
             if error.status != 404:
-                raise
+                raise AirflowException(f"Batch {pending.batch_id} cannot be waited for: {error}") from error
 
     def _defer_for(self, seconds: float, method_name: str, kwargs: dict[str, Any]) -> None:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger

@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 
 _MODULES = {"MessageBatchSensor": "message_batch"}
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

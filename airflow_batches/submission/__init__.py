@@ -41,4 +41,4 @@ _MODULES = {
     "split_requests": "shards",
 }
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

@@ -202,7 +202,7 @@ def is_useless(batch: MessageBatch) -> bool:
     if batch.processing_status is ProcessingStatus.CANCELING:
         return True
     counts = batch.request_counts
-    unbilled = counts.total > 0 and not counts.processing and not counts.succeeded
+    unbilled = counts.known and counts.total > 0 and not counts.processing and not counts.succeeded
     return batch.processing_status is ProcessingStatus.ENDED and unbilled
 
 

@@ -38,7 +38,10 @@ class PreflightError(InvalidRequest):
 
 
 class EmptySource(PreflightError):
-    """The source holds no requests."""
+    """The source holds no requests, which the API does not take as a batch. A task may skip instead (`on_empty`)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} holds no requests; nothing was sent")
 
 
 class SourceError(BatchesError):

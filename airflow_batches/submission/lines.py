@@ -1,7 +1,8 @@
 """JSONL as the requests of a create's body: numbered, read just far enough, forwarded byte for byte.
 
 Lines end at \\n alone, on bytes; a \\r before it is dropped; blank lines are skipped, but counted, so that a line's
-number is the one an editor shows; a last line without \\n is kept.
+number is the one an editor shows; a last line without \\n is kept. UTF-8's byte order mark before the first line is
+dropped; offsets count it.
 
 Only where a line has no model and a default is given is anything written: the default, as the first member of its
 params. What is not UTF-8 JSON with a text `custom_id` and an object `params` can be part of no body at all.
@@ -18,6 +19,7 @@ from msgspec import UNSET, Raw
 
 from airflow_batches.api.limits import MAX_BODY_BYTES
 from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.formats import UTF8_MARK
 
 RUN_BYTES: Final = 1 << 17
 
@@ -27,11 +29,16 @@ class Unreadable(ValueError):
 
 
 class RequestLine(msgspec.Struct, frozen=True, gc=False):
-    """A request as it will be sent: `data` is its JSON, `model` what will answer it (None: nothing says)."""
+    """A request as it will be sent.
+
+    `data` is its JSON, `model` the model that will answer it (None: nothing says), `canonical` its canonical JSON where
+    that is known already.
+    """
 
     custom_id: str
     data: bytes
     model: str | None
+    canonical: bytes = b""
 
 
 class LineRun(msgspec.Struct, frozen=True):
@@ -58,6 +65,8 @@ class LineRun(msgspec.Struct, frozen=True):
 
     def next(self, data: bytes) -> LineRun:
         """The run behind this one."""
+        if not self.data and data.startswith(UTF8_MARK):
+            return LineRun(0, 0, UTF8_MARK, []).next(data.removeprefix(UTF8_MARK))
         lines = data.removesuffix(b"\n").split(b"\n")
         return LineRun(self.before + len(self.lines), self.start + len(self.data), data, lines)
 

@@ -7,22 +7,25 @@ judges hours later, when the batch has ended, as an errored line each (docs, "Ba
 |-------------------------------------------------------------------|--------------------------------|
 | not JSON, not UTF-8, `custom_id` missing, too long, other letters | at create                      |
 | members beside `custom_id` and `params`                           | at create                      |
-| no model (and no default), no messages, `max_tokens` < 1, a turn  | as an errored line             |
-| without content                                                   |                                |
+| no model (and no default), no messages, `max_tokens` that is no   | as an errored line             |
+| integer from 1, a turn without role or content, empty text        |                                |
 | `stream: true`, `tool_choice` of a tool that is not there         | as an errored line             |
+| members that are not the API's (`MEMBERS`, `BETA_MEMBERS`,        | as an errored line             |
+| `TURN_MEMBERS`)                                                   |                                |
 | members that no batch takes (`NEVER`)                             | as an errored line             |
 | sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
 | user turns                                                        | API version 2026-10-21         |
 | sampling parameters out of their range                            | as an errored line, before it  |
 
-Not judged: what depends on a model (the largest `max_tokens`, ways of thinking) or on a URL that it must fetch,
-and members unknown here, which a newer API may know. Duplicates and limits are the scan's.
+Not judged: what depends on a model (the largest `max_tokens`, ways of thinking, turns of the role `system`), on the
+connection (whether it names the beta that a member needs), or on a URL that the API must fetch. Duplicates and limits
+are the scan's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -30,26 +33,77 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from airflow_batches.api.limits import CUSTOM_ID
+from airflow_batches.submission.canonical import canonical_member
 from airflow_batches.submission.lines import RequestLine, with_model
 
 STRICT_SINCE: Final = "2026-10-21"
 """The API version from which on sampling parameters are refused; versions are dates and compare as text."""
 
+MEMBERS: Final = frozenset(
+    {
+        "cache_control",
+        "container",
+        "diagnostics",
+        "inference_geo",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "output_config",
+        "service_tier",
+        "speed",
+        "stop_sequences",
+        "stream",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+        "user_profile_id",
+    }
+)
+"""Members of params that the API declares; it refuses all others ("Extra inputs are not permitted"). From the published
+OpenAPI document (2026-08) and `types/message_create_params.py` of the SDK 2.14; a new one is a new line here."""
+BETA_MEMBERS: Final = frozenset(
+    {
+        "billing_policy",
+        "compaction",
+        "context_management",
+        "fallback_credit_token",
+        "fallbacks",
+        "mcp_servers",
+        "output_format",
+        "thread",
+    }
+)
+"""Those that need a beta (extra `anthropic_beta` of the connection), from `types/beta/message_create_params.py`."""
+TURN_MEMBERS: Final = frozenset({"role", "content"})
+"""Members of a turn. Those of a system turn are not judged: betas add some."""
+ROLES: Final = ("user", "assistant", "system")
+"""`system` within the messages is for newer models, and stands before an assistant turn or at the end."""
 NEVER: Final[Mapping[str, str]] = {
-    "speed": "fast mode is not for batches",
     "store": "is not supported in batches",
     "previous_thread_event_id": "is not supported in batches",
     "cache_hint": "is not supported in batches",
     "context_hint": "is not supported in batches",
-    "extra_body": "belongs to the SDK's call; its members go into params",
-    "extra_headers": "belongs to the SDK's call; a batch has one set of headers",
-    "extra_query": "belongs to the SDK's call",
+    "research_preview_2026_02": "is not supported in batches",
+    "betas": "is an argument of the SDK; name betas in the connection's extra anthropic_beta",
+    "timeout": "is an argument of the SDK; set the connection's extra timeout",
+    "max_retries": "is an argument of the SDK; a batch takes no retries of single requests",
+    "extra_body": "is an argument of the SDK; its members belong directly into params",
+    "extra_headers": "is an argument of the SDK; set the connection's extra headers, which hold for the whole batch",
+    "extra_query": "is an argument of the SDK; a batch takes no query",
+    "workspace_id": "is an argument of the SDK; set the connection's extra workspace_id",
+    "api_key": "is an argument of the SDK; set the connection's password, and take the key out of the requests",
 }
-"""Members of params with which no line of a batch is answered."""
+"""Members with which no line of a batch is answered, and where they belong."""
+UNKNOWN: Final = (
+    "not a member that the API is known to take ('Extra inputs are not permitted'); if it is new, use preflight='warn'"
+)
 SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
 """Parameters of sampling, from 0 to this."""
-HARMLESS: Final = frozenset({b"null", b"false", b'"standard"'})
-"""Values with which a member asks for nothing."""
 
 Preflight = Literal["error", "warn", "off"]
 """Problems refuse the source, are logged, or are not looked for."""
@@ -89,18 +143,11 @@ class _Params(msgspec.Struct):
     tool_choice: _ToolChoice | None = None
     mcp_servers: Raw | UnsetType = UNSET
     billing_policy: _Billing | None = None
-    research_preview_2026_02: str | None = None
+    speed: str | None = None
+    system: Raw | UnsetType = UNSET
     temperature: Raw | UnsetType = UNSET
     top_p: Raw | UnsetType = UNSET
     top_k: Raw | UnsetType = UNSET
-    speed: Raw | UnsetType = UNSET
-    store: Raw | UnsetType = UNSET
-    previous_thread_event_id: Raw | UnsetType = UNSET
-    cache_hint: Raw | UnsetType = UNSET
-    context_hint: Raw | UnsetType = UNSET
-    extra_body: Raw | UnsetType = UNSET
-    extra_headers: Raw | UnsetType = UNSET
-    extra_query: Raw | UnsetType = UNSET
 
 
 class _Judged(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,29 +155,41 @@ class _Judged(msgspec.Struct, forbid_unknown_fields=True):
     params: _Params
 
 
+class _Members(msgspec.Struct):
+    params: dict[str, Raw]
+
+
 class _Turn(msgspec.Struct):
-    role: str | None = None
-    content: str | list[Any] | None = None
+    role: str | UnsetType = UNSET
+    content: str | list[dict[str, Any]] | None = None
 
 
-class _TextTurn(msgspec.Struct, gc=False):
-    role: str
-    content: str
+# The members of the next classes are in alphabetical order: encoded, they are canonical JSON.
 
 
-class _PlainParams(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
-    model: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET
-    system: Raw | UnsetType = UNSET
-    thinking: Raw | UnsetType = UNSET
-    output_config: Raw | UnsetType = UNSET
-    tools: Raw | UnsetType = UNSET
-    stop_sequences: Raw | UnsetType = UNSET
-    metadata: Raw | UnsetType = UNSET
-    service_tier: Raw | UnsetType = UNSET
-    inference_geo: Raw | UnsetType = UNSET
+class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+    role: Literal["user", "assistant"]
+
+
+class _TextBlock(msgspec.Struct, gc=False):
+    type: Literal["text"]
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _PlainParams(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     cache_control: Raw | UnsetType = UNSET
+    inference_geo: Raw | UnsetType = UNSET
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
+    metadata: Raw | UnsetType = UNSET
+    model: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET
+    output_config: Raw | UnsetType = UNSET
+    service_tier: Raw | UnsetType = UNSET
+    stop_sequences: Raw | UnsetType = UNSET
+    system: str | list[_TextBlock] | UnsetType = UNSET
+    thinking: Raw | UnsetType = UNSET
+    tools: Raw | UnsetType = UNSET
 
 
 class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -138,8 +197,14 @@ class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     params: _PlainParams
 
 
+RAW_MEMBERS: Final = tuple(name for name, kind in _PlainParams.__annotations__.items() if kind == "Raw | UnsetType")
+
 _plain = msgspec.json.Decoder(_Plain)
+_encoder = msgspec.json.Encoder()
 _judged = msgspec.json.Decoder(_Judged)
+_members = msgspec.json.Decoder(_Members)
+_turn = msgspec.json.Decoder(_Turn)
+_turn_members = msgspec.json.Decoder(dict[str, Raw])
 
 
 def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | None) -> list[RequestLine] | None:
@@ -159,12 +224,38 @@ def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | Non
     named = default_model or UNSET not in {request.params.model for request in decoded}
     if not (whole and named and all(map(CUSTOM_ID.fullmatch, [request.custom_id for request in decoded]))):
         return None
-    return [
-        with_model(request.custom_id, line, default_model)
-        if (model := request.params.model) is UNSET
-        else RequestLine(request.custom_id, line, model)
-        for line, request in zip(lines, decoded, strict=True)
-    ]
+    if any(map(str.isspace, _texts(decoded))):
+        return None
+    return [_request_line(request, line, default_model) for line, request in zip(lines, decoded, strict=True)]
+
+
+def _request_line(request: _Plain, line: bytes, default_model: str | None) -> RequestLine:
+    params = request.params
+    if params.model is not UNSET:
+        return RequestLine(request.custom_id, line, params.model, _canonical(request))
+    named = with_model(request.custom_id, line, default_model)
+    if default_model is not None:
+        params.model = default_model
+    return RequestLine(named.custom_id, named.data, named.model, _canonical(request))
+
+
+def _canonical(request: _Plain) -> bytes:
+    """Return the request's canonical JSON, faster than `canonical` would; nothing where it cannot be told from this."""
+    params = request.params
+    if isinstance(params.system, list):  # its blocks may have members that were not decoded
+        return b""
+    for name in RAW_MEMBERS:
+        if (raw := getattr(params, name)) is not UNSET:
+            setattr(params, name, Raw(canonical_member(bytes(raw))))
+    return _encoder.encode(request)
+
+
+def _texts(requests: Iterable[_Plain]) -> Iterator[str]:
+    for request in requests:
+        for turn in request.params.messages:
+            yield turn.content
+        if (system := request.params.system) is not UNSET:
+            yield from [system] if isinstance(system, str) else [block.text for block in system]
 
 
 def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
@@ -177,8 +268,10 @@ def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
     return [
         *_envelope(request),
         *_required(params, default_model),
+        *_foreign(_members.decode(data).params),
         *_never(params),
         *_sampling(params, strict=strict),
+        *_system(params),
         *_turns(params, strict=strict),
     ]
 
@@ -201,21 +294,23 @@ def _required(params: _Params, default_model: str | None) -> Iterator[str]:
         yield "messages: at least one message is required"
     if params.max_tokens is UNSET:
         yield "max_tokens: missing"
-    elif params.max_tokens < 1 or params.max_tokens % 1:
-        yield f"max_tokens: must be at least 1, and whole, not {params.max_tokens}"
+    elif params.max_tokens < 1 or isinstance(params.max_tokens, float):
+        yield f"max_tokens: must be an integer from 1, not {params.max_tokens}"
+
+
+def _foreign(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if name not in MEMBERS and name not in BETA_MEMBERS:
+            yield f"{name}: {NEVER.get(name, UNKNOWN)}"
 
 
 def _never(params: _Params) -> Iterator[str]:
     if params.stream:
         yield "stream: true is not supported in batches"
-    if params.research_preview_2026_02 == "active":
-        yield "research_preview_2026_02: is not supported in batches"
+    if params.speed not in {None, "standard"}:
+        yield "speed: fast mode is not for batches"
     if params.billing_policy is not None and params.billing_policy.bill_to == "user_profile":
         yield "billing_policy: bill_to user_profile is not supported in batches"
-    for name, reason in NEVER.items():
-        value = getattr(params, name)
-        if value is not UNSET and bytes(value) not in HARMLESS:
-            yield f"{name}: {reason}"
     # Tools of a server can be listed by it alone.
     if params.tool_choice is not None and params.tool_choice.type == "tool" and params.mcp_servers is UNSET:
         yield from _tool_choice(params.tool_choice, params)
@@ -242,26 +337,82 @@ def _sampling(params: _Params, *, strict: bool) -> Iterator[str]:
 
 def _within(value: Raw, most: float) -> bool:
     try:
-        number = msgspec.json.decode(value, type=float | None)
+        return 0 <= msgspec.json.decode(value, type=float) <= most
     except msgspec.ValidationError:
         return False
-    return number is None or 0 <= number <= most
+
+
+def _system(params: _Params) -> Iterator[str]:
+    if params.system is UNSET:
+        return
+    try:
+        system = msgspec.json.decode(params.system, type=str | list[dict[str, Any]])
+    except msgspec.ValidationError as exc:
+        yield f"system: {_in_words(str(exc))}"
+        return
+    if isinstance(system, str):
+        # That the API refuses an empty one as well is not known.
+        if system.isspace():
+            yield "system: the text is blank"
+    else:
+        yield from _empty_texts("system", system)
 
 
 def _turns(params: _Params, *, strict: bool) -> Iterator[str]:
-    for number, raw in enumerate(() if params.messages is UNSET else params.messages):
+    turns = [] if params.messages is UNSET else params.messages
+    decoded: list[_Turn | None] = []
+    for number, raw in enumerate(turns):
         try:
-            turn = msgspec.json.decode(raw, type=_Turn)
+            decoded.append(_turn.decode(raw))
         except msgspec.ValidationError as exc:
             yield f"messages.{number}: {_in_words(str(exc))}"
+            decoded.append(None)
+    for number, turn in enumerate(decoded):
+        if turn is not None:
+            following = decoded[number + 1] if number + 1 < len(decoded) else None
+            yield from _role(number, turn, following)
+            if turn.role != "system":
+                unknown = [name for name in _turn_members.decode(turns[number]) if name not in TURN_MEMBERS]
+                yield from (f"messages.{number}.{name}: {UNKNOWN}" for name in unknown)
+            yield from _content(number, turn, last=number + 1 == len(decoded))
+            if strict and isinstance(turn.content, list):
+                yield from _strict_blocks(number, turn.role, turn.content)
+
+
+def _role(number: int, turn: _Turn, following: _Turn | None) -> Iterator[str]:
+    if turn.role is UNSET:
+        yield f"messages.{number}: role is missing"
+    elif turn.role not in ROLES:
+        yield f"messages.{number}: role must be user or assistant, not {turn.role!r}"
+    elif turn.role == "system" and following is not None and following.role == "user":
+        yield f"messages.{number}: a system turn must precede an assistant turn or come last; a prompt goes into system"
+
+
+def _content(number: int, turn: _Turn, *, last: bool) -> Iterator[str]:
+    content = turn.content
+    if content is None:
+        yield f"messages.{number}: content is missing"
+    elif not content:
+        if not (last and turn.role == "assistant"):
+            yield f"messages.{number}: content is empty; only a final assistant turn may be empty"
+    elif isinstance(content, list):
+        yield from _empty_texts(f"messages.{number}.content", content)
+    elif content.isspace():
+        yield f"messages.{number}: content is blank"
+
+
+def _empty_texts(where: str, blocks: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for place, block in enumerate(blocks):
+        if block.get("type") != "text":
             continue
-        if turn.content is None:
-            yield f"messages.{number}: content is missing"
-        elif strict and isinstance(turn.content, list):
-            yield from _strict_blocks(number, turn.role, [block for block in turn.content if isinstance(block, dict)])
+        text = block.get("text")
+        if not isinstance(text, str):
+            yield f"{where}.{place}: a text block without text"
+        elif not text or text.isspace():
+            yield f"{where}.{place}: the text is {'blank' if text else 'empty'}"
 
 
-def _strict_blocks(number: int, role: str | None, blocks: list[dict[str, Any]]) -> Iterator[str]:
+def _strict_blocks(number: int, role: str | UnsetType, blocks: list[dict[str, Any]]) -> Iterator[str]:
     where = f"not permitted since API version {STRICT_SINCE}"
     if role == "assistant" and any(block.get("type") == "document" for block in blocks):
         yield f"messages.{number}: a document in an assistant turn is {where}"

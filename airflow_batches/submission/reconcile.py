@@ -13,6 +13,7 @@ import requests
 from airflow_batches.api import ApiError, BatchesClient, DecodeError, MessageBatch, ProcessingStatus, StreamInterrupted
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
+from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.retry import KNOWN
 from airflow_batches.submission.decision import CLOCK_SKEW, Candidate, is_certain, is_useless
 from airflow_batches.submission.record import Intent
@@ -134,7 +135,7 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
     except (requests.RequestException, msgspec.MsgspecError, ValueError, RecursionError) as exc:
         kind = type(exc).__name__
         raise StreamInterrupted(f"the results of {batch.id} broke off ({kind})", lines_read=lines) from exc
-    if batch.request_counts.total not in {lines, 0}:
+    if batch.request_counts.known and batch.request_counts.total not in {lines, 0}:
         raise StreamInterrupted(f"the results of {batch.id} are not complete", lines_read=lines)
     return digest.hexdigest()
 
@@ -144,13 +145,25 @@ class _Result(msgspec.Struct):
 
 
 def _since(client: BatchesClient, since: datetime) -> Iterator[MessageBatch]:
-    """Yield batches created then or later, newest first. One without a time may be of any."""
-    for batch in client.list_all():
-        if batch.created_at is not None and batch.created_at < since:
+    """Yield batches created then or later, newest first. One without a time may be of any.
+
+    :raises DecodeError: when a batch cannot be read: it may be the one that is looked for.
+    """
+    cursor: str | None = None
+    while True:
+        page = client.list(limit=MAX_PAGE, after_id=cursor)
+        if page.unreadable:
+            raise DecodeError(f"{page.unreadable:,} batches of the list cannot be read")
+        for batch in page.data:
+            if batch.created_at is not None and batch.created_at < since:
+                return
+            yield batch
+        cursor = page.next_after
+        if cursor is None or not page.data:
             return
-        yield batch
 
 
 def _may_have(batch: MessageBatch, requests: int) -> bool:
-    """Whether a batch may hold so many requests. Counts of 0 say nothing."""
-    return batch.request_counts.total in {requests, 0}
+    """Whether a batch may hold so many requests. Counts that are unknown, or all 0, say nothing."""
+    counts = batch.request_counts
+    return not counts.known or counts.total in {requests, 0}

@@ -5,7 +5,7 @@ Memory: one block, one line, the first problems, and eight bytes a request to fi
 same eight bytes are only a suspicion; then, and only then, the source is read once more to name the first duplicates.
 
 The fingerprint stands for the input whatever its order (a query without ORDER BY is the same input again): the sum,
-modulo 2**128, of the SHA-256 of each request's JSON.
+modulo 2**128, of the SHA-256 of each request's canonical JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.aside import HashedAside
 from airflow_batches.submission.body import body_blocks
+from airflow_batches.submission.canonical import canonical
 from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.ids import numbered_ids
 from airflow_batches.submission.lines import LineRun, RequestLine, Unreadable, line_runs, request_line
@@ -112,7 +113,8 @@ class Inspector:
         known too."""
         for run in line_runs(self._source.blocks()):
             requests, ends = self._read(run)
-            self.plain = self.plain and [request.data for request in requests] == run.lines
+            marked = run.start and not run.before  # a byte order mark came before the first line
+            self.plain = self.plain and not marked and [request.data for request in requests] == run.lines
             self._suspects.add([request.custom_id for request in requests])
             yield requests, ends
         if self._preflight != "off":
@@ -173,7 +175,8 @@ class Tally:
         """Count more requests."""
         self.requests += len(requests)
         self._ids.update([request.custom_id for request in requests])
-        self._contents += sum([int.from_bytes(sha256(request.data).digest(), "big") for request in requests])
+        contents = [sha256(request.canonical or canonical(request.data)).digest() for request in requests]
+        self._contents += sum([int.from_bytes(content, "big") for content in contents])
         models = {request.model for request in requests if request.model is not None} - self.models
         self.models.update(islice(models, MAX_MODELS - len(self.models)))
 
@@ -249,9 +252,9 @@ def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> 
 
 
 def refuse_over_limits(source: Source, weighed: Scan) -> None:
-    """Raise `PreflightError` for what is not one batch."""
+    """Raise `EmptySource` for a source without requests, `PreflightError` for what is more than one batch."""
     if not weighed.requests:
-        raise EmptySource(f"{source.name} holds no requests")
+        raise EmptySource(source.name)
     if weighed.requests > MAX_REQUESTS or weighed.size > MAX_BODY_BYTES:
         raise PreflightError(
             f"{source.name} holds {weighed.requests:,} requests in {weighed.size:,} bytes; a batch takes "

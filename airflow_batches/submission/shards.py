@@ -5,23 +5,31 @@ order, and none is over the limits. A plan is small JSON: five values for each s
 
 One reading cuts, checks every request and finds duplicates across shards. Memory: one block, one line, and eight
 bytes a request. Submitting a shard checks that its requests are still the ones that were planned.
+
+A compressed object can only be decoded from its beginning: to submit N shards of it decodes about N/2 times all of it.
+With `shards_path` a second reading stores each shard uncompressed (`shard_files`), and the work stays linear.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import msgspec
 
+from airflow_batches._uri import to_uri
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.body import ENVELOPE_BYTES
-from airflow_batches.submission.errors import PreflightError
+from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.lines import RequestLine
 from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
 from airflow_batches.submission.scan import Inspector, Tally, warn_or_refuse
-from airflow_batches.submission.source import UriSource
+from airflow_batches.submission.shard_files import Hashed, store_shards
+from airflow_batches.submission.source import UriSource, is_compressed
+
+logger = logging.getLogger(__name__)
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +55,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def split_requests(
-    uri: str,
+    uri: object,
     *,
     conn_id: str | None = None,
     model: str | None = None,
@@ -55,36 +63,54 @@ def split_requests(
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
     anthropic_version: str = STRICT_SINCE,
+    shards_path: object = None,
 ) -> list[Shard]:
     """The shards of a URI's JSONL, in order, each at most `max_requests` requests and `max_bytes` bytes of body.
 
-    `conn_id` is the Airflow connection of a URI that names none; `model` is the default that will be submitted with,
-    since it counts. Raises `PreflightError` for problems of the requests (once all of them are known), for an empty
-    source and for a request that fits no shard; `SourceError`.
+    `uri` may be a path object too. `conn_id` is the Airflow connection of a URI that names none; `model` is the default
+    that will be submitted with, since it counts. `shards_path` is a folder (URI or path) where each shard is stored
+    uncompressed; without it shards are ranges of the object itself.
+
+    Raises `EmptySource` for an object without requests, `PreflightError` for problems of the requests (once all of them
+    are known) and for a request that fits no shard; `SourceError`.
     """
     if not 1 <= max_requests <= MAX_REQUESTS or not ENVELOPE_BYTES < max_bytes <= MAX_BODY_BYTES:
         raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
+    folder = None if shards_path is None else to_uri(shards_path)
     source = UriSource(uri, conn_id)
-    inspector = Inspector(source, model=model, preflight=preflight, version=anthropic_version)
-    cutter = _Cutter(uri, max_requests, max_bytes)
-    shards = [*cutter.shards(inspector.requests())]
+    hashed = Hashed(source)
+    inspector = Inspector(
+        source if folder is None else hashed, model=model, preflight=preflight, version=anthropic_version
+    )
+    cutter = _Cutter(source, max_requests, max_bytes)
+    planned = [*cutter.shards(inspector.requests())]
     warn_or_refuse(source, inspector.findings, preflight)
-    if not shards:
-        raise PreflightError(f"{uri} holds no requests")
-    return shards
+    if not planned:
+        raise EmptySource(source.name)
+    if folder is not None:
+        return store_shards(hashed, planned, folder, conn_id)
+    if len(planned) > 1 and is_compressed(source.uri):
+        logger.warning(
+            "%s is compressed: submitting its %d shards decodes all of it about %d times. Give shards_path, a folder "
+            "where the shards are stored uncompressed, or store the object uncompressed",
+            source.name,
+            len(planned),
+            len(planned) / 2 + 1,
+        )
+    return [shard for shard, _ in planned]
 
 
 class _Cutter:
     """Fills one shard after the other, each as far as it goes."""
 
-    def __init__(self, uri: str, max_requests: int, max_bytes: int) -> None:
-        self._uri = uri
+    def __init__(self, source: UriSource, max_requests: int, max_bytes: int) -> None:
+        self._source = source
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._open(0)
 
-    def shards(self, runs: Iterable[tuple[Sequence[RequestLine], Sequence[int]]]) -> Iterator[Shard]:
-        """The shards of requests, some given at once, with the offsets of their lines' ends."""
+    def shards(self, runs: Iterable[tuple[Sequence[RequestLine], Sequence[int]]]) -> Iterator[tuple[Shard, str]]:
+        """The shards of requests, some given at once with the offsets of their lines' ends, and their fingerprints."""
         for requests, ends in runs:
             for request, line_end in zip(requests, ends, strict=True):
                 if self._is_full(request):
@@ -115,7 +141,7 @@ class _Cutter:
         self._end = line_end
         if self._size > self._max_bytes:
             raise PreflightError(
-                f"{self._uri}: request {request.custom_id!r} alone makes a body of {self._size:,} bytes; "
+                f"{self._source.name}: request {request.custom_id!r} alone makes a body of {self._size:,} bytes; "
                 f"a shard takes {self._max_bytes:,}"
             )
 
@@ -123,9 +149,14 @@ class _Cutter:
         self._tally.add(self._new)
         self._new.clear()
 
-    def _close(self) -> Shard:
+    def _close(self) -> tuple[Shard, str]:
         self._count()
         tally = self._tally
-        return Shard(
-            uri=self._uri, start=self._start, end=self._end, requests=tally.requests, ids_digest=tally.ids_digest
+        shard = Shard(
+            uri=self._source.uri,
+            start=self._start,
+            end=self._end,
+            requests=tally.requests,
+            ids_digest=tally.ids_digest,
         )
+        return shard, tally.fingerprint

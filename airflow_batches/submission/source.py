@@ -5,8 +5,8 @@
 | list or tuple of `{"custom_id", "params"}`       | encoded anew at each reading                             |
 | other iterable, generator                        | once; spooled to an unnamed file on local disk           |
 | callable without arguments                       | what it returns, one of the other kinds                  |
-| URI (or path object) of JSONL on local disk      | at each reading; `.gz` and `.zst` by suffix              |
-| URI of JSONL in object storage                   | streamed once, kept on local disk for the later readings |
+| `file` URI or absolute path of JSONL             | at each reading; `.gz` and `.zst` by suffix              |
+| URI or `ObjectStoragePath` of JSONL in a store   | streamed once, kept on local disk for the later readings |
 | shard descriptor (`split_requests`)              | likewise, the shard's range of the URI's decoded bytes   |
 
 A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. What is kept
@@ -22,27 +22,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
-from urllib.parse import urlsplit, urlunsplit
-
-import msgspec
 
 from airflow_batches._extras import cure
+from airflow_batches._uri import conn_id_for, is_path, redact_uri, to_uri
 from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.submission.ahead import ahead
+from airflow_batches.submission.encode import Requests, encode_requests
 from airflow_batches.submission.errors import PreflightError, SourceError
+from airflow_batches.submission.formats import checked, wrong_suffix
 
 if TYPE_CHECKING:
     from airflow_batches.submission.shards import Shard
 
 READ_BYTES: Final = 1 << 20
 """Bytes of one read."""
-ENCODE_AT_ONCE: Final = 32
-"""Requests encoded to one block."""
-
-Requests = Iterable[Mapping[str, Any]]
+COMPRESSED: Final[Mapping[str, str]] = {".gz": ".gz", ".zst": ".zst", ".zstd": ".zst"}
+"""Suffixes of names whose objects are decompressed, and the usual form of each."""
 
 
 class Source(ABC):
@@ -70,12 +67,11 @@ def open_source(requests: Any, *, conn_id: str | None = None, spool_dir: str | N
         raise InvalidRequest(
             "requests is a text that looks like JSON (a template makes text of them, an XComArg does not)"
         )
-    if isinstance(given, str) or hasattr(given, "open"):
-        with _fetched(UriSource(str(given), conn_id), str(given), spool_dir) as source:
+    if isinstance(given, str) or is_path(given):
+        with _fetched(UriSource(given, conn_id), spool_dir) as source:
             yield source
     elif isinstance(given, Mapping):
-        shard = _shard(given)
-        with _fetched(ShardSource(shard, conn_id), shard.uri, spool_dir) as source:
+        with _fetched(ShardSource(_shard(given), conn_id), spool_dir) as source:
             yield source
     elif isinstance(given, list | tuple):
         yield ListSource(given)
@@ -86,10 +82,20 @@ def open_source(requests: Any, *, conn_id: str | None = None, spool_dir: str | N
         raise InvalidRequest(f"requests must be a list, an iterable, a callable or a URI, not {type(given).__name__}")
 
 
+def source_uri(place: object) -> str:
+    """The URI of a place to read from; here an absolute path needs no scheme. Raises `InvalidRequest`."""
+    return to_uri(Path(place) if isinstance(place, str) and place.startswith("/") else place)
+
+
+def is_compressed(uri: str) -> bool:
+    """Whether the object is decompressed as it is read, so that its middle is reached through its beginning only."""
+    return Path(uri).suffix.lower() in COMPRESSED
+
+
 @contextmanager
 def open_uri(uri: str, conn_id: str | None = None) -> Iterator[IO[bytes]]:
     """A URI's decoded bytes. Raises `SourceError` when it cannot be opened."""
-    with reading(showable(uri)):
+    with reading(redact_uri(uri)):
         raw = _open(uri, conn_id)
     with raw:
         yield _decoded(raw, uri)
@@ -113,10 +119,12 @@ class ListSource(Source):
 
     def __init__(self, requests: Sequence[Mapping[str, Any]]) -> None:
         self._requests = requests
+        self._checked = False
 
     def blocks(self) -> Iterator[bytes]:
         """The requests encoded, some at once."""
-        return encode_requests(self._requests)
+        yield from encode_requests(self._requests, checked=self._checked)
+        self._checked = True
 
 
 class SpooledSource(Source):
@@ -138,17 +146,17 @@ class SpooledSource(Source):
 class UriSource(Source):
     """JSONL in object storage or on a local path."""
 
-    def __init__(self, uri: str, conn_id: str | None = None) -> None:
-        if not uri.strip():
+    def __init__(self, place: object, conn_id: str | None = None) -> None:
+        if isinstance(place, str) and not place.strip():
             raise InvalidRequest("the URI of the requests is empty")
-        self.name = showable(uri)
-        self._uri = uri
+        self.uri = source_uri(place)
+        self.name = redact_uri(self.uri)
         self._conn_id = conn_id
 
     def blocks(self) -> Iterator[bytes]:
         """The object's decoded bytes."""
-        with open_uri(self._uri, self._conn_id) as stream:
-            yield from _soon(stream, _read(stream, self.name))
+        with open_uri(self.uri, self._conn_id) as stream:
+            yield from checked(_soon(stream, _read(stream, self.name)), self.name)
 
 
 class ShardSource(Source):
@@ -156,15 +164,17 @@ class ShardSource(Source):
 
     def __init__(self, shard: Shard, conn_id: str | None = None) -> None:
         self.shard = shard
+        self.uri = source_uri(shard.uri)
         self._conn_id = conn_id
-        self.name = f"{showable(shard.uri)}, bytes {shard.start:,} to {shard.end:,}"
+        self.name = f"{redact_uri(self.uri)}, bytes {shard.start:,} to {shard.end:,}"
 
     def blocks(self) -> Iterator[bytes]:
         """The shard's lines."""
-        with open_uri(self.shard.uri, self._conn_id) as stream:
+        with open_uri(self.uri, self._conn_id) as stream:
             with reading(self.name):
                 stream.seek(self.shard.start)
-            yield from _soon(stream, _read(stream, self.name, self.shard.end - self.shard.start))
+            blocks = _soon(stream, _read(stream, self.name, self.shard.end - self.shard.start))
+            yield from checked(blocks, self.name)
 
     def check(self, requests: int, ids_digest: str) -> None:
         """Raise `PreflightError` if the object is not the one that was planned."""
@@ -200,38 +210,10 @@ class FetchedSource(Source):
         self._remote.check(requests, ids_digest)
 
 
-def showable(uri: str) -> str:
-    """A URI without what may be secret: user, connection, query."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
-def encode_requests(requests: Requests) -> Iterator[bytes]:
-    """Requests as JSONL, some at once. Raises `InvalidRequest` naming the one that is not JSON."""
-    encoder = msgspec.json.Encoder()
-    iterator = iter(requests)
-    done = 0
-    while batch := [*islice(iterator, ENCODE_AT_ONCE)]:
-        try:
-            yield encoder.encode_lines(batch)
-        except (TypeError, ValueError, msgspec.MsgspecError) as exc:
-            raise InvalidRequest(_not_json(batch, done, exc)) from exc
-        done += len(batch)
-
-
-def _not_json(batch: list[Mapping[str, Any]], done: int, cause: Exception) -> str:
-    for number, request in enumerate(batch, done + 1):
-        try:
-            msgspec.json.encode(request)
-        except (TypeError, ValueError, msgspec.MsgspecError) as exc:
-            return f"request {number:,} cannot be written as JSON: {exc}"
-    return str(cause)
-
-
 @contextmanager
-def _fetched(source: Source, uri: str, spool_dir: str | None) -> Iterator[Source]:
+def _fetched(source: UriSource | ShardSource, spool_dir: str | None) -> Iterator[Source]:
     """The source, kept on local disk as it is read first unless it is there already."""
-    if _local_path(uri) is not None:
+    if _local_path(source.uri) is not None:
         yield source
     else:
         with tempfile.TemporaryFile(dir=spool_dir) as spool:
@@ -239,10 +221,8 @@ def _fetched(source: Source, uri: str, spool_dir: str | None) -> Iterator[Source
 
 
 def _local_path(uri: str) -> Path | None:
-    scheme, separator, path = uri.partition("://")
-    if not separator:
-        return Path(uri)
-    return Path(path.removeprefix("localhost")) if scheme == "file" else None
+    scheme, _, path = uri.partition("://")
+    return Path(path) if scheme == "file" else None
 
 
 def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[bytes]:
@@ -269,22 +249,44 @@ def _open(uri: str, conn_id: str | None) -> IO[bytes]:
 
     from airflow_batches.submission.remote import open_object
 
-    remote = ObjectStoragePath(uri, conn_id=conn_id)
+    remote = ObjectStoragePath(uri, conn_id=conn_id_for(uri, conn_id))
     # Not remote.open(): Airflow's wrapper reports each read as an event of lineage.
     return open_object(remote.fs, remote.path)
 
 
 def _decoded(raw: IO[bytes], uri: str) -> IO[bytes]:
-    suffix = Path(uri).suffix.lower()
+    suffix = COMPRESSED.get(Path(uri).suffix.lower())
+    if suffix is None:
+        return raw
+    with reading(redact_uri(uri)):
+        head = raw.read(4)
+    if reason := wrong_suffix(head, suffix):
+        raise PreflightError(f"{redact_uri(uri)} {reason}")
+    packed = cast("IO[bytes]", _Rejoined(head, raw))
     if suffix == ".gz":
         import gzip
 
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw, mode="rb"))
-    if suffix in {".zst", ".zstd"}:
-        import zstandard
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=packed, mode="rb"))
+    import zstandard
 
-        return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
-    return raw
+    return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True))
+
+
+class _Rejoined:
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        """The first bytes, then what follows them."""
+        if not self._head:
+            return self._rest.read(size)
+        head, self._head = self._head, b""
+        if 0 <= size < len(head):
+            head, self._head = head[:size], head[size:]
+        return head if size >= 0 else head + self._rest.read()
 
 
 def _shard(given: Mapping[str, Any]) -> Shard:

@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 _MODULES = {"MessageBatchEndedTrigger": "batch_ended", "MessageBatchTrigger": "message_batch"}
 __all__ = sorted(_MODULES)
-__getattr__ = exports(__name__, _MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

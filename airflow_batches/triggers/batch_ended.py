@@ -19,9 +19,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_batches._duration import seconds_to_wait
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch
@@ -43,7 +46,7 @@ STORE_PATIENCE: Final = 60.0
 
 
 class MessageBatchEndedTrigger(BaseEventTrigger):
-    """Tells once of each batch of a connection's workspace that ends, whoever submitted it.
+    """Tells once of each batch of a connection's workspace that ends, also of those that other tools submitted.
 
     The event's payload has `batches`, each with `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO
     texts; a DAG finds it as `payload` in the `extra` of its triggering asset events. After a pause of the DAG, what
@@ -52,16 +55,21 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
     A look reads the list back to what may still have been running, a call for each 1,000 batches of the last day.
 
     :param conn_id: connection to poll with.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds (or a timedelta) between two looks.
     :param name: tells this trigger from another with the same arguments.
     """
 
     def __init__(
-        self, *, conn_id: str = "anthropic_default", poll_interval: float = 60.0, name: str = "", **_ignored: Any
+        self,
+        *,
+        conn_id: str = "anthropic_default",
+        poll_interval: timedelta | float = 60.0,
+        name: str = "",
+        **_ignored: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
         self.conn_id = conn_id
-        self.poll_interval = poll_interval
+        self.poll_interval = seconds_to_wait(poll_interval)
         self.name = name
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """From a trigger to an API client: the connection is looked up on the event loop, and never cut short.
 
-Before Airflow 3.2 a cancelled look-up leaves its answer unread, which ends the triggerer; hence the shield.
+Before Airflow 3.2 a cancelled look-up leaves its answer unread, which ends the triggerer. The shield prevents that.
 """
 
 from __future__ import annotations

@@ -16,15 +16,17 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batches._compat import TRIGGERS_HEAR_KILLS
+from airflow_batches._duration import seconds_to_wait
 
 if TYPE_CHECKING:
-    from airflow_batches.api import BatchesClient, MessageBatch
+    from airflow_batches.api import BatchesClient, BatchesError, MessageBatch
     from airflow_batches.waiting.outcome import Outcome
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ class MessageBatchTrigger(BaseTrigger):
 
     :param conn_id: connection to poll with.
     :param batch_id: the batch.
-    :param poll_interval: seconds between polls.
+    :param poll_interval: seconds (or a timedelta) between polls.
     :param since: when the wait began, seconds since the epoch.
     :param deadline: when it is over, seconds since the epoch; None for never.
     :param cancel_on_kill: cancel the batch when the task is ended by hand while it waits.
@@ -55,7 +57,7 @@ class MessageBatchTrigger(BaseTrigger):
         *,
         conn_id: str,
         batch_id: str,
-        poll_interval: float = 60.0,
+        poll_interval: timedelta | float = 60.0,
         since: float = 0.0,
         deadline: float | None = None,
         cancel_on_kill: bool = True,
@@ -64,7 +66,7 @@ class MessageBatchTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # not annotated in Airflow
         self.conn_id = conn_id
         self.batch_id = batch_id
-        self.poll_interval = poll_interval
+        self.poll_interval = seconds_to_wait(poll_interval)
         self.since = since
         self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
@@ -102,10 +104,10 @@ class MessageBatchTrigger(BaseTrigger):
         from airflow_batches.waiting.hub import wait_async
         from airflow_batches.waiting.progress import Progress
 
-        progress = Progress()
+        progress = Progress(self.batch_id)
 
-        def tell(batch: MessageBatch) -> None:
-            if line := progress.line(batch, now=time.time()):
+        def tell(answer: MessageBatch | BatchesError | None) -> None:
+            if line := progress.line(answer, now=time.time()):
                 logger.info(line)
 
         return await wait_async(
@@ -113,7 +115,7 @@ class MessageBatchTrigger(BaseTrigger):
             self._connect,
             Watch(batch_id=self.batch_id, since=self.since or time.time(), deadline=self.deadline),
             poll_interval=self.poll_interval,
-            on_batch=tell,
+            on_answer=tell,
             metrics=triggerer_stats(),
         )
 
@@ -141,20 +143,22 @@ class MessageBatchTrigger(BaseTrigger):
                 if state not in OVER:
                     logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
                     return
-                await self._call_off(f"the task is {state}")
-            logger.info("The task is %s: batch %s is called off", state, self.batch_id)
-        except Exception:  # nobody may be left to hear it: the trigger itself is gone by now
-            logger.exception("The task was killed; batch %s could not be canceled, or need not be", self.batch_id)
+                await self._cancel(f"the task is {state}")
+        except Exception:  # the trigger itself is gone by now: the log is all that is left
+            logger.exception(
+                "The task was killed, and no cancel of batch %s is confirmed: it may run on", self.batch_id
+            )
 
-    async def _call_off(self, reason: str) -> None:
-        from airflow_batches.api.calloff import call_off
+    async def _cancel(self, reason: str) -> None:
+        from airflow_batches.api import cancel_if_running
         from airflow_batches.triggers.connect import connect
         from airflow_batches.waiting.thread import CallThread
 
         client = await connect(self.conn_id)
         thread = CallThread(f"cancel-{self.batch_id}")
         try:
-            await thread.run(lambda: call_off(client, self.batch_id, reason))
+            # Without a look first: the triggerer may be about to end, and the cancel must be sent before that.
+            await thread.run(lambda: cancel_if_running(client, self.batch_id, reason=reason, look_first=False))
         finally:
             thread.finish(client.close)
 

@@ -113,8 +113,16 @@ def pause(watch: Watch, decision: KeepWaiting, *, poll_interval: float, now: flo
 
 
 def not_the_api(answer: MessageBatch | BatchesError) -> bool:
-    """Whether nothing answered a poll, or nothing that is the API: a wrong address, a proxy's page, an outage."""
+    """Whether nothing answered a poll, or nothing that is the API: an outage, a proxy's page, a wrong address."""
     return isinstance(answer, TransportError | DecodeError) or (isinstance(answer, ApiError) and not answer.from_api)
+
+
+def unreached(answer: MessageBatch | BatchesError) -> bool:
+    """Whether the first poll of all points at a wrong address, which a wait would only hide.
+
+    Not so a 5xx or 429 without the API's body: the API's own front answers that when it is overloaded.
+    """
+    return not_the_api(answer) and not (isinstance(answer, ApiError) and answer.passing)
 
 
 def _on_batch(watch: Watch, batch: MessageBatch, now: float, hint: float | None) -> Decision:

@@ -1,4 +1,4 @@
-"""Which batches of a workspace have ended since the last look: each is news once, whoever submitted it.
+"""Which batches of a workspace have ended since the last look: each is news once, other tools' batches too.
 
 Rules of this file:
 - What was told is kept as a moment (`floor`: all that ended until then is old) and the ids told since. That is
@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -17,9 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from airflow_batches.api.errors import BatchesError, DecodeError
-from airflow_batches.api.models import BatchPage, MessageBatch
+from airflow_batches.api.limits import LIFETIME
+from airflow_batches.api.models import BatchPage, MessageBatch, ProcessingStatus
 from airflow_batches.waiting.line import Line
 from airflow_batches.waiting.paging import RUNS_AT_MOST, Page, oldest_of
+
+logger = logging.getLogger(__name__)
 
 OVERLAP: Final = 900.0
 """Seconds."""
@@ -39,10 +43,12 @@ class Told:
 
     def sift(self, batches: Iterable[MessageBatch]) -> list[MessageBatch]:
         """The news among some batches, in the order of their ends; from now on they are told."""
-        ended = sorted((batch.ended_at.timestamp(), batch.id, batch) for batch in batches if batch.ended_at)
+        ended = sorted((at, batch.id, batch) for batch in batches if (at := ended_by(batch)) is not None)
         news = []
         for at, batch_id, batch in ended:
-            self.newest = max(self.newest, at)
+            self.newest = max(self.newest, at if batch.ended_at else 0.0)
+            if self.floor is None and not batch.ended_at:
+                self.ids[batch_id] = at  # it would be above any floor that the first look can set
             if self.floor is not None and not self.knows(batch):
                 self.ids[batch_id] = at
                 news.append(batch)
@@ -50,7 +56,8 @@ class Told:
 
     def knows(self, batch: MessageBatch) -> bool:
         """Whether the batch's end was told."""
-        old = self.floor is not None and batch.ended_at is not None and batch.ended_at.timestamp() <= self.floor
+        at = ended_by(batch)
+        old = self.floor is not None and at is not None and at <= self.floor
         return old or batch.id in self.ids
 
     def settle(self, now: float) -> None:
@@ -81,6 +88,20 @@ class Told:
         return msgspec.convert(state, cls)
 
 
+def ended_by(batch: MessageBatch) -> float | None:
+    """When a batch ended, in seconds since the epoch; None while it runs.
+
+    Where the API's `ended_at` cannot be read, the latest moment at which it can have ended.
+    """
+    if batch.ended_at is not None:
+        return batch.ended_at.timestamp()
+    if batch.processing_status is not ProcessingStatus.ENDED:
+        return None
+    if batch.expires_at is not None:
+        return batch.expires_at.timestamp()
+    return None if batch.created_at is None else (batch.created_at + LIFETIME).timestamp()
+
+
 async def look(line: Line, told: Told, *, now: float) -> tuple[list[MessageBatch], BatchesError | None]:
     """One look through the list, back to what may have ended since; the news, and the error that ended it if any."""
     oldest = (now if told.floor is None else told.floor) - RUNS_AT_MOST
@@ -92,6 +113,8 @@ async def look(line: Line, told: Told, *, now: float) -> tuple[list[MessageBatch
             return news, answer if isinstance(answer, BatchesError) else None
         if cursor is not None and (not answer.data or answer.next_after == cursor):
             return news, DecodeError(f"the list ended after {cursor}, where it had promised more")
+        if answer.unreadable:
+            logger.warning("%d batches of the list cannot be read; their ends are not told", answer.unreadable)
         news += told.sift(answer.data)
         cursor = answer.next_after
         if cursor is None or oldest_of(answer) < oldest:

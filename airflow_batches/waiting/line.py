@@ -4,12 +4,13 @@
 |---------------------------------|-----------------|------------------|
 | no client to be had             | all             | all              |
 | 401, 403, with a fresh key too  | all             | the page         |
+| an answer that is not the API's | all             | the page         |
 | 429, 529                        | all             | all              |
 | no answer                       | all             | the page         |
 | anything else                   | the batch       | the page         |
 
 Rules of this file:
-- The way to a client is passed in and gone once. It is gone again after a refusal (401, 403): keys rotate.
+- The connection is read once, and again after each 401 or 403 of the API: keys are replaced while batches run.
 - That there is no connection is believed after a while only: a look-up that fails looks the same.
 - No call takes longer than `LONGEST_CALL`, however slowly its bytes drip; nor does the way to a client.
 """
@@ -21,15 +22,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from airflow_batches.api.client import BatchesClient
-from airflow_batches.api.errors import ApiError, BatchesError, TransportError
+from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
 from airflow_batches.api.limits import MAX_PAGE
+from airflow_batches.waiting.decision import AUTH_FAILURES, not_the_api
 from airflow_batches.waiting.paging import Answer, Call, Get
 from airflow_batches.waiting.thread import CallThread
 
 Connect = Callable[[], Awaitable[BatchesClient]]
 """Gives a new client, whose calls are not retried; raises BatchesError."""
 
-REFUSALS: Final = frozenset({401, 403})
 CROWDED: Final = frozenset({429, 529})
 LONGEST_CALL: Final = 120.0
 """Seconds."""
@@ -46,12 +47,12 @@ class Reply(NamedTuple):
 
 
 def refused(answer: Answer | None) -> bool:
-    """Whether the key or its permissions were refused."""
-    return isinstance(answer, ApiError) and answer.status in REFUSALS
+    """Whether the API refused the key or its permissions; a web filter's 403 says nothing of them."""
+    return isinstance(answer, ApiError) and answer.from_api and answer.status in AUTH_FAILURES
 
 
 class Line:
-    """Opens at the first call; whoever has one hangs it up."""
+    """Opens at the first call. Its owner closes it with `hang_up`."""
 
     def __init__(self, name: str, connect: Connect) -> None:
         self._name = name
@@ -109,5 +110,6 @@ def _make(client: BatchesClient, call: Call) -> Reply:
 
 def _failed(call: Call, error: BatchesError) -> Reply:
     crowded = isinstance(error, ApiError) and error.status in CROWDED
-    gone = isinstance(error, TransportError) or refused(error)
+    # Not a DecodeError: one batch's odd object must not fail the polls of all others.
+    gone = not isinstance(error, DecodeError) and (not_the_api(error) or refused(error))
     return Reply(error, shared=error if crowded or (isinstance(call, Get) and gone) else None)

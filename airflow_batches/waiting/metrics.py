@@ -1,4 +1,4 @@
-"""What can be counted while batches are waited for; whoever has a place for metrics passes it in.
+"""What can be counted while batches are waited for; the caller passes in where metrics go.
 
 | name                         | kind    | tags            | of what                                             |
 |------------------------------|---------|-----------------|-----------------------------------------------------|

@@ -79,8 +79,13 @@ class Outcome:
     message: str = ""
 
     def to_event(self) -> dict[str, Any]:
-        """As a trigger's event."""
-        return {**asdict(self), "ending": str(self.ending), "message": self.message[:LONGEST_MESSAGE]}
+        """As a trigger's event; `other` and `known` are in its counts only where they say something."""
+        counts = asdict(self.counts)
+        for name, usual in (("other", 0), ("known", True)):
+            if counts[name] == usual:
+                del counts[name]
+        message = self.message[:LONGEST_MESSAGE]
+        return {**asdict(self), "ending": str(self.ending), "counts": counts, "message": message}
 
     @classmethod
     def from_event(cls, event: object) -> Outcome:

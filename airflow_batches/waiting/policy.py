@@ -53,8 +53,8 @@ def judge(outcome: Outcome, *, max_failure_rate: float | None = MAX_FAILURE_RATE
         case Ending.GAVE_UP:
             return Verdict(
                 Action.RETRY,
-                f"{outcome.batch_id} could not be polled: {outcome.message}. It may still run and be billed; a retry of "
-                "this task waits for it again",
+                f"{outcome.batch_id} could not be polled: {outcome.message}. It may still run and be billed; a retry "
+                "of this task waits for it again",
             )
         case Ending.TIMED_OUT | Ending.UNREADABLE:
             return Verdict(Action.RETRY, f"{outcome.batch_id}: {outcome.message}")

@@ -1,13 +1,15 @@
-"""One poll loop for everybody who waits over one connection.
+"""One poll loop for all waits over one connection.
 
 Rules of this file:
 - What to ask for is decided in `paging`, when in `roster`, what follows in `decision`: here it is only done.
 - One call at a time, at least `TICK` between the beginnings of two cycles.
-- What concerns one batch is told to those who wait for it; what concerns the connection to all (`line`).
+- What concerns one batch is told to the waits for it; what concerns the connection to all that are due (`line`):
+  a refusal is believed when it stands, and only a wait that is polled meanwhile can see that it does.
+- A cycle in which no call succeeded is reported to all waits that were due, so that their tasks' logs show the outage.
 - An outage of the list is over when it can be read again, though single batches are had meanwhile; that it may not
   be read is none.
-- A cycle in which no call succeeded slows the whole loop down. Nobody is dropped for failures that pass before his
-  deadline, nor kept longer for them.
+- A cycle in which no call succeeded slows the whole loop down. No wait ends before its deadline for failures
+  that pass, and none is kept longer for them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Final, TypeVar
 
-from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
+from airflow_batches.api.errors import ApiError, BatchesError
 from airflow_batches.api.models import BatchPage, MessageBatch
 from airflow_batches.waiting.line import Connect, Line, Reply, refused
 from airflow_batches.waiting.metrics import POLL_ERRORS, POLLS, WAITING, Metrics
@@ -69,12 +71,12 @@ class Poller:
 
     @property
     def idle(self) -> bool:
-        """Nobody waits."""
+        """Whether there is no wait."""
         return self._roster.empty
 
     @property
     def alive(self) -> bool:
-        """Not closed, and not ended by an error that nobody foresaw."""
+        """Not closed, and not ended by an unexpected error."""
         return not self._task.done()
 
     def join(self, seat: Seat) -> None:
@@ -84,11 +86,11 @@ class Poller:
             self._sooner.set()
 
     def leave(self, seat: Seat) -> None:
-        """Wait no longer; may be called by one who has been told the end."""
+        """Wait no longer; may be called for a wait that has ended."""
         self._roster.leave(seat)
 
     def close(self) -> None:
-        """End the loop and hang up, after a call under way, for which nobody waits."""
+        """End the loop and hang up, after a call under way, whose answer is dropped."""
         self._task.cancel()
         self._line.hang_up()
         self._metrics.gauge(WAITING, 0, tags=self._tags)
@@ -139,6 +141,7 @@ class Poller:
         haste = random.uniform(MOST_HASTE, 1.0)
         failure: BatchesError | None = None
         useful = False
+        told: set[str] = set()
         step = _advance(flow, None)
         while not isinstance(step, Findings):
             reply = await self._ask(step)
@@ -148,10 +151,14 @@ class Poller:
             self._list_fails = self._list_fails and not isinstance(reply.answer, BatchPage)
             useful = useful or not isinstance(reply.answer, BatchesError)
             failure = (_failure(reply.answer) if isinstance(step, Get) else None) or failure
-            await self._tell(_sights(step, reply.answer), reply.hint, haste)
+            sights = _sights(step, reply.answer)
+            told.update(batch_id for batch_id, _ in sights)
+            await self._tell(sights, reply.hint, haste)
             step = _advance(flow, reply.answer)
         self._learn(step)
         failure = failure if refused(step.failure) else step.failure or failure
+        if failure is not None and not useful:
+            await self._report(failure, [each.batch_id for each in wanted if each.batch_id not in told])
         return failure, useful or failure is None
 
     async def _ask(self, call: Call) -> Reply:
@@ -167,12 +174,14 @@ class Poller:
             self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
 
     async def _fail(self, error: BatchesError, wanted: list[Wanted]) -> None:
-        """What is final concerns everybody; what passes those who were due, the others have lost nothing yet."""
-        final = refused(error) or isinstance(error, InvalidRequest)
+        """Tell the waits that were due; the others have lost nothing yet."""
         now = self._now()
-        concerned = self._roster.batch_ids() if final else [each.batch_id for each in wanted]
-        async for batch_id in _breathing(concerned):
+        async for batch_id in _breathing([each.batch_id for each in wanted]):
             self._roster.fail(batch_id, error, now)
+
+    async def _report(self, error: BatchesError, batch_ids: Sequence[str]) -> None:
+        async for batch_id in _breathing(batch_ids):
+            self._roster.report(batch_id, error)
 
     async def _expire(self) -> None:
         now = self._now()

@@ -1,34 +1,82 @@
-"""What to say of a batch that goes on: when its counts have changed, and at most once a minute. Pure."""
+"""What a task's log says while its batch goes on. Pure: the poll's answer and the clock come in, a line goes out.
+
+| the poll gave                                 | a line                                                            |
+|-----------------------------------------------|-------------------------------------------------------------------|
+| the batch, with another status or counts      | at once, but `LEAST_GAP` after the last one                       |
+| the batch, for the first time after an error  | likewise                                                          |
+| an error, for the first time after the batch  | likewise                                                          |
+| anything, or no poll was made                 | `HEARTBEAT` after the last one                                    |
+
+A line of an outage names the last error and the last poll that succeeded: the triggerer's log, where the poller tells
+of it, is not what the owner of the task reads.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from airflow_batches.api.errors import BatchesError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.waiting.decision import outcome_of
-from airflow_batches.waiting.outcome import Counts, Ending
+from airflow_batches.waiting.outcome import Ending
 
 LEAST_GAP: Final = 60.0
-"""Seconds between two lines."""
+"""Seconds between two lines: the default poll interval."""
+HEARTBEAT: Final = 900.0
+"""Seconds without a line, at most. Some 100 lines for a batch that takes its whole day."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """Remembers what was said last."""
+    """Remembers what was seen of one batch, and what was said last. Times are seconds since the epoch."""
 
-    _said: tuple[str, Counts] | None = None
-    _said_at: float = float("-inf")
+    batch_id: str
+    _batch: MessageBatch | None = None
+    _seen_at: float | None = None
+    _error: BatchesError | None = None
+    _said: object = None
+    _said_at: float = field(default=float("-inf"))
 
-    def line(self, batch: MessageBatch, *, now: float) -> str | None:
-        """The line to say now (seconds since the epoch), or None for silence."""
-        counts = outcome_of(batch, Ending.ENDED).counts
-        seen = (batch.status_text, counts)
-        if seen == self._said or now - self._said_at < LEAST_GAP:
+    def line(self, answer: MessageBatch | BatchesError | None, *, now: float) -> str | None:
+        """The line to say after a poll, or None for silence. Without an answer: what the time alone calls for."""
+        if isinstance(answer, MessageBatch):
+            self._batch, self._seen_at, self._error = answer, now, None
+        elif answer is not None:
+            self._error = answer
+        news = self._news()
+        gap = HEARTBEAT if answer is None or news == self._said else LEAST_GAP
+        if now - self._said_at < gap:
             return None
-        self._said, self._said_at = seen, now
-        return f"Batch {batch.id} is {batch.status_text}: {counts}{_times(batch, now)}"
+        self._said, self._said_at = news, now
+        return self._text(now)
+
+    def _news(self) -> object:
+        """What must differ for a line before the heartbeat."""
+        if self._error is not None or self._batch is None:
+            return "no answer"
+        return self._batch.status_text, outcome_of(self._batch, Ending.ENDED).counts
+
+    def _text(self, now: float) -> str:
+        state = ""
+        if self._batch is not None:
+            counts = outcome_of(self._batch, Ending.ENDED).counts
+            state = f"{self._batch.status_text}: {counts}{_times(self._batch, now)}"
+        if self._error is None and self._batch is not None:
+            late = now - (self._seen_at or now) >= LEAST_GAP
+            return f"Batch {self.batch_id} is {state}" + (f"; last poll {self._last_poll(now)}" if late else "")
+        seen = f"; when last polled it was {state}" if state else ""
+        return (
+            f"Batch {self.batch_id} is waited for, but polls fail; last error: {self._error or 'no answer yet'}; "
+            f"last successful poll: {self._last_poll(now)}{seen}"
+        )
+
+    def _last_poll(self, now: float) -> str:
+        if self._seen_at is None:
+            return "none since this wait began"
+        at = datetime.fromtimestamp(self._seen_at, UTC)
+        return f"{at:%Y-%m-%d %H:%M} UTC ({_span(timedelta(seconds=now - self._seen_at))} ago)"
 
 
 def _times(batch: MessageBatch, now: float) -> str:

@@ -1,8 +1,8 @@
 """Who waits for which batch, and when each is to be asked for again. Pure: the clocks are passed in.
 
 Rules of this file:
-- Each wait keeps its own interval and deadline. Whoever is due brings along those who are due soon, so that waits
-  that began at different times come to share their polls; nobody is ever polled later than his interval.
+- Each wait keeps its own interval and deadline. Those that are due bring along those that are due soon, so that
+  waits that began at different times come to share their polls. None is ever polled later than its interval.
 - Intervals and hints are measured on the steady clock, deadlines on the wall clock: a clock that is set back must
   not stop the polls.
 - One batch may be waited for by many, each told for himself.
@@ -25,7 +25,7 @@ from airflow_batches.waiting.paging import Wanted, created
 EARLY: Final = 0.2
 """Share of its interval by which a batch may be asked for early, in the company of others."""
 FIRST_POLL: Final = 10.0
-"""Seconds after which a wait is polled first, at most: whoever waits has polled, or was restarted in a crowd."""
+"""Seconds after which a wait is polled first, at most: the task has just polled, or many were restarted at once."""
 RELIST: Final = 600.0
 """Seconds for which pages are not read for a batch that they do not show."""
 RELIST_FRESH: Final = 15.0
@@ -42,16 +42,16 @@ class Now(NamedTuple):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Seat:
-    """One wait. Either `on_end` is called, once, or `on_crash` with an error that nobody foresaw.
+    """One wait. Either `on_end` is called, once, or `on_crash` with an unexpected error.
 
-    `on_batch` is called with every sight of the batch after which the wait goes on; it must not raise.
+    `on_answer` is called with every answer after which the wait goes on, errors included; it must not raise.
     """
 
     watch: Watch
     poll_interval: float
     on_end: Callable[[Outcome], None]
     on_crash: Callable[[BaseException], None]
-    on_batch: Callable[[MessageBatch], None]
+    on_answer: Callable[[MessageBatch | BatchesError], None]
     due: float = 0.0
     created_at: float | None = None
     unlisted_until: float = 0.0
@@ -60,7 +60,7 @@ class Seat:
 
 @dataclass(slots=True)
 class Roster:
-    """All who wait over one connection, by batch id."""
+    """All waits over one connection, by batch id."""
 
     _seats: dict[str, list[Seat]] = field(default_factory=dict)
 
@@ -72,7 +72,7 @@ class Roster:
 
     @property
     def empty(self) -> bool:
-        """Nobody waits."""
+        """Whether there is no wait."""
         return not self._seats
 
     def batch_ids(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Roster:
             self._seats.pop(seat.watch.batch_id, None)
 
     def next_due(self) -> float:
-        """When the next poll is due, on the steady clock; infinite when nobody waits."""
+        """When the next poll is due, on the steady clock; infinite when there is no wait."""
         return min((seat.due for seat in self), default=math.inf)
 
     def next_deadline(self, now: Now) -> float:
@@ -112,7 +112,7 @@ class Roster:
         self._decide(seat, seat.last_error or NOT_ASKED, now)
 
     def wanted(self, now: Now, *, pages: bool = True) -> list[Wanted]:
-        """What to ask for in a cycle that begins now, most urgent first; nothing while nobody is due.
+        """What to ask for in a cycle that begins now, most urgent first; nothing while none is due.
 
         `pages`: whether pages may be read at all.
         """
@@ -141,7 +141,7 @@ class Roster:
         hint: float | None = None,
         haste: float = 1.0,
     ) -> None:
-        """Tell those who wait for a batch what a poll gave; who has heard enough leaves, the others become due anew.
+        """Tell the waits for a batch what a poll gave; those that it ends leave, the others become due anew.
 
         `hint`: seconds until the next poll, as the server would have it. `haste`: factor of every interval.
         """
@@ -153,16 +153,23 @@ class Roster:
                 self._note(seat, answer)
 
     def fail(self, batch_id: str, error: BatchesError, now: Now) -> None:
-        """Tell those who wait for a batch that it could not be asked for; who goes on waiting is as due as before."""
+        """Tell the waits for a batch that it could not be asked for; those that go on are as due as before."""
         for seat in tuple(self._seats.get(batch_id, ())):
             if isinstance(self._decide(seat, error, now), KeepWaiting):
-                seat.last_error = error
+                self._note(seat, error)
+
+    def report(self, batch_id: str, error: BatchesError) -> None:
+        """Let the waits for a batch say that polls fail, though it was not its own turn to be asked for."""
+        for seat in tuple(self._seats.get(batch_id, ())):
+            self._note(seat, error)
 
     def _decide(
         self, seat: Seat, answer: MessageBatch | BatchesError, now: Now, *, hint: float | None = None
     ) -> Decision:
         decision = decide(seat.watch, answer, now=now.wall, hint=hint)
-        if not isinstance(decision, KeepWaiting):
+        if isinstance(decision, KeepWaiting):
+            seat.watch = seat.watch.after(decision)
+        else:
             self.leave(seat)
             seat.on_end(decision)
         return decision
@@ -170,7 +177,7 @@ class Roster:
     def _note(self, seat: Seat, answer: MessageBatch | BatchesError) -> None:
         if isinstance(answer, BatchesError):
             seat.last_error = answer
-            return
-        seat.last_error = None
-        seat.created_at = created(answer)
-        seat.on_batch(answer)
+        else:
+            seat.last_error = None
+            seat.created_at = created(answer)
+        seat.on_answer(answer)

@@ -48,6 +48,6 @@ class CallThread:
                 continue
             try:
                 future.set_result(job())
-            except BaseException as exc:  # noqa: BLE001  # handed to whoever awaits it
+            except BaseException as exc:  # noqa: BLE001  # raised where the result is awaited
                 future.set_exception(exc)
             del item, future, job

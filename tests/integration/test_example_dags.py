@@ -13,6 +13,7 @@ import pytest
 
 import airflow_batches
 from airflow_batches.emulator import Emulator
+from tests.airflows import run_the_dag_in
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -42,14 +43,8 @@ def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(dags: Path, source: str, **params: Any) -> DagRun:
     """One run of the DAG that a source file defines."""
-    from airflow.dag_processing.dagbag import DagBag
-
     (dags / "under_test.py").write_text(source)
-    bag = DagBag(dags, bundle_path=dags)
-    assert not bag.import_errors
-    (dag,) = bag.dags.values()
-    finished: DagRun = dag.test(run_conf=params)
-    return finished
+    return run_the_dag_in(dags, params)
 
 
 def states(finished: DagRun) -> dict[str, str]:

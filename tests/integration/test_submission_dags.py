@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission.source import encode_requests
+from airflow_batches.submission.encode import encode_requests
 from tests.integration.test_example_dags import EXAMPLES, results, run, states
 from tests.integration.test_example_dags import dags as dags
 from tests.integration.test_example_dags import database as database
@@ -38,7 +38,7 @@ from airflow_batches.operators import MessageBatchSubmitOperator
 
 ONE = [{"custom_id": "a", "params": {"max_tokens": 5, "messages": [{"role": "user", "content": "{{ braces }}"}]}}]
 
-with DAG("under_test", schedule=None):
+with DAG("mapped_submit", schedule=None):
     MessageBatchSubmitOperator.partial(task_id="submit", model="claude-haiku-4-5", poll_interval=0.5).expand(
         requests=[ONE, [ONE[0] | {"custom_id": "b"}]]
     )
@@ -58,7 +58,7 @@ from airflow_batches.operators import (
     MessageBatchPlanOperator, MessageBatchResultsOperator, MessageBatchSubmitOperator,
 )
 
-with DAG("under_test", schedule=None, params={"folder": Param(type="string")}) as dag:
+with DAG("mapped_group", schedule=None, params={"folder": Param(type="string")}) as dag:
     plan = MessageBatchPlanOperator(
         task_id="plan", requests="{{ params.folder }}/requests.jsonl", max_requests=2, model="claude-haiku-4-5"
     )
@@ -92,7 +92,7 @@ from airflow.sdk import DAG, task
 from airflow_batches.operators import MessageBatchSubmitOperator
 from tests.samples import some_requests
 
-with DAG("under_test", schedule=None):
+with DAG("mapped_model", schedule=None):
 
     @task
     def make():
@@ -124,6 +124,7 @@ def test_a_lost_answer_is_waited_for_without_a_worker_slot_and_adopted(
     source = SUBMIT.replace('.expand(\n        requests=[ONE, [ONE[0] | {"custom_id": "b"}]]\n    )', "").replace(
         "MessageBatchSubmitOperator.partial(", "MessageBatchSubmitOperator(requests=ONE, "
     )
+    source = source.replace("mapped_submit", "lost_answer")  # Airflow caches DAGs by name
     finished = run(dags, source)
     assert states(finished) == {"submit": "success"}
     (batch,) = emulator.batches()

@@ -50,22 +50,45 @@ def test_importing_the_shell_loads_nothing_but_itself(statement: str) -> None:
     assert packages <= {"airflow_batches"}
 
 
-def imports_of(file: Path) -> set[str]:
-    """Every module of ours that a file names in an import, at its top or inside a function."""
+LAZY: Final = ["api", "emulator", "hooks", "landing", "operators", "sensors", "submission", "triggers"]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_package_lists_its_names_before_they_are_loaded(package: str) -> None:
+    script = f"import airflow_batches.{package} as package\nprint(*dir(package))\nprint(*package.__all__)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    listed, public = (set(line.split()) for line in run.stdout.splitlines()[-2:])
+    assert public
+    assert public <= listed
+
+
+def test_every_package_with_names_that_load_late_is_tried() -> None:
+    late = {file.parent.name for file in ROOT.glob("*/__init__.py") if "exports(" in file.read_text()}
+    assert late == set(LAZY)
+
+
+def imports_of(file: Path, package: str = "airflow_batches") -> set[str]:
+    """Every module of a package that a file names in an import, at its top or inside a function."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name for name in names if name.startswith("airflow_batches.")}
+    return {name for name in names if name.startswith(f"{package}.")}
+
+
+def test_nothing_private_of_airflow_is_imported() -> None:
+    named = {(str(file.relative_to(ROOT)), name) for file in ROOT.rglob("*.py") for name in imports_of(file, "airflow")}
+    assert named
+    assert not [(file, name) for file, name in named if "._" in name]
 
 
 ALLOWED: Final = {
     "api": {"api", "_lazy"},
-    "submission": {"submission", "api", "_extras", "_lazy"},
+    "submission": {"submission", "api", "_extras", "_lazy", "_uri"},
     "waiting": {"waiting", "api", "_lazy"},
-    "landing": {"landing", "api", "_extras", "_lazy"},
+    "landing": {"landing", "api", "_extras", "_lazy", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 

@@ -18,21 +18,25 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import airflow.sdk.execution_time.supervisor
 import time_machine
 
-# What a task imports while it runs: the server of processes has it ready.
-import airflow_batches.hooks.message_batches
-import airflow_batches.submission.submit
-import airflow_batches.triggers.message_batch
-import airflow_batches.waiting.wait
-from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger  # noqa: F401
 from airflow_batches.operators import MessageBatchSubmitOperator
+from airflow_batches.submission import record
 from airflow_batches.submission.record import KEY, MemoryStore
 from tests.contexts import TaskDeferred, TaskInstance, context
 from tests.records import step_of
 from tests.samples import some_requests
 
+PRELOADED: Final = (
+    "tests.e2e.tries.one_try",
+    "airflow.providers.standard.triggers.temporal",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow_batches.hooks.message_batches",
+    "airflow_batches.submission.submit",
+    "airflow_batches.triggers.message_batch",
+    "airflow_batches.waiting.wait",
+)
+"""What a try imports while it runs: the server of processes has it ready."""
 COUNT: Final = 3000
 """Requests of a try: more than one block of the body."""
 RETRIES: Final = 9
@@ -264,9 +268,7 @@ def _store(spec: Try) -> Watched | None:
             store.begin()
         return Watched(store, spec)
     # Such a try remembers in memory. Its points are those of the same writes.
-    airflow_batches.submission.record.MemoryStore = lambda record=None: Watched(  # type: ignore[assignment,misc]
-        MemoryStore(record), spec
-    )
+    record.MemoryStore = lambda stored=None: Watched(MemoryStore(stored), spec)  # type: ignore[assignment,misc,return-value]
     return None
 
 

@@ -16,11 +16,12 @@ import psutil  # type: ignore[import-untyped]
 
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator
-from tests.e2e.tries.one_try import RETRIES, Try, run, stored_record
+from tests.e2e.tries.one_try import PRELOADED, RETRIES, Try, run, stored_record
 from tests.records import state_of
 
 FORKS: Final = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.e2e.tries.one_try", "pytest"])
+# pytest, because a child imports what its parent was started as.
+FORKS.set_forkserver_preload([*PRELOADED, "pytest"])
 PATIENCE_S: Final = 60.0
 """What a test may wait for: a try takes a second or two."""
 

@@ -1,4 +1,4 @@
-"""Batches of earlier runs with the same custom_ids, and clocks that differ: no try takes a batch that is not its own."""
+"""Batches of earlier runs with the same custom_ids, and clocks that differ: no try takes a batch but its own."""
 
 from __future__ import annotations
 

@@ -107,8 +107,8 @@ def test_any_other_base_url_is_refused_without_being_shown(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "é" * 64])
 def test_a_host_that_no_name_can_be_is_our_callers_mistake(host: str) -> None:
-    with BatchesClient(KEY, base_url=f"http://{host}") as client, pytest.raises(InvalidRequest, match="cannot be sent"):
-        client.get("b")
+    with pytest.raises(InvalidRequest, match="base URL"):
+        BatchesClient(KEY, base_url=f"http://{host}")
 
 
 @pytest.mark.parametrize(

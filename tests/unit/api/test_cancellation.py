@@ -104,7 +104,7 @@ def test_a_refused_cancel_of_a_batch_that_runs_raises_and_says_what_it_costs(
     with pytest.raises(CancelUnconfirmed) as caught:
         cancel(client, batch_id, clock)
     message = str(caught.value)
-    assert message.startswith(f"Canceling {batch_id} was refused ({status} ")
+    assert message.startswith(f"Canceling {batch_id} was refused ({client.label}: {status}")
     assert "still in_progress: it runs on and is billed. Cancel it again, or in the Console" in message
     assert state(emulator) == "in_progress"
 
@@ -140,7 +140,9 @@ def test_a_batch_that_cannot_be_looked_at_is_never_taken_for_canceled(
     emulator: Emulator, client: BatchesClient, batch_id: str, clock: Clock
 ) -> None:
     emulator.fault(Fault(endpoint="*", action="status", status=503, times=None))
-    with pytest.raises(CancelUnconfirmed, match=r"its state could not be read \(503 .*it may run on and be billed"):
+    with pytest.raises(
+        CancelUnconfirmed, match=r"its state could not be read \(.*: 503: .*it may run on and be billed"
+    ):
         cancel(client, batch_id, clock)
 
 

@@ -209,8 +209,29 @@ def test_wait_for_returns_a_status_that_it_does_not_know(api: requests_mock.Mock
 def test_wait_for_honors_its_timeout(api: requests_mock.Mocker, client: BatchesClient) -> None:
     api.get(f"{API}/{ID}", json=batch_json())
     with pytest.raises(WaitTimeout, match=ID):
-        client.wait_for(ID, poll_interval=0.001, timeout=0.02)
+        client.wait_for(ID, poll_interval=timedelta(milliseconds=1), timeout=timedelta(seconds=1))
     assert api.call_count > 1
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(7, 7.0), (timedelta(minutes=1), 60.0), ((1.5, timedelta(seconds=2)), (1.5, 2.0))],
+)
+def test_a_timeout_is_seconds_or_a_timedelta(api: requests_mock.Mocker, timeout: Any, seconds: Any) -> None:
+    api.get(f"{API}/{ID}", json=batch_json())
+    with BatchesClient(KEY, timeout=timeout) as client:
+        client.get(ID)
+    assert last(api).timeout == seconds
+
+
+def test_a_pages_html_in_the_apis_place_is_told_with_the_address(api: requests_mock.Mocker) -> None:
+    api.get(f"{API}/{ID}", text="<html>Log in</html>", headers={"content-type": "text/html"})
+    with BatchesClient(KEY, name="Connection 'c'") as client, pytest.raises(DecodeError) as caught:
+        client.get(ID)
+    assert str(caught.value).startswith(
+        f"Connection 'c' (https://api.anthropic.com): GET /v1/messages/batches/{ID} answered 200 with something else "
+        "than a MessageBatch: text/html, '<html>Log in</html>'"
+    )
 
 
 def test_results_decodes_lines_into_typed_items(api: requests_mock.Mocker, client: BatchesClient) -> None:

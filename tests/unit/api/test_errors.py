@@ -29,9 +29,9 @@ NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 JSON = {"content-type": "application/json"}
 
 
-def error(status: int, body: bytes | Mapping[str, Any], headers: Mapping[str, str] = JSON) -> ApiError:
+def error(status: int, body: bytes | Mapping[str, Any], headers: Mapping[str, str] = JSON, **more: Any) -> ApiError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return error_from_response(status, CaseInsensitiveDict(headers), raw, now=NOW)
+    return error_from_response(status, CaseInsensitiveDict(headers), raw, now=NOW, **more)
 
 
 def envelope(kind: str, message: str, **more: Any) -> dict[str, Any]:
@@ -85,15 +85,58 @@ def test_every_status_keeps_what_the_api_says(status: int, kind: str, message: s
 @pytest.mark.parametrize("body", [b"", b"<html><h1>Bad</h1></html>", b"null", b"[]", b'"x"', b"{}", b'{"error":"x"}'])
 def test_an_answer_that_is_not_the_apis_has_the_kind_of_its_status(status: int, kind: str, body: bytes) -> None:
     got = error(status, body, {"content-type": "text/html"})
-    assert got.kind == kind
-    assert got.message == f"not an answer of the API (text/html): {body.decode()!r}"
+    assert (got.kind, got.from_api) == (kind, False)
+    assert got.message == f"this answer is not the API's: text/html, {repr(body.decode()) if body else 'empty'}"
+    assert str(got).startswith(f"{status}: this answer is not the API's")
 
 
 def test_the_edges_413_is_read_without_a_type_on_top() -> None:
     body = {"error": {"type": "request_too_large", "message": "Request exceeds the maximum size"}}
     got = error(413, body, {})
     assert (got.kind, got.message, got.request_id) == ("request_too_large", "Request exceeds the maximum size", None)
+    assert got.from_api
     assert "256,000,000 bytes" in str(got)
+
+
+NGINX = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
+
+
+def test_a_size_that_a_gateway_refuses_is_told_as_the_gateways_with_what_was_sent() -> None:
+    got = error(413, NGINX, {"content-type": "text/html"}, where="https://gateway.example", sent_bytes=2_000_123)
+    assert str(got) == (
+        "https://gateway.example: 413: this answer is not the API's: text/html, "
+        "'<html><head><title>413 Request Entity Too Large</title></head></html>'. The request had 2,000,123 bytes. "
+        "A gateway or proxy limits the size of a request: raise its limit, or split the batch."
+    )
+
+
+def test_a_size_that_the_api_refuses_is_told_with_the_apis_limit_and_what_was_sent() -> None:
+    body = {"error": {"type": "request_too_large", "message": "Request exceeds the maximum size"}}
+    said = str(error(413, body, sent_bytes=300_000_000))
+    assert "The request had 300,000,000 bytes. Split the batch: the API takes at most 256,000,000 bytes" in said
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 407, 413])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message": "Forbidden"}', b'{"error": {"code": 403}}'])
+def test_what_is_not_the_apis_brings_no_advice_about_the_api(status: int, body: bytes) -> None:
+    got = error(status, body)
+    assert not got.from_api
+    said = str(got).replace(got.message, "")
+    assert not [word for word in ("key", "workspace", "256,000,000") if word in said]
+
+
+def test_an_error_begins_with_the_connection_and_the_address() -> None:
+    where = "Connection 'anthropic_default' (https://api.anthropic.com)"
+    got = error(401, envelope("authentication_error", "API key is invalid."), where=where)
+    assert str(got) == (
+        f"{where}: 401 authentication_error: API key is invalid. The API key was refused. "
+        "Check the connection's password (outside Airflow: ANTHROPIC_API_KEY)."
+    )
+    assert got.message == "API key is invalid."
+
+
+def test_an_error_made_by_hand_is_the_apis() -> None:
+    assert ApiError(401, "authentication_error", "no").from_api
 
 
 def test_the_request_id_comes_from_the_header_before_the_body() -> None:
@@ -132,9 +175,9 @@ def test_another_word_is_none(word: str) -> None:
     assert error(500, b"", {"x-should-retry": word}).should_retry is None
 
 
-@pytest.mark.parametrize(("status", "cure"), [(401, "Check the key"), (403, "workspace lacks")])
+@pytest.mark.parametrize(("status", "cure"), [(401, "The API key was refused"), (403, "workspace lacks")])
 def test_a_refusal_that_has_a_cure_names_it(status: int, cure: str) -> None:
-    assert cure in str(error(status, b"{}"))
+    assert cure in str(error(status, envelope("some_error", "no")))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>no such page</html>", envelope("not_found_error", "Not found")])

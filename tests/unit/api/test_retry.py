@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +137,10 @@ def test_known_waits_some_twenty_seconds_for_what_is_not_there_yet() -> None:
     delays = [KNOWN.delay(answered(404), attempt, rand=lambda: 0.5) for attempt in range(1, KNOWN.attempts)]
     assert KNOWN.exists
     assert 20 <= sum(delays) <= 40
+
+
+def test_times_may_be_timedeltas() -> None:
+    policy = RetryPolicy(base=timedelta(seconds=2), cap=timedelta(seconds=3), patience=timedelta(seconds=10))
+    refused = TransportError("no answer", maybe_sent=False)
+    assert [policy.delay(refused, attempt, rand=lambda: 1.0) for attempt in (1, 2)] == [2.0, 3.0]
+    assert not policy.retries(ApiError(429, "rate_limit_error", "later", retry_after=11.0), creates=False)

@@ -6,13 +6,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, TransportError
 from tests.unit.api.conftest import KEY, SOON
@@ -115,7 +112,7 @@ def test_the_servers_hint_is_slept_and_one_beyond_patience_is_raised(
         client.create_streamed(BODY)
     assert naps == [40.0, 2.5]
     assert caught.value.retry_after == 86_400.0
-    assert "POST /v1/messages/batches failed; trying again in 40.0 s: 529" in caplog.text
+    assert f"POST /v1/messages/batches failed; trying again in 40.0 s: {server.url}: 529" in caplog.text
 
 
 def test_a_hint_given_as_a_date_is_measured_by_the_clients_clock(naps: list[float]) -> None:
@@ -273,32 +270,6 @@ def test_closing_the_client_closes_its_connections() -> None:
     with serving(script) as server, BatchesClient(KEY, base_url=server.url) as client:
         client.get("b")
     assert seen == [True]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for localhost that only those trust who are told to, with its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    pem.write_bytes(private + made.public_bytes(encoding))
-    return pem
-
-
-@pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
 
 
 def test_a_certificate_that_is_not_trusted_means_not_sent(tls: ssl.SSLContext) -> None:

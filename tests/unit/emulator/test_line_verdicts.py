@@ -41,6 +41,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         params(messages=[{"role": "user", "content": "x"}, {"role": "assistant"}]),
         "messages.1.content: Field required",
     ),
+    "a member of a message": (
+        params(messages=[{"role": "user", "content": "x", "name": "Ada"}]),
+        "messages.0.name: Extra inputs are not permitted",
+    ),
     "no model": (params(model=None), "model: Field required"),
     "a model that is a number": (params(model=5), "model: Input should be a valid string"),
     "a missing tool": (
@@ -51,6 +55,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a beta member without a beta": (params(mcp_servers=[]), "mcp_servers: Extra inputs are not permitted"),
     "a temperature above 1": (params(temperature=1.5), "temperature: Input should be less than or equal to 1"),
     "a temperature below 0": (params(temperature=-1), "temperature: Input should be greater than or equal to 0"),
+    "a top_p above 1": (params(top_p=2), "top_p: Input should be less than or equal to 1"),
+    "a top_k below 0": (params(top_k=-1), "top_k: Input should be greater than or equal to 0"),
     "a temperature that is text": (params(temperature="hot"), "temperature: Input should be a valid number"),
     "sampling on the newest models": (
         params(model="claude-opus-5", temperature=1),
@@ -146,10 +152,9 @@ def test_the_new_version_refuses_blocks_in_turns_that_the_old_one_takes(
         [DOCUMENT, PLAIN],
         [PLAIN | {"citations": None}, PLAIN | {"citations": []}],
         [DOCUMENT | {"citations": {"enabled": True}}],
-        [],
         "document",
     ],
-    ids=["a document", "no citations", "a document to be cited", "nothing", "text"],
+    ids=["a document", "no citations", "a document to be cited", "text"],
 )
 def test_the_new_version_takes_from_the_user(content: Any, start: Start) -> None:
     _, client = start()
@@ -157,10 +162,74 @@ def test_the_new_version_takes_from_the_user(content: Any, start: Start) -> None
     assert client.outcome([asked], **{"anthropic-version": NEW})["fine"]["type"] == "succeeded"
 
 
-def test_content_that_is_no_list_of_blocks_is_read_no_further(start: Start) -> None:
+EMPTY = "all messages must have non-empty content except for the optional final assistant message"
+NO_TEXT = "messages: text content blocks must be non-empty"
+BLANK = "messages: text content blocks must contain non-whitespace text"
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", f"messages.0: {EMPTY}"),
+        ([], f"messages.0: {EMPTY}"),
+        (" \n", BLANK),
+        ([PLAIN, {"type": "text", "text": ""}], NO_TEXT),
+        ([{"type": "text", "text": " "}], BLANK),
+        (None, "messages.0.content: Input should be a valid list"),
+        (5, "messages.0.content: Input should be a valid list"),
+        ({"type": "text"}, "messages.0.content: Input should be a valid list"),
+        (["Hello"], "messages: Input should be a valid dictionary"),
+    ],
+)
+def test_content_that_says_nothing_is_refused(content: Any, message: str, version: str, start: Start) -> None:
     _, client = start()
-    turns = [{"role": "user", "content": content} for content in (5, {"type": "text"}, ["Hello"])]
-    assert client.outcome([line("odd", messages=turns)], **{"anthropic-version": NEW})["odd"]["type"] == "succeeded"
+    bad = params(messages=[{"role": "user", "content": content}, {"role": "assistant", "content": ""}])
+    assert client.error(bad, **{"anthropic-version": version})["message"] == message
+
+
+@pytest.mark.parametrize("content", ["", []])
+def test_only_a_final_turn_of_the_assistant_may_be_empty(content: Any, start: Start) -> None:
+    _, client = start()
+    empty = {"role": "assistant", "content": content}
+    assert client.outcome([line("fine", messages=[USER, empty])])["fine"]["type"] == "succeeded"
+    assert client.error(params(messages=[USER, empty, USER]))["message"] == f"messages.1: {EMPTY}"
+
+
+@pytest.mark.parametrize(
+    ("turns", "model", "message"),
+    [
+        (
+            [{"role": "tool", "content": "x"}],
+            MODEL,
+            "messages.0.role: Input should be 'user', 'assistant' or 'system'",
+        ),
+        ([{"role": "system", "content": "x"}, USER], MODEL, "role 'system' is not supported on this model"),
+        (
+            [{"role": "system", "content": "x"}, USER],
+            "claude-opus-5",
+            "messages.0: role 'system' must precede an 'assistant' message or end the array",
+        ),
+    ],
+)
+def test_a_role_is_one_that_the_model_takes(
+    turns: list[dict[str, Any]], model: str, message: str, start: Start
+) -> None:
+    _, client = start()
+    assert client.error(params(messages=turns, model=model))["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        (" ", "system: text content blocks must contain non-whitespace text"),
+        ([{"type": "text", "text": ""}], "system: text content blocks must be non-empty"),
+        (5, "system: Input should be a valid list"),
+    ],
+)
+def test_a_system_prompt_says_something(system: Any, message: str, start: Start) -> None:
+    _, client = start()
+    assert client.error(params(system=system))["message"] == message
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_results_are_compressed_where_both_sides_want_it(offer: str, encoding: s
 
 @given(
     ids=st.lists(st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True), min_size=1, max_size=30, unique=True),
-    text=st.text(max_size=120),
+    text=st.text(max_size=120).filter(str.strip),
     chunk=st.integers(1, 2_000),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

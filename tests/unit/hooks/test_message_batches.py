@@ -73,6 +73,84 @@ def test_a_connection_of_the_other_providers_type_works_as_it_is() -> None:
     assert request.headers["x-api-key"] == KEY
 
 
+def other(extra: dict[str, Any], **fields: Any) -> Connection:
+    """A connection as the form of the official provider makes it."""
+    return connection(extra, conn_type="anthropic", **fields)
+
+
+@pytest.mark.parametrize(
+    ("platform", "why"),
+    [
+        ("foundry", "Microsoft Foundry does not have this API"),
+        ("bedrock", "Amazon Bedrock does not have this API"),
+        ("vertex", "Google Vertex AI does not have this API"),
+        ("aws", "not served yet"),
+        (" AWS ", "not served yet"),
+        ("elsewhere", "that platform is not known"),
+        (["aws"], "that platform is not known"),
+    ],
+)
+def test_the_key_of_another_platform_is_never_sent(platform: Any, why: str) -> None:
+    with pytest.raises(InvalidRequest, match="Connection 'c' has platform") as caught:
+        client_for(other({"platform": platform, "resource": "my-resource", "aws_region": "us-east-1"}))
+    assert why in str(caught.value)
+    assert "Nothing was sent. Use a connection with an API key" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("platform", [None, "", " ", "anthropic", "Anthropic"])
+def test_fields_of_other_platforms_that_the_form_leaves_behind_change_nothing(platform: str | None) -> None:
+    extra = {"platform": platform, "aws_region": "us-east-1", "project_id": "p", "region": "r", "resource": ""}
+    request = sent(other(extra))
+    assert request.url.startswith("https://api.anthropic.com/")
+    assert request.headers["x-api-key"] == KEY
+
+
+def test_a_workload_identity_is_refused_even_beside_a_key() -> None:
+    with pytest.raises(InvalidRequest, match="workload_identity in its extra, which is not served"):
+        client_for(other({"workload_identity": {"federation_rule_id": "fdrl_1"}}))
+    assert sent(other({"workload_identity": {}}))
+
+
+def test_what_the_sdks_client_is_given_reaches_the_wire() -> None:
+    kwargs = {
+        "base_url": "https://gateway.example/anthropic",
+        "timeout": 30,
+        "max_retries": 5,
+        "default_headers": {"x-team": "data"},
+    }
+    request = sent(other({"anthropic_client_kwargs": kwargs}, host="https://not-this.example"))
+    assert request.url.startswith("https://gateway.example/anthropic/v1/messages/batches?")
+    assert request.headers["x-team"] == "data"
+    assert request.timeout == (10.0, 30.0)
+
+
+def test_our_own_fields_come_before_those_of_the_sdks_client() -> None:
+    kwargs = {"timeout": 30, "default_headers": {"x-team": "theirs"}}
+    extra = {"timeout": 7, "headers": {"x-team": "ours"}, "anthropic_client_kwargs": kwargs}
+    request = sent(other(extra))
+    assert (request.timeout, request.headers["x-team"]) == ((10.0, 7.0), "ours")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"api_key": "s3cret-in-extra"}, "'api_key' in the anthropic_client_kwargs of its extra; move it into"),
+        ({"auth_token": "s3cret-in-extra"}, "set the extra auth to bearer"),
+        ({"default_query": {"a": "s3cret-in-extra"}}, "'default_query' .* is not served: remove it"),
+        ({"default_headers": {"Authorization": "s3cret-in-extra"}}, "secret in its headers"),
+        ({"timeout": "s3cret-in-extra"}, "timeout that is not a number of seconds"),
+        ({"base_url": "https://me:s3cret-in-extra@host"}, "no credentials"),
+        ("s3cret-in-extra", "anthropic_client_kwargs that is not a JSON object"),
+    ],
+)
+def test_what_the_sdks_client_is_given_and_is_not_served_is_refused(kwargs: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        client_for(other({"anthropic_client_kwargs": kwargs}))
+    assert str(caught.value).startswith("Connection 'c' ")
+    assert "s3cret-in-extra" not in str(caught.value)
+
+
 def test_extras_reach_the_wire() -> None:
     extra = {
         "anthropic_version": "2023-06-01",
@@ -113,6 +191,7 @@ def test_a_wrong_connection_is_refused_with_the_field_and_the_cure_but_no_secret
 ) -> None:
     with pytest.raises(InvalidRequest, match=message) as caught:
         client_for(conn)
+    assert str(caught.value).startswith("Connection 'c' ")
     assert "s3cret-in-header" not in str(caught.value)
     assert "with space" not in str(caught.value)
 
@@ -138,15 +217,26 @@ def test_the_test_button_says_what_is_wrong_with_a_bad_key_without_showing_it(
     monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
     good, message = MessageBatchesHook().test_connection()
     assert not good
-    assert message.startswith("401 authentication_error")
-    assert "Check the key" in message
+    assert message.startswith(f"Connection 'anthropic_default' ({emulator.url}): 401 authentication_error: ")
+    assert "The API key was refused. Check the connection's password" in message
     assert "sk-wrong-key" not in message
 
 
-def test_the_test_button_does_not_wait_longer_than_somebody_looks(
+def test_the_test_button_does_not_wait_longer_than_a_person_looks(
     emulator: Emulator, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_batches.hooks.message_batches.TEST_TIMEOUT", 0.3)
     emulator.fault(Fault(endpoint="list", action="stall", seconds=30))
     good, message = MessageBatchesHook(connection).test_connection()
     assert (good, "timed out" in message) == (False, True)
+
+
+def test_the_test_button_names_what_the_environment_lacks(connection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"conn_type": "anthropicbatches", "password": KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/gone.pem")
+    good, message = MessageBatchesHook(connection).test_connection()
+    assert not good
+    assert message.startswith(
+        "Connection 'anthropic_default' (https://api.anthropic.com): REQUESTS_CA_BUNDLE names '/gone.pem', "
+    )

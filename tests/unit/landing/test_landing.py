@@ -341,15 +341,25 @@ def test_an_unknown_batch_is_a_404(client: BatchesClient, tmp_path: Path) -> Non
     ("path", "words"),
     [
         ("out.jsonl", "is not a URI; write file:///folder/out.jsonl"),
-        ("/data/out.jsonl", "is not a URI; write file:///folder/data/out.jsonl"),
+        ("/data/out.jsonl", "is not a URI; write file:///data/out.jsonl"),
+        ("s3:/bucket/key", "is not a URI; write s3://bucket/key"),
+        ("file:data/out.jsonl", "is not a URI; write file:///folder/data/out.jsonl"),
+        ("file:/data/out.jsonl", "is not a URI; write file:///data/out.jsonl"),
+        ("file://out.jsonl", "names a host, not a folder, before the third slash; write file:///out.jsonl"),
+        ("file://data/out.jsonl", "names a host, not a folder, before the third slash; write file:///data/out.jsonl"),
+        (Path("out.jsonl"), "is not a URI; write file:///folder/out.jsonl"),
         ("s3://bucket/folder/", "names a folder"),
         ("nosuch://bucket/out.jsonl", "Protocol not known: nosuch"),
         ("gs://bucket/out.jsonl", r"cannot be opened: .*; pip install 'airflow-batches\[gcs\]'"),
     ],
 )
-def test_a_path_that_cannot_be_is_refused(client: BatchesClient, path: str, words: str) -> None:
+def test_a_path_that_cannot_be_is_refused(
+    client: BatchesClient, path: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(LandingRefused, match=words):
         land(client, "msgbatch_01", path)
+    assert not names_in(tmp_path)
 
 
 def test_a_folder_at_the_path_is_refused(client: BatchesClient, tmp_path: Path) -> None:
@@ -520,9 +530,12 @@ def test_what_is_recorded_of_a_uri_still_names_the_object(uri: str) -> None:
     assert Location.parse(uri).uri == uri
 
 
-def test_a_relative_files_uri_is_recorded_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert Location.parse("file://out.jsonl").uri == f"file://{tmp_path}/out.jsonl"
+@pytest.mark.parametrize(
+    "place", ["file:///data/out.jsonl", "file://localhost/data/out.jsonl", "local:///data/out.jsonl"]
+)
+def test_all_forms_of_a_local_place_are_recorded_as_one_uri(place: str) -> None:
+    assert Location.parse(place) == Location.parse(Path("/data/out.jsonl"))
+    assert Location.parse(place).uri == "file:///data/out.jsonl"
 
 
 def test_a_batch_of_another_workspace_is_not_found(emulator: Emulator, tmp_path: Path) -> None:

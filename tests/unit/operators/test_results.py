@@ -25,7 +25,7 @@ from airflow_batches.operators import (
     MessageBatchResultsOperator,
     MessageBatchSubmitOperator,
 )
-from airflow_batches.submission.source import encode_requests
+from airflow_batches.submission.encode import encode_requests
 from tests.contexts import context
 from tests.samples import some_requests
 from tests.servers import s3_server

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+import requests_mock
 from airflow.sdk import Context, PokeReturnValue
 
 from airflow_batches._compat import (
     TRIGGER_FAILED,
     TRIGGER_TIMED_OUT,
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
 )
 from airflow_batches.api import BatchesClient
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.sensors import MessageBatchSensor
 from airflow_batches.triggers import MessageBatchTrigger
+from airflow_batches.waiting import decision
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
 from tests import contexts
 from tests.contexts import TaskDeferred
@@ -63,6 +68,7 @@ MODES: list[dict[str, Any]] = [
     {"deferrable": False, "mode": "poke"},
     {"deferrable": False, "mode": "reschedule"},
 ]
+POKING = MODES[1:]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -89,11 +95,83 @@ def test_a_batch_that_was_canceled_whole_skips_it(mode: dict[str, Any], emulator
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_key_that_is_refused_fails_it(mode: dict[str, Any], emulator: Emulator) -> None:
+def test_a_failure_names_the_commonest_errors_and_the_way_to_the_lines(
+    mode: dict[str, Any], emulator: Emulator
+) -> None:
+    emulator.configure(errored_share=1.0, errored_message="Your credit balance is too low")
     batch_id = submit(emulator)
-    emulator.configure(api_key="sk-ant-another")
-    with pytest.raises(AirflowFailException, match="401"):
+    with pytest.raises(AirflowFailException) as caught:
         sensor(batch_id, **mode).execute(context())
+    assert "The commonest errors: 2 x api_error: Your credit balance is too low" in str(caught.value)
+    assert f"`airflow-batches land {batch_id} PATH`" in str(caught.value)
+
+
+@pytest.fixture
+def believed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals and absences are believed after a fifth of a second instead of minutes."""
+    monkeypatch.setattr(decision, "REFUSED", timedelta(seconds=0.2))
+    monkeypatch.setattr(decision, "FRESH_404", timedelta(seconds=0.2))
+
+
+@pytest.mark.usefixtures("believed_soon")
+@pytest.mark.parametrize("mode", POKING)
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_that_stands_fails_it_and_a_retry_may_help(
+    status: int, mode: dict[str, Any], emulator: Emulator
+) -> None:
+    batch_id = submit(emulator)
+    emulator.fault(Fault(endpoint="get", action="status", status=status, times=None))
+    with pytest.raises(
+        AirflowException, match=rf"could not be polled: .*: {status} .*a retry of this task waits"
+    ) as caught:
+        sensor(batch_id, **mode).execute(context())
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("mode", POKING)
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_refusals_that_pass_do_not_fail_it(status: int, mode: dict[str, Any], emulator: Emulator) -> None:
+    batch_id = submit(emulator)
+    emulator.fault(Fault(endpoint="get", action="status", status=status, times=4))
+    assert sensor(batch_id, **mode).execute(context()) == batch_id
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_in_the_triggerer_a_refusal_of_the_first_poll_ends_nothing(status: int, emulator: Emulator) -> None:
+    batch_id = submit(emulator)
+    emulator.fault(Fault(endpoint="get", action="status", status=status))
+    with pytest.raises(TaskDeferred):
+        sensor(batch_id).execute(context())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_first_poll_that_reaches_no_api_fails_it_and_names_connection_and_address(
+    mode: dict[str, Any], emulator: Emulator
+) -> None:
+    with requests_mock.Mocker() as http:
+        http.get(f"{emulator.url}/v1/messages/batches/msgbatch_1", text="<html>Please log in</html>")
+        with pytest.raises(AirflowException) as caught:
+            sensor("msgbatch_1", **mode).execute(context())
+    assert f"Connection 'anthropic_default' ({emulator.url}): the API was not reached" in str(caught.value)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_later_poke_waits_out_what_is_not_the_api(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    waiting = sensor("msgbatch_1", deferrable=False, mode="reschedule", poke_interval=60)
+    with requests_mock.Mocker() as http:
+        http.get(f"{emulator.url}/v1/messages/batches/msgbatch_1", status_code=403, text="<html>Blocked</html>")
+        with pytest.raises(AirflowRescheduleException):
+            waiting.execute(context(datetime.now(UTC) - timedelta(hours=1)))
+    assert re.search("polls fail; last error: .*: 403", caplog.text)
+
+
+def test_a_poking_sensor_says_how_the_batch_goes_on(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    batch_id = submit(emulator, goes_on=True)
+    with pytest.raises(AirflowSensorTimeout):
+        sensor(batch_id, deferrable=False, timeout=0.2).execute(context())
+    assert caplog.text.count(f"Batch {batch_id} is in_progress: 2 processing") == 1
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -167,14 +245,6 @@ def test_in_a_worker_again_and_again_it_gives_the_slot_back(emulator: Emulator) 
 
     emulator.end_all()
     assert waiting.execute(context(datetime.now(UTC) - timedelta(minutes=1))) == batch_id
-
-
-def test_a_batch_that_is_not_there_is_believed_to_be_fresh_for_a_minute_after_the_first_poke() -> None:
-    waiting = sensor("msgbatch_01unknown", deferrable=False, mode="reschedule", poke_interval=60)
-    with pytest.raises(AirflowRescheduleException):
-        waiting.execute(context(datetime.now(UTC) - timedelta(seconds=30)))
-    with pytest.raises(AirflowFailException, match="404"):
-        waiting.execute(context(datetime.now(UTC) - timedelta(seconds=61)))
 
 
 def test_the_triggers_deadline_is_its_timeout() -> None:

@@ -1,4 +1,4 @@
-"""Requests as hypothesis makes them up."""
+"""Requests as hypothesis makes them up: those that the API would answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 _ids = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=64)
-_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).filter(str.strip)
 
 
 def _request(custom_id: str, model: str | None, text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests_mock
 
-from airflow_batches.api import ApiError, BatchesClient
+from airflow_batches.api import ApiError, BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.submission import ReconcilePending, RecordStore, Superseded, UncertainSubmit
 from airflow_batches.submission.receipt import Sent
@@ -332,3 +332,14 @@ def test_a_source_that_is_gone_says_which_batch_it_has_become(
     with pytest.raises(Exception, match="cannot read"):
         task.try_(str(path))
     assert f"Batch {receipt.batch_id} of an earlier try exists, and can be landed" in caplog.text
+
+
+def test_a_list_with_a_batch_that_cannot_be_read_proves_nothing() -> None:
+    with pytest.raises(DecodeError, match="1 batches of the list cannot be read"):
+        candidates({"processing_status": "in_progress"}, batch("ours", "2026-11-24T12:00:01Z"))
+
+
+def test_a_batch_whose_counts_cannot_be_read_may_be_ours() -> None:
+    assert candidates(batch("odd", "2026-11-24T12:00:01Z", request_counts={"processing": None, "errored": 2})) == [
+        "odd"
+    ]

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_batches.emulator import Emulator
 from airflow_batches.submission import PreflightError
-from airflow_batches.submission.preflight import judge
+from airflow_batches.submission.preflight import UNKNOWN, judge
 from tests.samples import some_requests
 from tests.unit.submission.helpers import Task, jsonl
 
@@ -35,13 +35,15 @@ def reasons(changes: dict[str, Any], *, version: str = "2026-10-21", default_mod
         ({"messages": []}, "messages: at least one message is required"),
         ({"messages": "Hello"}, "params.messages: Expected `array`, got `str`"),
         ({"max_tokens": ...}, "max_tokens: missing"),
-        ({"max_tokens": 0}, "max_tokens: must be at least 1, and whole, not 0"),
+        ({"max_tokens": 0}, "max_tokens: must be an integer from 1, not 0"),
+        ({"max_tokens": 10.0}, "max_tokens: must be an integer from 1, not 10.0"),
         ({"max_tokens": "5"}, "params.max_tokens: Expected `int | float`, got `str`"),
         ({"stream": True}, "stream: true is not supported in batches"),
         ({"speed": "fast"}, "speed: fast mode is not for batches"),
         ({"store": True}, "store: is not supported in batches"),
         ({"cache_hint": {}}, "cache_hint: is not supported in batches"),
-        ({"extra_body": {}}, "extra_body: belongs to the SDK's call; its members go into params"),
+        ({"cache_hint": None}, "cache_hint: is not supported in batches"),
+        ({"max_token": 5}, f"max_token: {UNKNOWN}"),
         ({"research_preview_2026_02": "active"}, "research_preview_2026_02: is not supported in batches"),
         (
             {"billing_policy": {"bill_to": "user_profile"}},
@@ -61,12 +63,13 @@ def test_each_reason_is_told(changes: dict[str, Any], reason: str) -> None:
         {},
         {"stream": False},
         {"system": "Be brief", "metadata": {"user_id": "u"}, "stop_sequences": ["\n"]},
-        {"thinking": {"type": "adaptive"}, "a_member_of_tomorrow": 1},
+        {"thinking": {"type": "adaptive"}, "fallbacks": "default", "diagnostics": None},
         {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "look_up"}},
         {"tools": [{"type": "mcp_toolset"}], "tool_choice": {"type": "tool", "name": "from_the_server"}},
         {"tools": [TOOL], "tool_choice": {"type": "any"}},
         {"billing_policy": {"bill_to": "organization"}},
-        {"speed": "standard", "store": False, "cache_hint": None, "max_tokens": 10.0},
+        {"speed": "standard"},
+        {"speed": None},
         {"tool_choice": {"type": "tool", "name": "of_a_server"}, "mcp_servers": [{"type": "url"}]},
         {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}, {"type": "document"}]}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "citations": []}]}]},
@@ -115,7 +118,7 @@ def test_an_older_api_version_takes_sampling_parameters_within_their_range(chang
     ("messages", "start"),
     [
         (["Hello"], "messages.0: Expected `object`, got `str`"),
-        ([{"role": 5, "content": "x"}], "messages.0: role: Expected `str | null`, got `int`"),
+        ([{"role": 5, "content": "x"}], "messages.0: role: Expected `str`, got `int`"),
         ([{"role": "user", "content": 5}], "messages.0: content: Expected `str | array | null`, got `int`"),
         ([{"role": "user", "content": "x"}, {"role": "assistant"}], "messages.1: content is missing"),
         ([{"role": "user", "content": None}], "messages.0: content is missing"),
@@ -150,7 +153,7 @@ def test_each_problem_names_line_custom_id_and_reason(emulator: Emulator, tmp_pa
     path.write_text(path.read_text().replace("\n", "\n\n"))
     assert str(refused(emulator, f"file://{path}")) == (
         f"file://{path}: 2 problems:\n"
-        "line 3, 'r-1': max_tokens: must be at least 1, and whole, not 0\n"
+        "line 3, 'r-1': max_tokens: must be an integer from 1, not 0\n"
         "line 7, 'no spaces, please': custom_id must be 1 to 64 of the characters a-z A-Z 0-9 _ -"
     )
 
@@ -217,3 +220,32 @@ def test_whatever_passes_is_answered_and_whatever_does_not_is_not(emulator: Emul
         batch = task.try_(some_requests(1, **changes), preflight="off")
         counts = emulator.batches()[0]["request_counts"]
         assert counts["errored"] == (1 if reasons(changes) else 0), (changes, batch)
+
+
+def test_a_member_that_is_new_to_the_api_can_be_sent_with_a_warning(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests = some_requests(1, member_of_tomorrow=1)
+    assert "if it is new, use preflight='warn'" in str(refused(emulator, requests))
+    with caplog.at_level(logging.WARNING):
+        Task(emulator).try_(requests, preflight="warn")
+    assert "line 1, 'r-0': member_of_tomorrow: not a member that the API is known to take" in caplog.text
+    assert emulator.counters["create"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"betas": ["x"]}, "connection's extra anthropic_beta"),
+        ({"timeout": 60}, "connection's extra timeout"),
+        ({"extra_headers": {}}, "connection's extra headers"),
+        ({"extra_query": {}}, "a batch takes no query"),
+        ({"extra_body": {}}, "its members belong directly into params"),
+        ({"workspace_id": "w"}, "connection's extra workspace_id"),
+        ({"api_key": "sk-ant-secret"}, "connection's password"),
+    ],
+)
+def test_an_argument_of_the_sdk_is_told_where_it_belongs(changes: dict[str, Any], where: str) -> None:
+    (reason,) = reasons(changes)
+    assert where in reason
+    assert "secret" not in reason

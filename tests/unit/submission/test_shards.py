@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator
-from airflow_batches.submission import PreflightError, open_source
+from airflow_batches.submission import EmptySource, PreflightError, SourceChanged, SourceError, open_source
+from airflow_batches.submission.encode import encode_requests
 from airflow_batches.submission.scan import scan
+from airflow_batches.submission.shard_files import Hashed, store_shards
 from airflow_batches.submission.shards import Shard, split_requests
+from airflow_batches.submission.source import Source
 from tests.samples import some_requests
 from tests.unit.submission.helpers import Task
 from tests.unit.submission.helpers import jsonl as write_jsonl
@@ -64,6 +70,101 @@ def test_no_shard_is_smaller_than_it_must_be(tmp_path: Path) -> None:
     assert len(split_requests(uri, max_bytes=size - 1)) == 2
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_stored_shards_need_the_planned_object_no_more(emulator: Emulator, tmp_path: Path, suffix: str) -> None:
+    """So it is decoded as often for a hundred shards as for one."""
+    packs: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
+    requests = some_requests(10)
+    data = Path(write_jsonl(tmp_path / "r.jsonl", requests).removeprefix("file://")).read_bytes()
+    planned = tmp_path / f"r.jsonl{suffix}"
+    planned.write_bytes(packs[suffix](data))
+    shards = split_requests(planned, max_requests=4, shards_path=tmp_path / "shards")
+    planned.unlink()
+    assert [(shard.start, shard.requests) for shard in shards] == [(0, 4), (0, 4), (0, 2)]
+    assert [request for shard in shards for request in requests_of(shard)] == requests
+    assert b"".join(Path(shard.uri.removeprefix("file://")).read_bytes() for shard in shards) == data
+    for shard in shards:
+        Task(emulator).try_(json.loads(json.dumps(shard.to_dict())))
+    assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [2, 4, 4]
+
+
+def test_stored_shards_of_other_requests_never_take_each_others_place(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    path = tmp_path / "r.jsonl"
+    first = split_requests(write_jsonl(path, some_requests(4)), max_requests=2, shards_path=folder)
+    again = split_requests(path, max_requests=2, shards_path=folder)
+    other = split_requests(write_jsonl(path, some_requests(4, max_tokens=11)), max_requests=2, shards_path=folder)
+    assert again == first
+    assert not {shard.uri for shard in first} & {shard.uri for shard in other}
+    assert [request for shard in first for request in requests_of(shard)] == some_requests(4)
+    assert len([*folder.iterdir()]) == 4
+
+
+def test_a_plan_that_is_refused_stores_nothing(tmp_path: Path) -> None:
+    uri = write_jsonl(tmp_path / "r.jsonl", [*some_requests(5), *some_requests(1, prefix="x", max_tokens=0)])
+    with pytest.raises(PreflightError, match="x-0"):
+        split_requests(uri, max_requests=2, shards_path=tmp_path / "shards")
+    with pytest.raises(EmptySource):
+        split_requests(write_jsonl(tmp_path / "none.jsonl", []), shards_path=tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_an_object_that_changes_while_it_is_planned_leaves_no_shards(tmp_path: Path) -> None:
+    class Changes(Source):
+        name = "changes"
+        readings = iter([some_requests(4), some_requests(4, max_tokens=11)])
+
+        def blocks(self) -> Iterator[bytes]:
+            return encode_requests(next(self.readings))
+
+    source = Hashed(Changes())
+    size = len(b"".join(source.blocks()))
+    shard = Shard(uri="file:///x", start=0, end=size, requests=4, ids_digest="0" * 32)
+    with pytest.raises(SourceChanged, match="changes changed while it was planned; nothing was sent"):
+        store_shards(source, [(shard, "f" * 32)], f"file://{tmp_path}/shards", None)
+    assert [*(tmp_path / "shards").iterdir()] == []
+
+
+def test_a_folder_that_is_none_is_refused_before_the_object_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="'/data/shards' is not a URI; write file:///data/shards"):
+        split_requests(tmp_path / "missing.jsonl", shards_path="/data/shards")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    uri = write_jsonl(tmp_path / "r.jsonl", some_requests(4))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceError, match=r"cannot write the shard file://.*/file/shards/00000-.*; nothing was sent"):
+        split_requests(uri, shards_path=tmp_path / "file" / "shards")
+
+
+def test_a_compressed_object_of_several_shards_is_a_warning_with_its_cost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = write_jsonl(tmp_path / "r.jsonl", some_requests(10))
+    (tmp_path / "r.jsonl.gz").write_bytes(gzip.compress((tmp_path / "r.jsonl").read_bytes()))
+    split_requests(plain, max_requests=1)
+    split_requests(plain + ".gz")
+    split_requests(plain + ".gz", max_requests=1, shards_path=tmp_path / "shards")
+    assert not caplog.records
+    assert len(split_requests(plain + ".gz", max_requests=1)) == 10
+    assert "submitting its 10 shards decodes all of it about 6 times. Give shards_path" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_byte_order_mark_belongs_to_no_request(emulator: Emulator, tmp_path: Path, suffix: str) -> None:
+    requests = some_requests(5)
+    data = b"\xef\xbb\xbf" + b"".join(encode_requests(requests))
+    path = tmp_path / f"r.jsonl{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix else data)
+    shards = split_requests(path, max_requests=2)
+    assert shards[-1].end == len(data)
+    assert [Task(emulator).try_(shard.to_dict()).requests for shard in shards] == [2, 2, 1]
+    assert Task(emulator).try_(path).requests == 5
+    assert [batch["request_counts"]["succeeded"] for batch in emulator.batches()] == [5, 1, 2, 2]
+    stored = split_requests(path, max_requests=2, shards_path=tmp_path / "shards")
+    assert [Task(emulator).try_(shard.to_dict()).ids_digest for shard in stored] == [s.ids_digest for s in shards]
+
+
 def test_a_duplicate_across_shards_is_found_and_named(tmp_path: Path) -> None:
     requests = some_requests(10)
     requests[9]["custom_id"] = "r-0"
@@ -83,7 +184,7 @@ def test_a_request_that_fits_no_shard_and_an_empty_source_are_refused(tmp_path: 
     uri = write_jsonl(tmp_path / "r.jsonl", some_requests(2, system="x" * 1000))
     with pytest.raises(PreflightError, match=r"request 'r-0' alone makes a body of 1,\d+ bytes; a shard takes 500"):
         split_requests(uri, max_bytes=500)
-    with pytest.raises(PreflightError, match="holds no requests"):
+    with pytest.raises(EmptySource, match=r"none\.jsonl holds no requests; nothing was sent"):
         split_requests(write_jsonl(tmp_path / "none.jsonl", []))
 
 

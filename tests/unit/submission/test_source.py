@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import zstandard
+from airflow.sdk import ObjectStoragePath
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.submission import PreflightError, SourceError, open_source
@@ -45,6 +46,42 @@ def test_a_file_is_read_plain_and_compressed(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl.zst").write_bytes(pack(data[:5000]) + pack(data[5000:]))
     for given in (uri, uri + ".gz", uri + ".zst", str(tmp_path / "r.jsonl"), tmp_path / "r.jsonl", lambda: uri):
         assert read(given) == REQUESTS
+
+
+def test_an_object_whose_suffix_promises_another_compression_is_named(tmp_path: Path) -> None:
+    data = (tmp_path / "r.jsonl", jsonl(tmp_path / "r.jsonl", REQUESTS))[0].read_bytes()
+    held = {"gz": (zstandard.compress(data), "; it is zstd"), "zst": (gzip.compress(data), "; it is gzip")}
+    for suffix, (content, found) in held.items():
+        (tmp_path / f"r.{suffix}").write_bytes(content)
+        with pytest.raises(PreflightError, match=rf"r\.{suffix} does not hold .*ends in \.{suffix}{found}; rename it"):
+            read(tmp_path / f"r.{suffix}")
+        (tmp_path / f"r.{suffix}").write_bytes(data)
+        with pytest.raises(
+            PreflightError, match=rf"does not hold .* data, although its name ends in \.{suffix}; rename"
+        ):
+            read(tmp_path / f"r.{suffix}")
+        (tmp_path / f"r.{suffix}").write_bytes(b"")
+        assert read(tmp_path / f"r.{suffix}") == []
+
+
+def test_a_local_file_is_the_same_in_every_form_that_names_it(tmp_path: Path) -> None:
+    uri = jsonl(tmp_path / "r.jsonl", REQUESTS)
+    path = tmp_path / "r.jsonl"
+    for given in (path, str(path), ObjectStoragePath(uri), f"file://localhost{path}", f"local://{path}"):
+        with open_source(given) as source:
+            assert source.name == uri
+        assert read(given) == REQUESTS
+
+
+def test_an_object_storage_path_brings_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(server.airflow_connection))
+        wrong = server.airflow_connection | {"password": "wrong-password"}
+        monkeypatch.setenv("AIRFLOW_CONN_BARRED", json.dumps(wrong))
+        jsonl(server.make_bucket("data") / "r.jsonl", REQUESTS)
+        assert read(ObjectStoragePath("s3://data/r.jsonl", conn_id="lake"), conn_id="barred") == REQUESTS
+        assert read("s3://lake@data/r.jsonl", conn_id="barred") == REQUESTS
+        assert read("s3://data/r.jsonl", conn_id="lake") == REQUESTS
 
 
 def test_an_object_in_s3_is_read_with_the_connection_in_its_uri(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +137,7 @@ def test_a_missing_file_and_a_torn_archive_are_source_errors(tmp_path: Path) -> 
     with pytest.raises(SourceError, match=r"torn\.jsonl\.gz: EOFError"):
         read(f"file://{torn}")
     none = tmp_path / "none.jsonl.zst"
-    none.write_bytes(b"this is no zstd")
+    none.write_bytes(b"\x28\xb5\x2f\xfdthis is no frame of zstd")
     with pytest.raises(SourceError, match=r"none\.jsonl\.zst: ZstdError"):
         read(f"file://{none}")
 
@@ -116,7 +153,14 @@ def test_a_missing_file_and_a_torn_archive_are_source_errors(tmp_path: Path) -> 
         (REQUESTS[0], "a single request; give a list of them"),
         ({"uri": "file:///x"}, "neither a list of requests nor a shard descriptor"),
         (lambda: None, "not NoneType"),
-        ([{"custom_id": "a", "params": {"x": object()}}], "request 1 cannot be written as JSON"),
+        (
+            [{"custom_id": "a", "params": {"x": object()}}],
+            "request 1, 'a', cannot be written as JSON: params.x: object has",
+        ),
+        ("r.jsonl", "'r.jsonl' is not a URI; write file:///folder/r.jsonl or s3://bucket/key"),
+        (Path("data/r.jsonl"), "'data/r.jsonl' is not a URI; write file:///folder/data/r.jsonl"),
+        ("file:/data/r.jsonl", "is not a URI; write file:///data/r.jsonl"),
+        ("file://data/r.jsonl", "names a host, not a folder, before the third slash; write file:///data/r.jsonl"),
     ],
 )
 def test_what_is_no_source_says_so(given: Any, why: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import threading
 from collections.abc import Iterator
 
@@ -11,6 +13,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from airflow_batches.api import BatchesClient
+from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.triggers import MessageBatchTrigger, message_batch
 from tests.samples import some_requests
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("connection")
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(processing_time=3600.0) as running:
+    with Emulator(processing_time=3600.0, cancel_time=3600.0) as running:
         yield running
 
 
@@ -132,8 +135,28 @@ def test_a_cancel_that_is_refused_is_said(
     supervisor.states = {"run": {"task": "failed"}}
     emulator.configure(denied=("cancel",))
     kill(trigger)
-    assert "403" in caplog.text
+    assert re.search(r"was refused \(.*: 403", caplog.text)
+    assert "still in_progress: it runs on and is billed" in caplog.text
     assert emulator.api_key not in caplog.text
+
+
+@pytest.mark.parametrize("answer", [400, 409])
+def test_a_cancel_that_is_refused_is_never_said_to_be_done(
+    answer: int,
+    trigger: MessageBatchTrigger,
+    supervisor: Supervisor,
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("airflow_batches.api.client.RetryPolicy", lambda: ONCE)
+    supervisor.states = {"run": {"task": "failed"}}
+    emulator.fault(Fault(endpoint="cancel", action="status", status=answer, times=None))
+    kill(trigger)
+    assert status(emulator) == "in_progress"
+    assert f"no cancel of batch {trigger.batch_id} is confirmed" in caplog.text
+    assert "cancel requested" not in caplog.text
 
 
 def test_nobody_is_asked_if_the_batch_is_to_go_on_anyway(

@@ -7,16 +7,18 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_batches.api import BatchesClient
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.triggers import MessageBatchTrigger, message_batch
-from airflow_batches.waiting import progress
+from airflow_batches.waiting import decision, hub, progress
 from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.airflows import through_the_database
 from tests.samples import some_requests
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -97,7 +99,8 @@ def test_it_fires_at_the_deadline_and_leaves_the_batch_alone(emulator: Emulator)
 
 
 @pytest.mark.usefixtures("soon")
-def test_it_gives_up_on_a_batch_that_is_not_there(emulator: Emulator) -> None:
+def test_it_gives_up_on_a_batch_that_stays_missing(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "FRESH_404", timedelta(seconds=0.2))
     end = outcome(waiting_for("msgbatch_01unknown", since=time.time() - 3600))
     assert end.ending is Ending.GAVE_UP
     assert "404" in end.message
@@ -136,13 +139,9 @@ def test_its_kwargs_are_plain_json_without_a_secret(emulator: Emulator) -> None:
 
 
 def test_it_survives_the_way_through_airflows_database() -> None:
-    from airflow.serialization.decoders import smart_decode_trigger_kwargs  # where it stands from Airflow 3.2 on
-    from airflow.serialization.encoders import encode_trigger
-
     trigger = waiting_for("msgbatch_1", since=1.5, deadline=2.5, cancel_on_kill=False)
     path, kwargs = trigger.serialize()
-    stored = json.loads(json.dumps(encode_trigger({"classpath": path, "kwargs": kwargs})))
-    read = {name: smart_decode_trigger_kwargs(value) for name, value in stored["kwargs"].items()}
+    read = through_the_database(path, kwargs)
     assert path == "airflow_batches.triggers.message_batch.MessageBatchTrigger"
     assert MessageBatchTrigger(**read).serialize() == (path, kwargs)
 
@@ -202,8 +201,72 @@ def test_what_it_counts_goes_to_airflow(emulator: Emulator, monkeypatch: pytest.
     }
 
 
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats after a tenth of a second instead of a quarter of an hour."""
+    monkeypatch.setattr(progress, "LEAST_GAP", 0.05)
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(hub, "LOOK_AT_CLOCK", 0.05)
+
+
+def said_until(trigger: MessageBatchTrigger, caplog: pytest.LogCaptureFixture, text: str, times: int) -> list[str]:
+    """What the trigger logs until it has said something so often; then it is canceled."""
+
+    async def main() -> None:
+        firing = asyncio.create_task(events(trigger))
+        await until(lambda: caplog.text.count(text) >= times)
+        firing.cancel()
+
+    asyncio.run(main())
+    return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+
+@pytest.mark.usefixtures("soon", "often")
+def test_a_batch_that_does_not_change_is_told_again_and_again(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    batch_id = submit(emulator)
+    lines = said_until(waiting_for(batch_id, cancel_on_kill=False), caplog, f"Batch {batch_id} is in_progress", 3)
+    assert all("2 processing; 0 min old, expires in 24 h 00 min" in line for line in lines)
+
+
+@pytest.mark.usefixtures("soon", "often")
+@pytest.mark.parametrize("action", ["reset", "broken_json"])
+def test_an_outage_shows_in_the_tasks_own_log(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, action: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    batch_id = submit(emulator)
+    emulator.fault(Fault(endpoint="get", action=action, times=None))
+    said_until(waiting_for(batch_id, cancel_on_kill=False), caplog, "polls fail; last error", 2)
+    records = [record for record in caplog.records if "polls fail" in record.getMessage()]
+    assert {record.name for record in records} == {"airflow_batches.triggers.message_batch"}
+    assert "last successful poll: none since this wait began" in records[0].getMessage()
+
+
+@pytest.mark.usefixtures("soon", "often")
+def test_a_server_that_does_not_answer_at_all_shows_in_the_tasks_own_log(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    batch_id = submit(emulator)
+    emulator.fault(Fault(endpoint="get", action="stall", times=None, seconds=3600))
+    said_until(waiting_for(batch_id, cancel_on_kill=False), caplog, "no answer yet", 2)
+
+
+def test_the_poll_interval_may_be_a_timedelta() -> None:
+    _, kwargs = waiting_for("msgbatch_1", poll_interval=timedelta(minutes=2)).serialize()
+    assert kwargs["poll_interval"] == 120.0
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        waiting_for("msgbatch_1", poll_interval=0)
+
+
 @pytest.mark.usefixtures("soon")
-def test_the_key_is_nowhere_but_in_the_request(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_nowhere_but_in_the_request(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision, "REFUSED", timedelta(seconds=0.2))
     caplog.set_level(logging.DEBUG)
     emulator.configure(denied=("get",))
     trigger = waiting_for(submit(emulator))

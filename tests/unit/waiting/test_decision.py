@@ -17,7 +17,17 @@ from airflow_batches.api import (
     StreamInterrupted,
     TransportError,
 )
-from airflow_batches.waiting.decision import LONGEST_HINT, KeepWaiting, Watch, decide, outcome_of, pause
+from airflow_batches.waiting.decision import (
+    LONGEST_HINT,
+    KeepWaiting,
+    Standing,
+    Watch,
+    decide,
+    not_the_api,
+    outcome_of,
+    pause,
+    unreached,
+)
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
 
 SINCE, DEADLINE = 1_000.0, 2_000.0
@@ -40,11 +50,15 @@ PASSING = [
     TransportError("reset", maybe_sent=True),
     TransportError("refused", maybe_sent=False),
     DecodeError("a proxy's page"),
+    *[answered(status, from_api=False) for status in (301, 400, 401, 403, 404, 413)],
 ]
-PERMANENT = [
+REFUSALS = [
     *[answered(status) for status in (301, 400, 401, 402, 403, 405, 410, 413)],
     answered(500, should_retry=False),
     answered(429, should_retry=False),
+]
+MISSING = [answered(404), answered(404, should_retry=False), answered(404, should_retry=True)]
+PERMANENT = [
     InvalidRequest("no id"),
     BatchesError("what is this"),
     StreamInterrupted("not even a poll", lines_read=0),
@@ -87,21 +101,73 @@ def test_a_permanent_failure_gives_up_at_once(error: BatchesError, now: float) -
     assert decide(WATCH, error, now=now) == Outcome(ending=Ending.GAVE_UP, batch_id="msgbatch_1", message=str(error))
 
 
-@pytest.mark.parametrize("should_retry", [None, False])
-def test_a_batch_not_found_is_given_a_minute_to_appear(should_retry: bool | None) -> None:
-    missing = answered(404, should_retry=should_retry)
-    assert decide(WATCH, missing, now=SINCE) == KeepWaiting()
-    assert decide(WATCH, missing, now=SINCE + 59.9) == KeepWaiting()
-    given_up = decide(WATCH, missing, now=SINCE + 60)
+STOOD = [*[(error, 300.0) for error in REFUSALS], *[(error, 60.0) for error in MISSING]]
+
+
+@pytest.mark.parametrize(("error", "needed"), STOOD, ids=str)
+def test_a_refusal_or_an_absence_is_believed_when_it_has_stood_and_no_sooner(error: ApiError, needed: float) -> None:
+    watch, began = FOREVER, SINCE + 100
+    for now in (began, began + 0.5, began + needed - 0.1):
+        decision = decide(watch, error, now=now)
+        assert decision == KeepWaiting(standing=Standing(missing=error.status == 404, since=began))
+        watch = watch.after(decision)
+    given_up = decide(watch, error, now=began + needed)
     assert isinstance(given_up, Outcome)
-    assert (given_up.ending, given_up.message) == (Ending.GAVE_UP, str(missing))
+    assert (given_up.ending, given_up.batch_id) == (Ending.GAVE_UP, "msgbatch_1")
+    assert given_up.message == f"{error} (answered so for {needed:.0f} s)"
 
 
-def test_a_batch_not_found_while_it_may_be_fresh_still_times_out() -> None:
-    hurried = Watch(batch_id="msgbatch_1", since=SINCE, deadline=SINCE + 5)
-    late = decide(hurried, answered(404), now=SINCE + 5)
+@pytest.mark.parametrize(("error", "needed"), STOOD, ids=str)
+@pytest.mark.parametrize("between", [batch("in_progress"), answered(503), DecodeError("a page")], ids=str)
+def test_any_other_answer_ends_what_stood(between: MessageBatch | BatchesError, error: ApiError, needed: float) -> None:
+    watch = FOREVER
+    for answer, now in ((error, SINCE), (between, SINCE + needed - 1), (error, SINCE + needed)):
+        decision = decide(watch, answer, now=now)
+        assert isinstance(decision, KeepWaiting)
+        watch = watch.after(decision)
+    assert watch.standing == Standing(missing=error.status == 404, since=SINCE + needed)
+
+
+def test_a_401_and_a_403_stand_together_and_a_404_is_another_matter() -> None:
+    watch = FOREVER
+    for error, now in ((answered(401), SINCE), (answered(403), SINCE + 299)):
+        decision = decide(watch, error, now=now)
+        assert isinstance(decision, KeepWaiting)
+        watch = watch.after(decision)
+    assert isinstance(decide(watch, answered(401), now=SINCE + 300), Outcome)
+    assert isinstance(decide(watch, answered(404), now=SINCE + 300), KeepWaiting)
+
+
+def test_a_single_404_after_a_day_of_polls_ends_nothing() -> None:
+    assert isinstance(decide(FOREVER, answered(404), now=SINCE + 86_400), KeepWaiting)
+
+
+@pytest.mark.parametrize("error", [*REFUSALS, *MISSING], ids=str)
+def test_what_has_not_stood_yet_still_times_out(error: ApiError) -> None:
+    late = decide(WATCH, error, now=DEADLINE)
     assert isinstance(late, Outcome)
     assert late.ending is Ending.TIMED_OUT
+    assert str(error) in late.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "foreign", "wrong_address"),
+    [
+        (TransportError("reset", maybe_sent=True), True, True),
+        (DecodeError("a login page"), True, True),
+        (answered(403, from_api=False), True, True),
+        (answered(503, from_api=False), True, False),
+        (answered(403), False, False),
+        (answered(503), False, False),
+        (batch("in_progress"), False, False),
+        (InvalidRequest("no id"), False, False),
+    ],
+    ids=str,
+)
+def test_what_is_not_an_answer_of_the_api_is_known(
+    answer: MessageBatch | BatchesError, foreign: bool, wrong_address: bool
+) -> None:
+    assert (not_the_api(answer), unreached(answer)) == (foreign, wrong_address)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +182,8 @@ ANSWERS = st.sampled_from(
     [batch(status, processing=1) for status in ("in_progress", "canceling", "ended", "paused")]
     + PASSING
     + PERMANENT
-    + [answered(404)]
+    + REFUSALS
+    + MISSING
 )
 TIMES = st.floats(SINCE, 3_000.0)
 
@@ -127,6 +194,7 @@ def run(watch: Watch, polls: list[tuple[MessageBatch | BatchesError, float]]) ->
         decision = decide(watch, answer, now=now)
         if isinstance(decision, Outcome):
             return number, decision
+        watch = watch.after(decision)
     return None
 
 
@@ -174,11 +242,26 @@ def test_every_outcome_names_the_batch_and_gives_a_reason_unless_it_ended(
         assert bool(decision.message) is (decision.ending is not Ending.ENDED)
 
 
-def test_an_outcome_keeps_the_five_counts_and_no_other() -> None:
+@given(st.lists(st.tuples(st.sampled_from(REFUSALS + MISSING), st.floats(SINCE, SINCE + 59.9)), max_size=30))
+def test_no_number_of_refusals_within_a_minute_ends_a_wait(polls: list[tuple[ApiError, float]]) -> None:
+    assert run(FOREVER, sorted(polls, key=lambda poll: poll[1])) is None
+
+
+def test_an_outcome_keeps_the_counts_and_what_is_in_no_known_state() -> None:
     seen = batch("ended", processing=1, succeeded=2, errored=3, canceled=4, expired=5, deferred=6)
     outcome = outcome_of(seen, Ending.ENDED, "why")
-    assert outcome.counts == Counts(processing=1, succeeded=2, errored=3, canceled=4, expired=5)
+    assert outcome.counts == Counts(processing=1, succeeded=2, errored=3, canceled=4, expired=5, other=6)
     assert (outcome.status, outcome.message) == ("ended", "why")
+
+
+@pytest.mark.parametrize("counts", [None, {}, "none", {"succeeded": 5, "errored": None}])
+def test_an_end_whose_counts_cannot_be_read_is_an_end_with_unknown_counts(counts: object) -> None:
+    seen = MessageBatch.model_validate({"id": "b", "processing_status": "ended", "request_counts": counts})
+    decision = decide(WATCH, seen, now=BEFORE)
+    assert isinstance(decision, Outcome)
+    assert decision.ending is Ending.ENDED
+    assert not decision.counts.known
+    assert Outcome.from_event(decision.to_event()) == decision
 
 
 @pytest.mark.parametrize(

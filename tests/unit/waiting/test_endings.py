@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+import requests_mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,27 @@ def test_an_end_that_the_list_shows_late_is_news_too() -> None:
     assert ids(told.sift([batch("late", 100)])) == ["blate"]
     told.settle(START + 100)
     assert ids(told.sift([batch("late", 100), batch("later shown", 99)])) == ["blater shown"]
+
+
+def without_end(name: str, created_at: float) -> MessageBatch:
+    """A batch that has ended, and whose `ended_at` cannot be read."""
+    return MessageBatch.model_validate(
+        {"id": f"b{name}", "processing_status": "ended", "ended_at": "", "created_at": START + created_at}
+    )
+
+
+def test_an_end_whose_time_cannot_be_read_is_news_once_and_moves_no_floor() -> None:
+    told = Told()
+    assert told.sift([without_end("old", -50), batch("before", -10)]) == []
+    told.settle(START)
+    assert ids(told.sift([without_end("old", -50), without_end("new", 100), batch("late", 50)])) == ["blate", "bnew"]
+    told.settle(START + 100)
+    assert told.floor is not None
+    assert told.floor < START
+    assert told.sift([without_end("old", -50), without_end("new", 100), batch("late", 50)]) == []
+    told.settle(START + 3 * 86_400)
+    assert not told.ids
+    assert told.sift([without_end("new", 100)]) == []
 
 
 def test_ids_are_forgotten_when_the_floor_has_passed_them_and_are_no_news_again() -> None:
@@ -219,6 +241,34 @@ def test_what_a_look_that_fails_has_seen_is_told_and_the_rest_at_the_next(
     assert len(first) == 5
     assert "503" in str(error)
     assert none is None
+
+
+def test_a_batch_that_cannot_be_read_does_not_keep_others_from_being_told(caplog: pytest.LogCaptureFixture) -> None:
+    told = begun(0)
+    wire = {
+        "data": [
+            {"id": "bodd", "processing_status": None},
+            json.loads(batch("fine", 5).model_dump_json(by_alias=True)),
+        ],
+        "has_more": False,
+    }
+
+    async def main() -> list[str]:
+        async def connect() -> BatchesClient:
+            return BatchesClient("key", base_url="http://localhost:1", retry=ONCE)
+
+        calls = Line("looker", connect)
+        try:
+            news, error = await look(calls, told, now=START)
+            assert error is None
+            return ids(news)
+        finally:
+            calls.hang_up()
+
+    with requests_mock.Mocker() as http:
+        http.get("http://localhost:1/v1/messages/batches", json=wire)
+        assert asyncio.run(main()) == ["bfine"]
+    assert "1 batches of the list cannot be read" in caplog.text
 
 
 def test_a_cursor_that_has_vanished_ends_a_look_and_loses_nothing(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from airflow_batches.waiting.outcome import LONGEST_MESSAGE, Counts, Ending, Outcome
 
-COUNTS = st.builds(Counts, **{name: st.integers(0, 100_000) for name in Counts.__dataclass_fields__})
+STATES = ("processing", "succeeded", "errored", "canceled", "expired", "other")
+COUNTS = st.builds(Counts, known=st.booleans(), **{state: st.integers(0, 100_000) for state in STATES})
 OUTCOMES = st.builds(
     Outcome,
     ending=st.sampled_from(Ending),
@@ -100,9 +101,18 @@ def test_what_is_no_outcome_is_unreadable_and_says_what_it_was(event: Any) -> No
 @given(COUNTS)
 def test_counts_add_up(counts: Counts) -> None:
     assert counts.total == counts.processing + counts.finished
-    assert counts.finished == counts.succeeded + counts.errored + counts.canceled + counts.expired
+    assert counts.finished == counts.succeeded + counts.failed
+    assert counts.failed == counts.errored + counts.canceled + counts.expired + counts.other
 
 
 def test_counts_name_what_there_is() -> None:
     assert str(Counts(succeeded=95_000, errored=2, expired=1)) == "95,000 succeeded, 2 errored, 1 expired"
+    assert str(Counts(succeeded=1, other=2)) == "1 succeeded, 2 other"
     assert str(Counts()) == "no requests"
+    assert str(Counts(known=False)) == "unknown counts"
+    assert str(Counts(succeeded=5, known=False)) == "counts that cannot be read: 5 succeeded"
+
+
+def test_counts_that_are_unknown_stay_so_in_the_event() -> None:
+    outcome = Outcome(ending=Ending.ENDED, batch_id="b", status="ended", counts=Counts(other=3, known=False))
+    assert Outcome.from_event(outcome.to_event()).counts == Counts(other=3, known=False)

@@ -186,7 +186,7 @@ def test_what_a_listener_raises_is_his_own(service: Service) -> None:
         raise RuntimeError("a bug in here")
 
     async def main() -> list[Outcome]:
-        clumsy = asyncio.create_task(service.wait(ids[0], on_batch=stumble))
+        clumsy = asyncio.create_task(service.wait(ids[0], on_answer=stumble))
         others = [service.wait(batch_id) for batch_id in ids[1:]]
         outcomes = await then(lambda: clumsy.done() and service.polls() > 3, service.emulator.end_all, *others)
         with pytest.raises(RuntimeError, match="a bug in here"):
@@ -230,7 +230,7 @@ def test_each_hears_of_his_batch_in_his_own_context_and_what_the_loop_does_is_no
     async def owned(batch_id: str) -> Outcome:
         OWNER.set(batch_id)
         hear = lambda batch: heard.add((batch.id, OWNER.get()))  # noqa: E731
-        return await service.wait(batch_id, connect=connect, on_batch=hear)
+        return await service.wait(batch_id, connect=connect, on_answer=hear)
 
     ids = service.submit(2)
     asyncio.run(then(lambda: len(heard) > 1, service.emulator.end_all, *map(owned, ids)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow_batches.api.errors import TransportError
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.waiting.progress import LEAST_GAP, Progress
+from airflow_batches.waiting.progress import HEARTBEAT, LEAST_GAP, Progress
 
 START = 1_700_000_000.0
 BEGAN = datetime.fromtimestamp(START, UTC)
@@ -25,26 +26,79 @@ def batch(done: int = 0, **more: Any) -> MessageBatch:
     )
 
 
+def progress() -> Progress:
+    return Progress("msgbatch_1")
+
+
 def test_counts_age_and_expiry_are_told() -> None:
-    line = Progress().line(batch(40), now=START + 5400)
+    line = progress().line(batch(40), now=START + 5400)
     assert line == (
         "Batch msgbatch_1 is in_progress: 60 processing, 40 succeeded; 1 h 30 min old, expires in 22 h 30 min"
     )
-    assert Progress().line(batch(created_at=None, expires_at=None), now=START) == (
+    assert progress().line(batch(created_at=None, expires_at=None), now=START) == (
         "Batch msgbatch_1 is in_progress: 100 processing"
     )
 
 
 def test_a_change_is_told_at_most_once_a_minute_and_the_latest_then() -> None:
-    progress = Progress()
-    told = [(second, progress.line(batch(second), now=START + second)) for second in range(100)]
+    said = progress()
+    told = [(second, said.line(batch(second), now=START + second)) for second in range(100)]
     assert [second for second, line in told if line] == [0, int(LEAST_GAP)]
     assert LEAST_GAP == 60
     assert "60 succeeded" in str(told[60][1])
 
 
-def test_what_does_not_change_is_not_told_again() -> None:
-    progress = Progress()
-    assert progress.line(batch(), now=START)
-    assert progress.line(batch(), now=START + 7200) is None
-    assert progress.line(batch(processing_status="canceling"), now=START + 7201)
+def test_what_does_not_change_is_told_every_quarter_of_an_hour() -> None:
+    said = progress()
+    told = [(minute, said.line(batch(), now=START + 60 * minute)) for minute in range(61)]
+    assert [minute for minute, line in told if line] == [0, 15, 30, 45, 60]
+    assert HEARTBEAT == 900
+    assert said.line(batch(processing_status="canceling"), now=START + 3660)
+
+
+def test_without_a_poll_the_heartbeat_tells_when_the_last_one_was() -> None:
+    said = progress()
+    said.line(batch(), now=START)
+    assert said.line(None, now=START + 600) is None
+    assert said.line(None, now=START + 900) == (
+        "Batch msgbatch_1 is in_progress: 100 processing; 15 min old, expires in 23 h 45 min; "
+        "last poll 2023-11-14 22:13 UTC (15 min ago)"
+    )
+
+
+def test_an_outage_is_told_when_it_begins_and_every_quarter_of_an_hour_with_the_last_error() -> None:
+    said = progress()
+    said.line(batch(), now=START)
+    told = [
+        (minute, said.line(TransportError(f"reset {minute}", maybe_sent=True), now=START + 60 * minute))
+        for minute in range(1, 40)
+    ]
+    assert [minute for minute, line in told if line] == [1, 16, 31]
+    assert told[15][1] == (
+        "Batch msgbatch_1 is waited for, but polls fail; last error: reset 16; last successful poll: "
+        "2023-11-14 22:13 UTC (16 min ago); when last polled it was in_progress: 100 processing; "
+        "16 min old, expires in 23 h 44 min"
+    )
+
+
+def test_that_polls_work_again_is_told() -> None:
+    said = progress()
+    said.line(batch(), now=START)
+    said.line(TransportError("reset", maybe_sent=True), now=START + 60)
+    assert said.line(batch(), now=START + 119) is None
+    assert "is in_progress" in str(said.line(batch(), now=START + 120))
+
+
+def test_a_wait_whose_polls_never_succeeded_says_so() -> None:
+    line = progress().line(TransportError("refused", maybe_sent=False), now=START)
+    assert line == (
+        "Batch msgbatch_1 is waited for, but polls fail; last error: refused; "
+        "last successful poll: none since this wait began"
+    )
+    assert "no answer yet" in str(progress().line(None, now=START))
+
+
+def test_counts_that_cannot_be_read_do_not_end_the_line() -> None:
+    assert progress().line(batch(request_counts=None, created_at="", expires_at=5e20), now=START) == (
+        "Batch msgbatch_1 is in_progress: unknown counts"
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.api.errors import ApiError, TransportError
+from airflow_batches.api.errors import ApiError, BatchesError, TransportError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.waiting.decision import Watch
 from airflow_batches.waiting.outcome import Ending, Outcome
@@ -25,14 +25,14 @@ class Waiter:
 
     def __init__(self, batch_id: str = "b", *, poll_interval: float = 60.0, deadline: float | None = None) -> None:
         self.outcomes: list[Outcome] = []
-        self.sights: list[MessageBatch] = []
+        self.answers: list[MessageBatch | BatchesError] = []
         until = None if deadline is None else START.wall + deadline
         self.seat = Seat(
             watch=Watch(batch_id=batch_id, since=START.wall, deadline=until),
             poll_interval=poll_interval,
             on_end=self.outcomes.append,
             on_crash=_not_expected,
-            on_batch=self.sights.append,
+            on_answer=self.answers.append,
         )
 
 
@@ -122,17 +122,18 @@ def test_what_goes_on_is_seen_and_what_fails_is_remembered() -> None:
 
     roster.tell("b", running(), later(2))
     assert waiter.seat.last_error is None
-    assert waiter.sights == [running()]
+    assert waiter.answers == [error, running()]
 
 
 def test_an_unknown_batch_ends_its_own_wait_after_a_grace() -> None:
     waiter = Waiter()
     roster = seated(waiter)
     missing = ApiError(404, "not_found_error", "no such batch")
-    roster.tell("b", missing, later(5))
+    roster.tell("b", missing, later(3600))
+    roster.tell("b", missing, later(3659))
     assert not waiter.outcomes
 
-    roster.tell("b", missing, later(61))
+    roster.tell("b", missing, later(3660))
     assert [outcome.ending for outcome in waiter.outcomes] == [Ending.GAVE_UP]
 
 
@@ -187,6 +188,31 @@ def test_a_failure_of_the_connection_leaves_everybody_as_due_as_before() -> None
     roster.fail("b", TransportError("reset", maybe_sent=True), later(FIRST_POLL))
     assert roster.next_due() == due
     assert str(waiter.seat.last_error) == "reset"
+
+
+def test_a_refusal_ends_a_wait_when_it_has_stood_for_minutes_and_is_told_meanwhile() -> None:
+    waiter = Waiter(poll_interval=60.0)
+    roster = seated(waiter)
+    refusal = ApiError(403, "permission_error", "no")
+    for seconds in (0, 1, 299):
+        roster.fail("b", refusal, later(seconds))
+    assert not waiter.outcomes
+    assert waiter.answers == [refusal] * 3
+
+    roster.tell("b", running(), later(299))
+    roster.fail("b", refusal, later(300))
+    assert not waiter.outcomes
+
+    roster.fail("b", refusal, later(600))
+    assert [outcome.ending for outcome in waiter.outcomes] == [Ending.GAVE_UP]
+
+
+def test_a_failed_cycle_is_told_to_a_wait_that_was_not_asked_for_and_changes_nothing_else() -> None:
+    waiter = Waiter(poll_interval=60.0)
+    roster = seated(waiter)
+    due, error = roster.next_due(), ApiError(503, "api_error", "down")
+    roster.report("b", error)
+    assert (waiter.answers, waiter.seat.last_error, roster.next_due()) == ([error], error, due)
 
 
 def test_what_cannot_be_asked_in_time_is_over_at_its_deadline() -> None:

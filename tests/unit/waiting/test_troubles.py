@@ -5,33 +5,112 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from airflow_batches.api import BatchesClient
+from airflow_batches.api import BatchesClient, BatchesError
+from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Fault
-from airflow_batches.waiting import hub, line, outage, poller
+from airflow_batches.waiting import decision, hub, line, outage, poller
 from airflow_batches.waiting.decision import Watch
 from airflow_batches.waiting.hub import wait_async
 from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.unit.api.wire import answering, serving
 from tests.unit.waiting.service import INTERVAL, Service, endings, gather, then, until
 
 
-def test_a_refused_key_ends_all_waits_after_one_fresh_look(service: Service) -> None:
+@pytest.fixture
+def believed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals and absences are believed after a third of a second instead of minutes."""
+    monkeypatch.setattr(decision, "REFUSED", timedelta(seconds=0.3))
+    monkeypatch.setattr(decision, "FRESH_404", timedelta(seconds=0.3))
+
+
+@pytest.mark.usefixtures("believed_soon")
+def test_a_key_that_stays_refused_ends_all_waits_with_the_connection_read_anew(service: Service) -> None:
     ids = service.submit(3)
 
     def revoke() -> None:
         service.emulator.configure(api_key="sk-ant-new")
 
     outcomes = asyncio.run(
-        then(lambda: service.polls() >= 3, revoke, *(service.wait(batch_id, poll_interval=0.2) for batch_id in ids))
+        then(lambda: service.polls() >= 3, revoke, *(service.wait(batch_id, poll_interval=0.1) for batch_id in ids))
     )
 
     assert endings(outcomes) == {Ending.GAVE_UP}
     assert all("401" in outcome.message for outcome in outcomes)
-    assert len(service.opened) == 2
+    assert len(service.opened) > 2
     asyncio.run(until(lambda: service.closed == service.opened))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("count", [3, 12])
+def test_refusals_that_pass_end_no_wait(service: Service, status: int, count: int) -> None:
+    """Four of them in half a second, as when a key is replaced."""
+    ids = service.submit(count)
+
+    async def main() -> list[Outcome]:
+        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
+        await until(lambda: service.polls() >= 3)
+        plan = service.emulator.fault(Fault(endpoint="*", action="status", status=status, times=8))
+        await until(lambda: plan.struck == 8)
+        assert not any(wait.done() for wait in waits)
+        service.emulator.end_all()
+        return list(await asyncio.gather(*waits))
+
+    assert endings(asyncio.run(main())) == {Ending.ENDED}
+
+
+def test_a_single_404_after_polls_that_succeeded_ends_no_wait(service: Service) -> None:
+    (batch_id,) = service.submit()
+
+    async def main() -> Outcome:
+        wait = asyncio.create_task(service.wait(batch_id, since=time.time() - 3600))
+        await until(lambda: service.polls() >= 3)
+        plan = service.emulator.fault(
+            Fault(endpoint="get", action="status", status=404, message="Message Batch not found.", times=2)
+        )
+        await until(lambda: plan.struck == 2)
+        service.emulator.end_all()
+        return await wait
+
+    assert asyncio.run(main()).ending is Ending.ENDED
+
+
+@pytest.mark.usefixtures("believed_soon")
+@pytest.mark.parametrize("status", [302, 401, 403, 404])
+def test_the_page_of_a_web_filter_is_waited_out_however_long_it_stands(service: Service, status: int) -> None:
+    (batch_id,) = service.submit()
+    page = answering(b"<html>blocked by your network</html>", f"{status} Blocked", "content-type: text/html")
+
+    async def main(url: str) -> Outcome:
+        async def connect() -> BatchesClient:
+            return BatchesClient("key", base_url=url, retry=ONCE)
+
+        return await service.wait(batch_id, connect=connect, timeout=1.0)
+
+    with serving(*[page] * 200) as server:
+        outcome = asyncio.run(main(server.url))
+    assert outcome.ending is Ending.TIMED_OUT
+    assert f"the last poll failed: {status}" in outcome.message
+
+
+@pytest.mark.parametrize("count", [2, 12])
+@pytest.mark.parametrize("failure", [{"action": "status", "status": 503}, {"action": "reset"}])
+def test_an_outage_is_told_to_every_wait(service: Service, count: int, failure: dict[str, Any]) -> None:
+    ids = service.submit(count)
+    told: dict[str, list[object]] = {batch_id: [] for batch_id in ids}
+    service.emulator.fault(Fault(endpoint="*", times=None, **failure))
+
+    async def main() -> None:
+        waits = asyncio.gather(*(service.wait(batch_id, on_answer=told[batch_id].append) for batch_id in ids))
+        await until(lambda: all(told.values()))
+        waits.cancel()
+
+    asyncio.run(main())
+    assert all(isinstance(answer, BatchesError) for answers in told.values() for answer in answers)
 
 
 def test_a_rotated_key_is_taken_up(service: Service) -> None:
@@ -70,6 +149,7 @@ def test_without_the_permission_to_list_batches_are_asked_for_one_by_one(service
     assert service.emulator.counters["list"] <= 2
 
 
+@pytest.mark.usefixtures("believed_soon")
 def test_an_unknown_batch_ends_its_own_wait_alone(service: Service) -> None:
     ids = service.submit(2)
     waits = [service.wait("msgbatch_01unknown", since=time.time() - 3600), *map(service.wait, ids)]
@@ -241,16 +321,20 @@ def test_a_wait_in_a_hurry_wakes_a_loop_that_sleeps(service: Service) -> None:
     assert asyncio.run(asyncio.wait_for(main(), 20)).ending is Ending.ENDED
 
 
-def test_a_final_failure_is_told_to_those_too_who_are_not_due(service: Service) -> None:
+@pytest.mark.usefixtures("believed_soon")
+def test_a_refusal_says_nothing_to_waits_that_are_not_polled_meanwhile(service: Service) -> None:
     slow, fast = service.submit(2)
 
-    async def main() -> list[Outcome]:
+    async def main() -> Outcome:
         lazy = asyncio.create_task(service.wait(slow, poll_interval=3600.0))
         await until(lambda: service.polls() == 1)
         service.emulator.fault(Fault(endpoint="get", action="status", status=401, times=None))
-        return [await service.wait(fast, poll_interval=0.1), await lazy]
+        outcome = await service.wait(fast, poll_interval=0.1)
+        assert not lazy.done()
+        lazy.cancel()
+        return outcome
 
-    assert endings(asyncio.run(asyncio.wait_for(main(), 20))) == {Ending.GAVE_UP}
+    assert asyncio.run(asyncio.wait_for(main(), 20)).ending is Ending.GAVE_UP
 
 
 def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
@@ -263,7 +347,7 @@ def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
 
     async def main() -> None:
         waits = asyncio.gather(
-            *(service.wait(batch_id, on_batch=lambda batch: told.append(batch.id)) for batch_id in ids)
+            *(service.wait(batch_id, on_answer=lambda batch: told.append(batch.id)) for batch_id in ids)
         )
         while len(told) < len(ids):
             turns.add(len(told))
@@ -283,6 +367,7 @@ async def turns_until_done(waits: list[asyncio.Task[Outcome]]) -> set[int]:
     return turns
 
 
+@pytest.mark.usefixtures("believed_soon")
 def test_other_tasks_of_the_loop_have_their_turn_while_all_are_told_that_the_key_is_refused(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,7 +412,8 @@ def test_a_list_that_fails_while_single_batches_are_had_is_one_outage(
 
     assert endings(asyncio.run(main())) == {Ending.ENDED}
     first, second = said(caplog)
-    assert "fails and is tried again: 503" in first
+    assert "fails and is tried again: " in first
+    assert ": 503: " in first
     assert "works again" in second
 
 

@@ -1,0 +1,112 @@
+"""What the environment of this process says about TLS and proxies, checked before anything is sent.
+
+| variable, the first that is set                   | meaning                                               |
+|---------------------------------------------------|-------------------------------------------------------|
+| `REQUESTS_CA_BUNDLE`, then `CURL_CA_BUNDLE`       | trusted certificates: a file or a directory (requests)|
+| `SSL_CERT_FILE`, then `SSL_CERT_DIR`              | the same, as Anthropic's SDK reads them               |
+| none                                              | the certificates of the package certifi               |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies, as requests reads them                    |
+
+requests raises a bare OSError for a bundle that does not exist, and quotes a proxy with its password. A fault found
+here is this machine's, not the connection's: another worker may have none, so a retry can help.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from requests.utils import get_auth_from_url, prepend_scheme_if_needed, select_proxy
+from urllib3.exceptions import HTTPError, ProxyError, SSLError
+from urllib3.util import parse_url
+
+from airflow_batches.api.errors import EnvironmentFault, chain
+
+CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""In the order in which they count: those of requests first, for they are about this very library."""
+PROXY_VARIABLES: Final = ("https_proxy", "http_proxy", "all_proxy")
+SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
+"""Proxy schemes for which requests needs the package PySocks."""
+
+
+def trusted_certificates(environ: Mapping[str, str] = os.environ) -> str | bool:
+    """Where the trusted certificates are, for requests' `verify`; True for certifi's.
+
+    :raises EnvironmentFault: where a variable names what does not exist.
+    """
+    name = _ca_variable(environ)
+    if name is None:
+        return True
+    path = environ[name]
+    # OpenSSL takes several directories, and passes over those that do not exist.
+    places = path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]
+    if not any(map(_exists, places)):
+        raise EnvironmentFault(
+            f"{name} names {path!r}, which does not exist. Nothing was sent. "
+            "Correct or unset the variable in the environment of this process."
+        )
+    return path
+
+
+def check_proxy(url: str, proxies: Mapping[str, str]) -> None:
+    """Raise `EnvironmentFault` for a proxy that cannot be used for a URL."""
+    proxy = select_proxy(url, dict(proxies))
+    if not proxy:
+        return
+    wrong = _wrong_with_proxy(proxy)
+    if wrong:
+        raise EnvironmentFault(
+            f"{_proxy_variable(proxy)} {wrong}. Nothing was sent. "
+            "Correct or unset it in the environment of this process, or name the API's host in NO_PROXY."
+        )
+
+
+def advice(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
+    """What in the environment may be behind a failed connection; empty for nothing."""
+    links = chain(error)
+    if any(isinstance(link, ProxyError) for link in links):
+        login = "; 407 asks for a user and a password in it" if any("407" in str(link) for link in links) else ""
+        return f"The way to the API is a proxy, from the environment of this process (HTTPS_PROXY or HTTP_PROXY){login}"
+    if any(isinstance(link, SSLError) for link in links):
+        name = _ca_variable(environ)
+        source = f"those of {name}={environ[name]}" if name else "those of the package certifi"
+        return (
+            f"Trusted certificates are {source}. Where a proxy inspects TLS, "
+            "name a file with its certificate in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
+        )
+    return ""
+
+
+def _ca_variable(environ: Mapping[str, str]) -> str | None:
+    return next((name for name in CA_VARIABLES if environ.get(name)), None)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a path, or no text that a path can be
+        return False
+
+
+def _wrong_with_proxy(proxy: str) -> str | None:
+    """What makes a proxy unusable; nothing of the proxy itself, which may hold a password."""
+    try:
+        parts = parse_url(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]  # as requests does
+        (parts.host or "").encode("idna")
+        for part in get_auth_from_url(proxy):
+            (part or "").encode("latin-1")  # all that a Proxy-Authorization header can hold
+    except (HTTPError, ValueError, TypeError):  # requests joins a missing host to a user: TypeError
+        return "is not the address of a proxy, like http://proxy.example:3128"
+    if not parts.host:
+        return "is not the address of a proxy, like http://proxy.example:3128: it has no host"
+    if parts.scheme in SOCKS:
+        return None if find_spec("socks") else "is a SOCKS proxy, which needs: pip install pysocks"
+    return None if parts.scheme in {"http", "https"} else "has a scheme that is neither http, https nor socks"
+
+
+def _proxy_variable(proxy: str) -> str:
+    names = (name for each in PROXY_VARIABLES for name in (each, each.upper()) if os.environ.get(name) == proxy)
+    return next(names, "the proxy in the system's settings")
