@@ -1,4 +1,4 @@
-"""On a real Airflow: a lost answer where an earlier run had the same ids, and a try that wakes after it was given up."""
+"""On a real Airflow: a lost answer after a run with the same ids, and a try that wakes after it was given up."""
 
 from __future__ import annotations
 
