@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk.exceptions import AirflowNotFoundException as AirflowNotFoundException
     from airflow.sdk.exceptions import AirflowSensorTimeout as AirflowSensorTimeout
     from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException
+    from airflow.sdk.exceptions import XComNotFound as XComNotFound
 
     from airflow_batches.waiting.metrics import Metrics
 else:
@@ -27,6 +28,7 @@ else:
             AirflowNotFoundException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            XComNotFound,
         )
     except ImportError:  # before 3.2
         from airflow.exceptions import (
@@ -35,6 +37,7 @@ else:
             AirflowNotFoundException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            XComNotFound,
         )
 
 TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
@@ -77,6 +80,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "XComNotFound",
     "determine_kwargs",
     "is_reference",
     "triggerer_stats",

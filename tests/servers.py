@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -10,14 +11,15 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from email.message import Message
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, Final
-from urllib.parse import urlsplit
+from threading import Lock, Thread
+from typing import Any, Final, Literal
+from urllib.parse import unquote, urlsplit
 
 STARTED: Final = re.compile(r"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/?\]")
 
@@ -89,9 +91,20 @@ Decision = int | None
 """A status to answer with in the server's place, or None: the server answers."""
 
 
+Conditions = Literal["ignored", "honoured", "unknown"]
+"""What a store does about `If-Match` and `If-None-Match` on writes: rclone ignores them, AWS honours them, others
+answer 501."""
+
+
+REFUSALS: Final = {"NotImplemented": 501, "PreconditionFailed": 412}
+
+
 @contextmanager
-def gateway(server: S3Server, decide: Callable[[str, str], Decision]) -> Iterator[S3Server]:
+def gateway(
+    server: S3Server, decide: Callable[[str, str], Decision] = lambda *_: None, *, conditions: Conditions = "ignored"
+) -> Iterator[S3Server]:
     """The same store behind a gateway that asks `decide(method, target)` at each request; it may also take its time."""
+    writing = nullcontext() if conditions == "ignored" else Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -103,10 +116,12 @@ def gateway(server: S3Server, decide: Callable[[str, str], Decision]) -> Iterato
                 return
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             status = decide(self.command, self.path)
-            if status is None:
-                self._forward(body)
-            else:
+            if status is not None:
                 self._answer(status, [], b"")
+                return
+            with writing:
+                code = _refused(server, conditions, self.path, self.headers)
+                self._forward(body) if code is None else self._answer(REFUSALS[code], [], _error_body(code))
 
         def _forward(self, body: bytes) -> None:
             with closing(HTTPConnection(urlsplit(server.url).netloc, timeout=60)) as connection:
@@ -136,3 +151,20 @@ def gateway(server: S3Server, decide: Callable[[str, str], Decision]) -> Iterato
         finally:
             proxy.shutdown()
             thread.join()
+
+
+def _refused(server: S3Server, conditions: Conditions, target: str, headers: Message) -> str | None:
+    """The error of a request whose condition does not hold, or is not known; rclone's ETag is the MD5 of the bytes."""
+    match, none_match = headers.get("if-match"), headers.get("if-none-match")
+    if conditions == "ignored" or not (match or none_match):
+        return None
+    if conditions == "unknown":
+        return "NotImplemented"
+    file = server.folder / unquote(urlsplit(target).path).lstrip("/")
+    tag = f'"{hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()}"' if file.is_file() else None
+    holds = tag == match if match else tag is None
+    return None if holds else "PreconditionFailed"
+
+
+def _error_body(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()

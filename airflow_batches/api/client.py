@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import builtins
+import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -118,6 +119,13 @@ class BatchesClient:
 
     def __repr__(self) -> str:
         return f"BatchesClient(base_url={self.base_url!r})"
+
+    def clone(self) -> Self:
+        """Another client with the same settings and connections of its own, for another thread."""
+        clone = copy.copy(self)
+        clone._session = Session()  # noqa: SLF001  # of the same class
+        clone._session.headers.update(self._session.headers)  # noqa: SLF001
+        return clone
 
     def close(self) -> None:
         """Close every connection."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
@@ -94,6 +95,7 @@ _RULES: Final[Mapping[str, Rule | None]] = {f.name: f.metadata["rule"] for f in 
 
 
 def _checked(name: str, value: Any) -> Any:
+    value = value.total_seconds() if isinstance(value, timedelta) else value
     try:
         value = msgspec.convert(value, _TYPES[name])
     except msgspec.ValidationError as error:

@@ -2,8 +2,9 @@
 
 BatchesError
 └── LandingError             nothing was published; a retry may help (disk full, store unreachable, not ended)
-    ├── LandingRefused       and InvalidRequest: a retry never helps until somebody changes something
+    ├── LandingRefused       and InvalidRequest: a retry never helps until a person changes something
     ├── LandingMismatch      what came is not what the batch must hold; `mismatch` says how; a retry may help
+    ├── LandingOvertaken     another landing published at the same place meanwhile; a retry helps
     └── LandingTimeout       the landing's own time was over; a retry starts with a fresh one
         └── StoreTimeout     and it was the store that was waited for
 """
@@ -19,7 +20,15 @@ class LandingError(BatchesError):
 
 
 class LandingRefused(LandingError, InvalidRequest):
-    """Nothing can land there like this: no URI, no permission, a stranger's object, results that are gone."""
+    """Nothing can land there like this: no URI, no permission, the object of another, results that are gone."""
+
+
+class LandingOvertaken(LandingError):
+    """Another landing published at the same place while this one did.
+
+    What stands there is not known to be whole; the next landing compares it with its manifest and lands again if it
+    must. A retry helps.
+    """
 
 
 class LandingTimeout(LandingError, TimeoutError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from airflow_batches.landing.errors import LandingRefused
-from airflow_batches.landing.location import Location
+from airflow_batches.landing.location import ANY_VERSION, Location, ObjectVersion
 from airflow_batches.landing.manifest import LandedObject
 from airflow_batches.landing.writer import create
 
@@ -75,17 +75,17 @@ class Output:
             sha256=self._hash.hexdigest(),
         )
 
-    def commit(self) -> None:
-        """Publishes the object."""
-        self._file.commit()
+    def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
+        """Publish the object, if what stands at its name is still the version that it replaces."""
+        return self._file.commit(replaces)
 
     @property
-    def published(self) -> bool:
-        """Whether the object is there."""
+    def published(self) -> ObjectVersion | None:
+        """The version that was published, None while nothing was."""
         return self._file.published
 
     def discard(self) -> None:
-        """Leaves nothing of what has not been published."""
+        """Leave nothing of what has not been published."""
         if not self.published:
             self._file.discard()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -67,6 +67,7 @@ class LineError(msgspec.Struct, gc=False):
 
     type: str | None = None
     error: LineError | None = None
+    message: Any = None
 
 
 class LineResult(msgspec.Struct, gc=False):
@@ -81,6 +82,13 @@ class LineResult(msgspec.Struct, gc=False):
         """`invalid_request_error` and the like."""
         nested = self.error.error if self.error else None
         return (nested and nested.type) or (self.error and self.error.type) or "unknown_error"
+
+    @property
+    def error_message(self) -> str | None:
+        """What the API says about the error, None where it says nothing."""
+        nested = self.error.error if self.error else None
+        message = (nested and nested.message) or (self.error and self.error.message)
+        return message if isinstance(message, str) and message else None
 
 
 class ResultLine(msgspec.Struct, gc=False):

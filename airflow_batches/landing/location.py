@@ -1,21 +1,50 @@
 """A place in an object store: a file system, a path on it, and the URI to tell people.
 
 Rules: looking never guesses. "Not there" is what the store says by `FileNotFoundError`; every other failure is
-raised. Listings that fsspec remembers are forgotten first, since others write there too.
+raised. Listings that fsspec remembers are forgotten first, because others write there too.
+
+What tells one version of an object from another, beside its size:
+
+| store                    | tag                                                                                  |
+|--------------------------|--------------------------------------------------------------------------------------|
+| local                    | inode and time of modification; not kept in manifests, for a copied folder has others |
+| S3, Azure                | ETag                                                                                 |
+| GCS                      | ETag, or the generation                                                              |
+| any other                | none: only the size, and the content where it is compared                            |
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from airflow_batches._extras import cure
 from airflow_batches._uri import redact_uri, to_uri
 from airflow_batches.api.errors import BatchesError, InvalidRequest
-from airflow_batches.landing.errors import LandingError, LandingRefused
+from airflow_batches.landing.errors import LandingError, LandingOvertaken, LandingRefused
+
+READ_BYTES: Final = 2**20
+"""Bytes read at once to hash an object: more are no faster, and it is what landing writes at once."""
+TAGS: Final = ("ETag", "etag", "generation")
+"""Where fsspec's file systems put what a store calls a version, the best first."""
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """One version of an object; two with the same tag and size are the same."""
+
+    size: int
+    tag: str | None = None
+
+
+ANY_VERSION: Final = ObjectVersion(-1)
+"""Stands for whatever is at the place, also nothing."""
 
 
 class FileSystem(Protocol):
@@ -65,6 +94,16 @@ class Location:
         names = self.fs.protocol
         return frozenset({names} if isinstance(names, str) else names)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the object is a file of this machine's file systems."""
+        return "file" in self.protocols
+
+    @property
+    def parent(self) -> str:
+        """The path of what holds the object."""
+        return self.path.rpartition("/")[0]
+
     def same_as(self, other: Location) -> bool:
         """Whether both are one place, however it is written."""
         return self.uri == other.uri or (self.fs == other.fs and self._real == other._real)
@@ -72,36 +111,86 @@ class Location:
     @property
     def _real(self) -> str:
         """Stores but the local one take a path at its word."""
-        return os.path.realpath(self.path) if "file" in self.protocols else self.path
+        return os.path.realpath(self.path) if self.is_local else self.path
 
     def read(self) -> bytes | None:
         """All of a small object, None when there is none."""
         with store_errors("reading", self):
-            self.fs.invalidate_cache(_parent(self.path))
+            self.fs.invalidate_cache(self.parent)
             try:
                 return self.fs.cat_file(self.path)
             except FileNotFoundError:
                 return None
 
-    def size(self) -> int | None:
-        """Bytes of the object, None when there is none."""
+    def version(self) -> ObjectVersion | None:
+        """The object that stands there now, None when there is none."""
         with store_errors("looking at", self):
-            self.fs.invalidate_cache(_parent(self.path))
             try:
+                if self.is_local:
+                    return _local_version(self)
+                self.fs.invalidate_cache(self.parent)
                 found = self.fs.info(self.path)
             except FileNotFoundError:
                 return None
         if found["type"] == "directory":
             raise LandingRefused(f"{self.uri} is a folder")
-        return int(found["size"])
+        tag = next((str(found[name]) for name in TAGS if found.get(name)), None)
+        return ObjectVersion(int(found["size"]), tag)
 
-    def remove(self) -> None:
-        """Removes the object, if there is one."""
-        with store_errors("removing", self):
+    def size(self) -> int | None:
+        """Bytes of the object, None when there is none."""
+        found = self.version()
+        return None if found is None else found.size
+
+    def sha256(self) -> str | None:
+        """Hash of the object's bytes, which are all read; None when there is none."""
+        digest = hashlib.sha256()
+        with store_errors("reading", self):
             try:
-                self.fs.rm_file(self.path)
+                with self.fs.open(self.path, "rb") as file:
+                    while data := file.read(READ_BYTES):
+                        digest.update(data)
             except FileNotFoundError:
-                return
+                return None
+        return digest.hexdigest()
+
+
+def version_of(status: os.stat_result) -> ObjectVersion:
+    """The version of a local file."""
+    return ObjectVersion(status.st_size, f"{status.st_ino:x}-{status.st_mtime_ns:x}")
+
+
+def _local_version(location: Location) -> ObjectVersion:
+    status = Path(location.path).stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise LandingRefused(f"{location.uri} is a folder")
+    return version_of(status)
+
+
+def require_version(location: Location, version: ObjectVersion | None) -> None:
+    """Raise `LandingOvertaken` unless this version stands there, or nothing for None."""
+    if version is not ANY_VERSION and location.version() != version:
+        raise overtaken(location)
+
+
+def published_version(location: Location, made: ObjectVersion) -> ObjectVersion:
+    """The version that a store gives what was just published; `made` where the store said it, or another stands there.
+
+    Some S3 servers answer with the ETag of joined parts (`…-2`), and afterwards show another one for the same object.
+    """
+    found = location.version()
+    if found is None or found.size != made.size:
+        return made
+    told = made.tag is not None and not ("-" in made.tag and "-" not in (found.tag or ""))
+    return made if told else found
+
+
+def overtaken(location: Location) -> LandingOvertaken:
+    """What is raised when an object is no longer the one that was to be replaced."""
+    return LandingOvertaken(
+        f"another landing wrote {location.uri} while these results were being published there; "
+        "this landing stopped. A retry uses what has landed, or lands again"
+    )
 
 
 def require_uri(place: object) -> str:
@@ -117,7 +206,7 @@ def require_uri(place: object) -> str:
 
 @contextmanager
 def store_errors(doing: str, location: Location) -> Iterator[None]:
-    """Any failure of the store as ours; what needs somebody to change something is a refusal."""
+    """Turn any failure of the store into ours; what a retry cannot repair becomes a refusal."""
     try:
         yield
     except BatchesError:
@@ -130,7 +219,3 @@ def store_errors(doing: str, location: Location) -> Iterator[None]:
 
 def _said(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {exc}"
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]

@@ -1,23 +1,27 @@
 """What landed, in numbers: the JSON beside the results, the operator's return value, the asset event's extra.
 
-Rules: ids, counts and URIs only, no line of the results; a reader of an older or a newer version can read it
-(unknown fields are ignored, missing ones have defaults); whoever finds it finds the object it speaks of.
+Rules:
+- Ids, counts, URIs and up to three error messages; no line of the results.
+- A reader of an older or a newer version can read it: unknown fields are ignored, missing ones have defaults.
+- `state` is `publishing` while the objects are being replaced, and `complete` once they are what it says. A manifest
+  that stays `publishing` is that of a landing which ended on the way; landing the batch again completes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
+from airflow_batches.api.error_messages import ErrorMessage
 from airflow_batches.landing.tally import ModelUsage
 from airflow_batches.landing.verify import Mismatch
 
 SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".manifest.json"
-PENDING_SUFFIX: Final = ".pending.json"
-"""Stands beside the results while they are being published: whose they are, until the manifest says so."""
+PUBLISHING: Final = "publishing"
+COMPLETE: Final = "complete"
 
 
 class LandedObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,17 @@ class LandedObject(msgspec.Struct, frozen=True, kw_only=True):
     lines: int
     bytes: int
     sha256: str
+    etag: str | None = None
+    """What the store called this version of the object; none for local files."""
+
+
+class LandedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """The Airflow task instance that landed it. A later try of the same one may replace what it landed."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +55,14 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What landed. Times are ISO 8601 in UTC; `seconds` and `lines_per_second` are of the landing."""
+    """What landed. Times are ISO 8601 in UTC; `seconds` and `lines_per_second` are those of the landing."""
 
     schema_version: int = SCHEMA_VERSION
+    state: Literal["publishing", "complete"] = COMPLETE
+    landing_id: str = ""
+    """Differs from landing to landing."""
+    landed_by: LandedBy | None = None
+    """None where it was landed from a terminal, or by `land` itself."""
     batch_id: str
     results: LandedObject
     failed: LandedObject | None = None
@@ -50,8 +70,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     """Lines by result type."""
     error_types: Mapping[str, int] = {}
+    error_messages: tuple[ErrorMessage, ...] = ()
+    """The commonest, at most three."""
     ids_digest: str | None = None
-    """The receipt's, where there was one and these are its ids."""
+    """The receipt's, where there was one and it proves these ids."""
     verified: bool
     mismatch: Mismatch | None = None
     usage: Mapping[str, ModelUsage] = {}
@@ -71,8 +93,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def uris(self) -> frozenset[str]:
-        """Of all objects that it speaks of."""
-        return frozenset(landed.uri for landed in (self.results, self.failed) if landed)
+        """The URIs of all objects that it names."""
+        return frozenset(landed.uri for landed in self.objects)
+
+    @property
+    def objects(self) -> tuple[LandedObject, ...]:
+        """The results, and the failures if they have an object."""
+        return (self.results, self.failed) if self.failed else (self.results,)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

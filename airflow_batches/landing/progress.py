@@ -15,17 +15,17 @@ LEAST: Final = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """`lines` of `expected` have landed, `size` bytes of them, in `seconds`."""
+    """`lines` of `expected` have landed, `size` bytes of them, in `seconds`. `expected` may not be known (None)."""
 
     lines: int
-    expected: int
+    expected: int | None
     size: int
     seconds: float
 
     @property
     def share(self) -> float:
-        """0 to 1."""
-        return min(1.0, self.lines / self.expected) if self.expected else 1.0
+        """0 to 1; 0 where the number of lines is not known."""
+        return min(1.0, self.lines / self.expected) if self.expected else 0.0
 
     @property
     def megabytes_per_second(self) -> float:
@@ -34,15 +34,15 @@ class Progress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds at the rate so far, None while there is none."""
-        return self.seconds * (self.expected - self.lines) / self.lines if self.lines else None
+        """Seconds at the rate so far, None while that is not known."""
+        if not self.lines or self.expected is None:
+            return None
+        return self.seconds * (self.expected - self.lines) / self.lines
 
     def __str__(self) -> str:
         left = "" if self.remaining is None else f", {max(0.0, self.remaining):.0f} s left"
-        return (
-            f"{self.lines:,} of {self.expected:,} lines ({self.share:.0%}), "
-            f"{self.size / 1e6:,.1f} MB at {self.megabytes_per_second:,.1f} MB/s{left}"
-        )
+        of = "lines" if self.expected is None else f"of {self.expected:,} lines ({self.share:.0%})"
+        return f"{self.lines:,} {of}, {self.size / 1e6:,.1f} MB at {self.megabytes_per_second:,.1f} MB/s{left}"
 
 
 @contextmanager

@@ -25,10 +25,11 @@ IDS_SUM: Final = re.compile(r"[0-9a-fA-F]*")
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What a receipt tells of the ids: their digest, and their sum where it knows it."""
+    """What a receipt tells of the ids: their digest, and their sum and number where it knows them."""
 
     digest: str
     sum: int | None = None
+    requests: int | None = None
 
 
 class Strangers(msgspec.Struct, frozen=True):
@@ -55,7 +56,12 @@ def sent_as(receipt: Receipt | None, batch_id: str) -> Sent | None:
         raise InvalidRequest(f"{said} (a template makes text of a receipt, an XComArg does not)")
     if not isinstance(number, str) or not IDS_SUM.fullmatch(number):
         raise InvalidRequest(f"the receipt's ids_sum is not hex digits: {str(number)[:40]!r}")
-    return Sent(digest.lower(), int(number, 16) if number else None)
+    requests = fields.get("requests")
+    return Sent(
+        digest.lower(),
+        int(number, 16) if number else None,
+        requests if isinstance(requests, int) and requests > 0 else None,
+    )
 
 
 def strangers(sent: Sent, came: Collection[str], digest: IdsDigest, *, missing: int, foreign: int) -> Strangers:

@@ -4,7 +4,10 @@ Rules:
 - A reading that breaks off, stalls, ends early or holds a torn line is followed by another from the start (the API
   has no ranges). What has been taken is skipped by its id, in whatever order the lines come.
 - Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
-  before one deadline. The policy alone says what is tried again; the client's own would multiply the attempts.
+  before one deadline. The policy alone says what is retried; the client's own would multiply the attempts.
+- Where the number of results is not known, no number of lines is all of them: only the proper end of a reading is.
+- Each reading has a client of its own, because a client is not shared by threads: the thread that asks for an answer
+  is left behind where the answer does not begin in time, and goes on with its client while the next reading begins.
 - A reading that does not decompress has damaged lines among those that were taken: it ends the landing.
 - The wait for an answer to begin is a silence like any other, and as short.
 - Lines travel as they came. What is looked at line by line (a block with a line that is torn, blank, or taken before)
@@ -97,17 +100,17 @@ class Ledger:
 class Results:
     """Iterates over a batch's results in blocks; the ledger tells what was taken.
 
-    `expected` lines are waited for. `deadline` is on the monotonic clock; `stall_timeout` seconds without a byte
-    end a reading. Raises `LandingTimeout`, a permanent `ApiError`, or the last failure when no reading gets any
-    further: `StreamInterrupted` where some lines have come. Ends without an error when the last reading ended
-    properly, complete or not.
+    `expected` lines are waited for, if their number is known. `deadline` is on the monotonic clock; `stall_timeout`
+    seconds without a byte end a reading. Raises `LandingTimeout`, a permanent `ApiError`, or the last failure when no
+    reading gets any further: `StreamInterrupted` where some lines have come. Ends without an error when the last
+    reading ended properly, complete or not.
     """
 
     def __init__(
         self,
         client: BatchesClient,
         batch_id: str,
-        expected: int,
+        expected: int | None,
         *,
         retry: RetryPolicy,
         deadline: float,
@@ -129,7 +132,7 @@ class Results:
         while True:
             before = len(self.ledger.taken)
             trouble = yield from self._read()
-            if len(self.ledger.taken) >= self._expected:
+            if self._has_all or (self._expected is None and trouble is None):
                 return
             fruitless = 0 if len(self.ledger.taken) > before else fruitless + 1
             if fruitless >= self._retry.attempts:
@@ -157,7 +160,7 @@ class Results:
 
     @contextmanager
     def _opened(self) -> Iterator[requests.Response]:
-        opening = self._client.open_results(self._batch_id, retry=ONCE)
+        opening = _with_own_client(self._client, self._batch_id)
         patience = min(self._stall_timeout, self._deadline - time.monotonic())
         with ExitStack() as opened:
             try:
@@ -167,6 +170,10 @@ class Results:
                 raise self._stalled() from exc
             opened.push(opening)
             yield response
+
+    @property
+    def _has_all(self) -> bool:
+        return self._expected is not None and len(self.ledger.taken) >= self._expected
 
     def _arrivals(self, response: requests.Response) -> Iterator[bytes]:
         arrival = partial(next, response.raw.stream(ARRIVAL, decode_content=True), b"")
@@ -179,9 +186,9 @@ class Results:
                 raise LandingError(f"the results of {self._batch_id} came damaged: {exc}") from exc
             except (HTTPError, OSError) as exc:
                 self._check_time()
-                raise self._stalled() if watchdog.barked else _broken_off(exc) from exc
+                raise self._stalled() if watchdog.fired else _broken_off(exc) from exc
             self._check_time()
-            if watchdog.barked:
+            if watchdog.fired:
                 raise self._stalled()
 
     def _block(self, data: bytes) -> Block | None:
@@ -212,7 +219,7 @@ class Results:
         taken = len(self.ledger.taken)
         logger.warning(
             "Reading %d of %s gave %s of %s results (%s); reading again in %.1f s",
-            self.readings, self._batch_id, f"{taken:,}", f"{self._expected:,}", trouble, delay,
+            self.readings, self._batch_id, f"{taken:,}", self._expected_text, trouble, delay,
         )  # fmt: skip
         if time.monotonic() + delay >= self._deadline:
             raise self._out_of_time() from trouble
@@ -232,12 +239,22 @@ class Results:
         return StreamInterrupted("the results ended", lines_read=len(self.ledger.taken))
 
     def _check_time(self) -> None:
-        if time.monotonic() >= self._deadline and len(self.ledger.taken) < self._expected:
+        if time.monotonic() >= self._deadline and not self._has_all:
             raise self._out_of_time()
 
     def _out_of_time(self) -> LandingTimeout:
         taken = len(self.ledger.taken)
-        return LandingTimeout(f"{taken:,} of {self._expected:,} results of {self._batch_id} came in time")
+        return LandingTimeout(f"{taken:,} of {self._expected_text} results of {self._batch_id} came in time")
+
+    @property
+    def _expected_text(self) -> str:
+        return "an unknown number of" if self._expected is None else f"{self._expected:,}"
+
+
+@contextmanager
+def _with_own_client(client: BatchesClient, batch_id: str) -> Iterator[requests.Response]:
+    with client.clone() as own, own.open_results(batch_id, retry=ONCE) as response:
+        yield response
 
 
 def _broken_off(exc: Exception) -> TransportError:

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from airflow_batches.api.error_messages import ErrorMessages
 from airflow_batches.landing.lines import LineMessage, LineUsage, ResultLine
 
 SUCCEEDED: Final = "succeeded"
@@ -65,6 +66,7 @@ class Tally:
     def __init__(self, price_steps: Callable[[str], Sequence[int]] = lambda model: ()) -> None:
         self.types: Counter[str] = Counter()
         self.error_types: Counter[str] = Counter()
+        self.error_messages = ErrorMessages()
         self.ranges: dict[PriceRange, ModelUsage] = {}
         self._price_steps = price_steps
 
@@ -127,7 +129,9 @@ class Tally:
         types = Counter([result.type for result in results])
         self.types.update(types)
         if types[ERRORED]:
-            self.error_types.update([result.error_type for result in results if result.type == ERRORED])
+            errored = [result for result in results if result.type == ERRORED]
+            self.error_types.update([result.error_type for result in errored])
+            self.error_messages.add([(result.error_type, said) for result in errored if (said := result.error_message)])
         answers = [result.message or _NOTHING for result in results if result.type == SUCCEEDED]
         for model in dict.fromkeys([answer.model for answer in answers]):
             self._add_answers(model or UNKNOWN_MODEL, [answer for answer in answers if answer.model == model])

@@ -8,8 +8,13 @@
 | the ids' digest is not the receipt's                        | other ids than those that were sent; one of |
 |                                                             | each kind is named                          |
 | more lines of a type than the batch counts                  | a wrong count                               |
+| the batch counts no request at all, and there is no receipt | uncounted, until the ids that were sent     |
+|                                                             | are compared                                |
 
-All are named, up to a limit, once it is known who was sent.
+All are named, up to a limit, once the ids that were sent are known.
+
+A batch holds one request at least, so counts of 0 say only that the API has not counted: they prove nothing. The
+receipt's number of requests stands in for them, or its digest, or the ids that were sent.
 
 Lines of a type unknown here stand in for known ones: the batch's counts have no place of their own for them.
 """
@@ -28,14 +33,28 @@ NAMED: Final = 20
 """How many ids a mismatch names; the counts tell the rest."""
 LONGEST: Final = 64
 """Characters of a custom_id."""
+UNCOUNTED: Final = (
+    "the batch has ended, and the API counts 0 requests in it, so nothing proves that these are all of its results "
+    "(a later try may see the counts; a receipt proves the ids without them)"
+)
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch must give: lines by result type, and its ids where a receipt tells of them."""
+    """What a batch must give: lines by result type, and its ids where a receipt tells of them.
+
+    `total` is None where neither the batch nor a receipt counts the requests; `counts` is empty then.
+    """
 
     counts: Mapping[str, int]
-    total: int
+    total: int | None
     sent: Sent | None = None
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], total: int, sent: Sent | None) -> Expectation:
+        """From a batch's counts; the receipt's number stands in where they are all 0."""
+        if total > 0:
+            return cls(counts=counts, total=total, sent=sent)
+        return cls(counts={}, total=sent.requests if sent else None, sent=sent)
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,15 +71,18 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     """Lines that are torn or no results, where something else is wrong too."""
     wrong_counts: Mapping[str, tuple[int, int]] = {}
     """Result type -> (expected, received)."""
+    uncounted: bool = False
+    """The batch's counts are all 0, so nothing proves that these are all of its results."""
 
     @property
     def is_of_ids(self) -> bool:
-        """Whether knowing who was sent would say more."""
-        return bool(self.missing or self.foreign or self.other_ids)
+        """Whether knowing the ids that were sent would say more."""
+        return bool(self.missing or self.foreign or self.other_ids or self.uncounted)
 
     def sentences(self) -> list[str]:
         """For people."""
         said = [
+            self.uncounted and UNCOUNTED,
             self.missing and f"{self.missing:,} missing{_named(self.missing_ids, self.missing)}",
             self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids, self.foreign)}",
             self.doubled and f"{self.doubled:,} doubled{_named(self.doubled_ids, self.doubled)}",
@@ -85,10 +107,12 @@ def compare(
     unreadable: int = 0,
 ) -> Mismatch | None:
     """What is wrong with these distinct ids and lines by type; None when nothing is."""
-    missing, foreign = max(0, expected.total - len(ids)), max(0, len(ids) - expected.total)
+    total = len(ids) if expected.total is None else expected.total
+    missing, foreign = max(0, total - len(ids)), max(0, len(ids) - total)
+    uncounted = expected.total is None and expected.sent is None
     other_ids, named = _told_apart(expected.sent, ids, missing, foreign)
     wrong = {kind: (want, types.get(kind, 0)) for kind, want in expected.counts.items() if types.get(kind, 0) > want}
-    if not (missing or foreign or doubled or other_ids or wrong):
+    if not (missing or foreign or doubled or other_ids or wrong or uncounted):
         return None
     return Mismatch(
         missing=missing,
@@ -100,6 +124,7 @@ def compare(
         other_ids=other_ids and not missing and not foreign,
         unreadable=unreadable,
         wrong_counts=wrong,
+        uncounted=uncounted,
     )
 
 
@@ -108,13 +133,16 @@ def with_names(
 ) -> Mismatch | None:
     """The same mismatch, with all names; None where these cannot be the ids that were sent.
 
-    A receipt proves them; without one they must leave as many missing and foreign as the batch's count does.
+    A receipt proves them. Without one they must leave as many missing and foreign as the batch's count does; where the
+    API counts nothing, they are taken at their word.
     """
     here, sent = {*came}, {*sent_ids}
     missing = [custom_id for custom_id in sent_ids if custom_id not in here]
     foreign = sorted(here - sent)
     if expected.sent is not None:
         are_they = ids_digest(sent_ids) == expected.sent.digest
+    elif mismatch.uncounted:
+        are_they = 0 < len(sent_ids) == len(sent)
     else:
         are_they = len(sent_ids) == len(sent) and (len(missing), len(foreign)) == (mismatch.missing, mismatch.foreign)
     if not are_they:
@@ -126,6 +154,7 @@ def with_names(
         foreign=len(foreign),
         foreign_ids=tuple(foreign[:NAMED]),
         other_ids=False,
+        uncounted=False,
     )
 
 

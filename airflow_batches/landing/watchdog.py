@@ -1,4 +1,4 @@
-"""Ends a read that nobody else would end: a socket's own timeout starts anew with each byte."""
+"""End a read that takes too long: a socket's own timeout starts anew with each byte."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _Result = TypeVar("_Result")
 
 
 class Watchdog:
-    """Calls `bite` once, from a thread, when something watched takes `patience` seconds, or at the deadline.
+    """Calls `on_timeout` once, from a thread, when something watched takes `patience` seconds, or at the deadline.
 
-    `deadline` is on the monotonic clock. `barked` tells that it happened. Use it in a `with`.
+    `deadline` is on the monotonic clock. `fired` says whether it did. Use it in a `with`.
     """
 
-    def __init__(self, bite: Callable[[], None], patience: float, deadline: float) -> None:
-        self.barked = False
-        self._bite = bite
+    def __init__(self, on_timeout: Callable[[], None], patience: float, deadline: float) -> None:
+        self.fired = False
+        self._on_timeout = on_timeout
         self._patience = patience
         self._deadline = deadline
         self._since: float | None = None
@@ -47,9 +47,9 @@ class Watchdog:
         while (left := self._left()) > 0:
             if self._over.wait(left):
                 return
-        self.barked = True
+        self.fired = True
         with contextlib.suppress(ValueError, RuntimeError, OSError):  # the read has ended meanwhile
-            self._bite()
+            self._on_timeout()
 
     def _left(self) -> float:
         now = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from airflow.sdk import BaseOperator
 
@@ -12,22 +12,34 @@ from airflow_batches._duration import seconds_to_wait
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Given, HasRequests, Place
+from airflow_batches.operators.tries import RECEIPT
+from airflow_batches.operators.waiting import BATCH_ID, share
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
+    from jinja2 import Environment
 
-    from airflow_batches.landing import Location, Manifest, Progress
+    from airflow_batches.landing import LandedBy, Location, Manifest, Progress
+
+RETURN_VALUE: Final = "return_value"
+"""The XCom key of what a task returns; a task that fails returns nothing, so it is pushed."""
+NO_BATCH: Final = (None, "", "None")
+"""What an XCom that was never pushed is, by itself and in a template."""
 
 
 class MessageBatchResultsOperator(HasRequests, BaseOperator):
-    """Lands every result of an ended batch, once and checked, and returns the manifest.
+    """Land every result of an ended batch, once and checked, and return the manifest.
 
-    The object at `path` appears only when it is complete; the manifest stands beside it as `<path>.manifest.json`,
-    is the task's XCom, and goes into the event of every outlet asset. A retry of a task that has landed its batch
-    does nothing. A path that holds another batch's results fails the task at once; so does a permanent error of the
-    API or of the store.
+    The object at `path` appears only when it is complete. The manifest stands beside it as `<path>.manifest.json`, is
+    the task's XCom, and goes into the event of every outlet asset. A retry of a task that has landed its batch does
+    nothing. A cleared task replaces what it landed of an older batch in the same run. A path that holds anything else
+    fails the task at once, as a permanent error of the API or of the store does.
 
-    :param batch_id: the batch (templated).
+    A batch that failed beyond the submit operator's `max_failure_rate` can be landed all the same: give the id as
+    `XComArg(submit, key="batch_id")` and a trigger rule that does not need the submit task's success, such as
+    `all_done` (`example_dags/land_what_was_paid.py`). Where no batch was submitted, the task is skipped.
+
+    :param batch_id: the batch (templated). None, as an XCom that was never pushed is, skips the task.
     :param path: where the results go: a URI such as `s3://conn_id@bucket/key.jsonl`, an `ObjectStoragePath`, or an
         absolute `pathlib.Path` (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
     :param failed_path: where the lines go that did not succeed, in the same forms; nowhere by default (templated).
@@ -40,6 +52,9 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
     :param requests: what was submitted, in any form that `MessageBatchSubmitOperator` takes (templated where it is a
         URI). It is read only where ids do not match, to name up to 20 that are missing or foreign; that they match is
         the receipt's to prove.
+    :param max_failure_rate: share (0 to 1) of requests without success above which the task fails, after everything
+        has landed and the manifest has been pushed as the task's XCom. None, the default, accepts any: the batch was
+        judged while it was waited for, and a person who lands one that failed wants its lines.
     :param timeout: seconds (or a timedelta) for the whole landing.
     :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
     :param conn_id: connection with the API key (templated).
@@ -68,6 +83,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         overwrite: bool = False,
         receipt: Mapping[str, Any] | str | XComArg | None = None,
         requests: Given | None = None,
+        max_failure_rate: float | None = None,
         timeout: timedelta | float = timedelta(hours=1),
         stall_timeout: timedelta | float = timedelta(minutes=1),
         conn_id: str = "anthropic_default",
@@ -83,16 +99,30 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self.overwrite = overwrite
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
         self.requests = requests
+        self.max_failure_rate = share(max_failure_rate)
         self.timeout = seconds_to_wait(timeout)
         self.stall_timeout = seconds_to_wait(stall_timeout)
         self.conn_id = conn_id
         self.storage_conn_id = storage_conn_id
+
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """Render, and skip the task where the id of a batch that was never submitted is to be rendered."""
+        from airflow_batches._compat import XComNotFound
+
+        try:
+            super().render_template_fields(context, jinja_env)
+        except XComNotFound as error:
+            if error.key not in {BATCH_ID, RECEIPT}:
+                raise
+            raise _without_batch() from error
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The manifest (`airflow_batches.landing.Manifest`) as plain JSON values."""
         from airflow_batches.hooks import MessageBatchesHook
         from airflow_batches.landing import land
 
+        if self.batch_id in NO_BATCH:
+            raise _without_batch()
         hook = MessageBatchesHook(self.conn_id)
         with task_errors(), hook.get_conn() as client:
             manifest = land(
@@ -105,13 +135,35 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
                 overwrite=self.overwrite,
                 receipt=self.receipt,
                 sent_ids=None if self.requests is None else self._sent_ids,
+                landed_by=_landed_by(context),
                 timeout=self.timeout,
                 stall_timeout=self.stall_timeout,
                 progress=self._log_progress,
             )
         _report_lineage(hook, manifest)
         self._tell_outlets(context, manifest)
+        self._log_errors(manifest)
+        self._judge(context, manifest)
         return manifest.to_dict()
+
+    def _log_errors(self, manifest: Manifest) -> None:
+        if manifest.error_messages:
+            self.log.warning("%s: the commonest errors are %s", manifest.batch_id, _errors_in(manifest))
+
+    def _judge(self, context: Context, manifest: Manifest) -> None:
+        """Fail beyond `max_failure_rate`, after the manifest of what has landed and is paid for has been pushed."""
+        from airflow_batches._compat import AirflowFailException
+
+        failed = manifest.lines - manifest.counts.get("succeeded", 0)
+        rate = failed / manifest.lines if manifest.lines else 0.0
+        if self.max_failure_rate is None or rate <= self.max_failure_rate:
+            return
+        context["ti"].xcom_push(key=RETURN_VALUE, value=manifest.to_dict())
+        raise AirflowFailException(
+            f"{failed:,} of the {manifest.lines:,} results of {manifest.batch_id} did not succeed ({rate:.2%}, above "
+            f"the {self.max_failure_rate:.2%} of max_failure_rate). {_errors_in(manifest)}All of them have landed at "
+            f"{manifest.uri}; the manifest is this task's XCom"
+        )
 
     def _location(self, path: str) -> Location:
         from airflow.sdk import ObjectStoragePath
@@ -145,6 +197,28 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
                 context["outlet_events"][outlet].extra.update(manifest.to_dict())
             elif isinstance(outlet, AssetAlias):
                 context["outlet_events"][outlet].add(Asset(manifest.uri), extra=manifest.to_dict())
+
+
+def _without_batch() -> Exception:
+    from airflow_batches._compat import AirflowSkipException
+
+    return AirflowSkipException(
+        "There is no batch id, so there is nothing to land: the task that should have submitted a batch pushed none. "
+        "Its log says why; it may have failed before it sent anything, or have been skipped."
+    )
+
+
+def _landed_by(context: Context) -> LandedBy:
+    from airflow_batches.landing import LandedBy
+
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return LandedBy(dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=map_index)
+
+
+def _errors_in(manifest: Manifest) -> str:
+    """The commonest error messages as a sentence, nothing where there are none."""
+    return "; ".join(map(str, manifest.error_messages)) + ". " if manifest.error_messages else ""
 
 
 def _report_lineage(hook: Any, manifest: Manifest) -> None:

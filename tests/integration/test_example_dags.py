@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import airflow_batches
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault
 from tests.airflows import run_the_dag_in
 
 if TYPE_CHECKING:
@@ -86,6 +86,26 @@ def test_a_deferred_wait_ends_in_the_same_place(
     assert states(finished) == {"submit": "success", "land": "success"}
     assert emulator.counters["create"] == 1
     assert emulator.counters["get"] > 2
+
+
+def test_paid_answers_land_although_submit_failed(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    emulator.configure(errored_share=0.5)
+    finished = run(dags, (EXAMPLES / "land_what_was_paid.py").read_text(), path=f"file://{tmp_path}/out")
+    assert states(finished) == {"submit": "failed", "land": "success", "use": "upstream_failed"}
+    assert finished.state == "failed"
+    (lines,) = (tmp_path / "out").rglob("words.jsonl")
+    assert len(lines.read_bytes().splitlines()) == 8
+
+
+def test_where_nothing_was_submitted_there_is_nothing_to_land(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    emulator.fault(Fault(endpoint="create", action="status", status=401, times=None))
+    finished = run(dags, (EXAMPLES / "land_what_was_paid.py").read_text(), path=f"file://{tmp_path}/out")
+    assert states(finished) == {"submit": "failed", "land": "skipped", "use": "upstream_failed"}
+
+
+def test_paid_answers_are_used_where_submit_succeeded(dags: Path, tmp_path: Path) -> None:
+    finished = run(dags, (EXAMPLES / "land_what_was_paid.py").read_text(), path=f"file://{tmp_path}/out")
+    assert set(states(finished).values()) == {"success"}
 
 
 def test_cancel_and_delete(dags: Path, emulator: Emulator) -> None:

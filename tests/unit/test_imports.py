@@ -85,10 +85,10 @@ def test_nothing_private_of_airflow_is_imported() -> None:
 
 
 ALLOWED: Final = {
-    "api": {"api", "_lazy"},
+    "api": {"api", "_duration", "_lazy"},
     "submission": {"submission", "api", "_extras", "_lazy", "_uri"},
     "waiting": {"waiting", "api", "_lazy"},
-    "landing": {"landing", "api", "_extras", "_lazy", "_uri"},
+    "landing": {"landing", "api", "_duration", "_extras", "_lazy", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 

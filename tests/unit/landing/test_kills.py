@@ -90,7 +90,7 @@ def test_a_landing_killed_midway_leaves_no_object_and_the_next_run_lands_it(
 
 
 @pytest.mark.parametrize("landed_before", [False, True])
-@pytest.mark.parametrize("before", [1, 2, 3, 4], ids=["the note", "failures", "results", "the manifest"])
+@pytest.mark.parametrize("before", [1, 2, 3, 4], ids=["the claim", "failures", "results", "the manifest"])
 def test_a_landing_killed_before_one_of_its_objects_never_lies_and_the_next_run_ends_it(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, before: int, landed_before: bool
 ) -> None:
@@ -103,10 +103,38 @@ def test_a_landing_killed_before_one_of_its_objects_never_lies_and_the_next_run_
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "failed").exists() == (before > 2)
     assert (tmp_path / "out").exists() == (landed_before or before > 3)
-    assert (tmp_path / "out.manifest.json").exists() == (landed_before and before == 1)
-    if (tmp_path / "out.manifest.json").exists():
-        said = json.loads((tmp_path / "out.manifest.json").read_bytes())
-        assert said["results"]["sha256"] == hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest()
+    said = json.loads(path.read_bytes()) if (path := tmp_path / "out.manifest.json").exists() else None
+    assert (said is not None) == (landed_before or before > 1)
+    if said is not None:
+        assert (said["state"] == "complete") == (before == 1)
+        if said["state"] == "complete":
+            assert said["results"]["sha256"] == hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest()
     assert land(client, batch_id, f"file://{tmp_path}/out", failed_path=f"file://{tmp_path}/failed").verified
     assert landed_lines(tmp_path / "out") == lines_of_the_api(client, batch_id)
     assert names_in(tmp_path) == {"out", "failed", "out.manifest.json"}
+
+
+@pytest.mark.parametrize("then", ["a landing that has something to do", "a landing that has nothing to do"])
+def test_what_a_killed_landing_left_goes_with_the_next_one_that_succeeds(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, then: str
+) -> None:
+    emulator.configure(answer_chars=100_000)
+    batch_id = ended_batch(client, 100)
+    uri = f"file://{tmp_path}/out.jsonl"
+    if then == "a landing that has nothing to do":
+        land(client, batch_id, uri)
+    plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=5_000_000, seconds=60))
+    script = SCRIPT.replace("batch_id, uri, storage", "batch_id, uri, overwrite=True, storage")
+    arguments = [emulator.url, emulator.api_key, batch_id, uri, "{}"]
+    dead = subprocess.Popen([sys.executable, "-c", script, *arguments])
+    try:
+        deadline = time.monotonic() + 60
+        while not [*tmp_path.glob(".out.jsonl.*.part")] and dead.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        dead.kill()
+        dead.wait()
+    plan.delete()
+    assert len([*tmp_path.glob(".out.jsonl.*.part")]) == 1
+    assert land(client, batch_id, uri).verified
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}

@@ -6,12 +6,13 @@ import gzip
 import hashlib
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
@@ -168,6 +169,35 @@ def test_an_object_that_was_touched_since_is_landed_again(client: BatchesClient,
     assert landed_lines(tmp_path / "out.jsonl") == lines_of_the_api(client, batch_id)
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
+def test_an_object_that_was_changed_and_kept_its_size_is_landed_again(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path, name: str
+) -> None:
+    emulator.configure(errored_share=0.5)
+    batch_id = ended_batch(client)
+    uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
+    land(client, batch_id, **uris)
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(before[::-1])
+    assert land(client, batch_id, **uris).verified
+    assert sorted((tmp_path / name).read_bytes().splitlines()) == sorted(before.splitlines())
+
+
+def test_the_manifest_has_the_commonest_error_messages(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
+    emulator.configure(errored_share=0.5)
+    manifest = land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
+    (error,) = manifest.error_messages
+    assert manifest.error_types == {error.type: error.count}
+    assert error.message
+    assert Manifest.from_dict(manifest.to_dict()) == manifest
+
+
+def test_where_nothing_failed_there_are_no_error_messages(client: BatchesClient, tmp_path: Path) -> None:
+    assert land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl").error_messages == ()
+
+
 def test_another_batchs_results_are_refused_and_stay(client: BatchesClient, tmp_path: Path) -> None:
     first, second = ended_batch(client), ended_batch(client, 3)
     land(client, first, f"file://{tmp_path}/out.jsonl")
@@ -210,24 +240,14 @@ def test_a_receipt_may_be_the_object_that_submitting_gives(client: BatchesClient
     assert land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=receipt).ids_digest == digest
 
 
-def test_a_process_that_died_after_the_manifest_leaves_a_note_that_goes_with_the_next_landing(
-    client: BatchesClient, tmp_path: Path
-) -> None:
-    batch_id = ended_batch(client)
-    first = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
-    (tmp_path / "out.jsonl.pending.json").write_text(json.dumps({"batch_id": batch_id}))
-    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl") == first
-    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
-
-
-def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends_it(
+def test_a_folder_that_appears_at_the_path_is_refused_before_anything_is_published(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=100))
     batch_id = ended_batch(client)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     in_the_way = tmp_path / "out.jsonl"
-    with pytest.raises(LandingRefused, match=r"writing .*out\.jsonl is not possible: IsADirectoryError"):
+    with pytest.raises(LandingRefused, match=r"out\.jsonl is a folder"):
         land(
             client,
             batch_id,
@@ -237,13 +257,15 @@ def test_results_that_cannot_be_published_leave_a_note_and_the_next_landing_ends
             overwrite=True,
         )
     in_the_way.rmdir()
-    assert names_in(tmp_path) == {"out.jsonl.pending.json"}
+    assert names_in(tmp_path) == set()
     assert land(client, batch_id, **uris).verified
     assert names_in(tmp_path) == {"failed.jsonl", "out.jsonl", "out.jsonl.manifest.json"}
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
-def test_a_strangers_object_is_refused_and_stays(client: BatchesClient, tmp_path: Path, name: str) -> None:
+def test_an_object_that_no_manifest_names_is_refused_and_stays(
+    client: BatchesClient, tmp_path: Path, name: str
+) -> None:
     (tmp_path / name).write_bytes(b"precious")
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest says whose it is"):
@@ -252,30 +274,34 @@ def test_a_strangers_object_is_refused_and_stays(client: BatchesClient, tmp_path
     assert names_in(tmp_path) == {name}
 
 
-def test_a_strangers_manifest_is_refused(client: BatchesClient, tmp_path: Path) -> None:
+def test_a_manifest_of_another_kind_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_bytes(b"precious")
     (tmp_path / "out.jsonl.manifest.json").write_bytes(b'{"entries":[]}')
     with pytest.raises(LandingRefused, match="is not a manifest of ours"):
         land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
 
 
-def test_a_manifest_whose_object_was_moved_away_is_in_nobodys_way(client: BatchesClient, tmp_path: Path) -> None:
+def test_a_manifest_whose_object_was_moved_away_does_not_hinder_another_batch(
+    client: BatchesClient, tmp_path: Path
+) -> None:
     land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
     (tmp_path / "out.jsonl").rename(tmp_path / "moved.jsonl")
     second = ended_batch(client, 3)
     assert land(client, second, f"file://{tmp_path}/out.jsonl").batch_id == second
 
 
-def test_an_object_whose_manifest_was_never_written_is_landed_again_where_the_note_says_whose_it_is(
+def test_a_place_where_a_landing_ended_while_publishing_is_open_to_its_batch_only(
     client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id, other = ended_batch(client), ended_batch(client)
-    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
-    (tmp_path / "out.jsonl.manifest.json").unlink()
-    (tmp_path / "out.jsonl.pending.json").write_text(json.dumps({"batch_id": batch_id}))
-    with pytest.raises(LandingRefused, match="no manifest says whose it is"):
+    landed = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    unfinished = msgspec.structs.replace(landed, state="publishing")
+    (tmp_path / "out.jsonl.manifest.json").write_bytes(unfinished.to_json())
+    with pytest.raises(LandingRefused, match=f"a landing of {batch_id} is publishing at .* or was ended"):
         land(client, other, f"file://{tmp_path}/out.jsonl")
-    assert land(client, batch_id, f"file://{tmp_path}/out.jsonl").verified
+    again = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    assert (again.state, again.verified) == ("complete", True)
+    assert again.landing_id != landed.landing_id
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
@@ -292,7 +318,7 @@ def test_progress_says_how_much_has_come_how_fast_and_what_is_left() -> None:
     halfway = Progress(lines=25_000, expected=100_000, size=52_000_000, seconds=20.0)
     assert str(halfway) == "25,000 of 100,000 lines (25%), 52.0 MB at 2.6 MB/s, 60 s left"
     assert str(Progress(lines=0, expected=5, size=0, seconds=0.0)) == "0 of 5 lines (0%), 0.0 MB at 0.0 MB/s"
-    assert Progress(lines=0, expected=0, size=0, seconds=1.0).share == 1.0
+    assert Progress(lines=0, expected=None, size=0, seconds=1.0).share == 0.0
 
 
 def test_progress_that_cannot_be_told_fails_the_landing(
@@ -369,7 +395,7 @@ def test_a_folder_at_the_path_is_refused(client: BatchesClient, tmp_path: Path) 
 
 def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl is not possible|writing .*out.jsonl"):
+    with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl.* is not possible|writing .*out.jsonl"):
         land(client, ended_batch(client), f"file://{tmp_path}/file/out.jsonl")
 
 
@@ -391,7 +417,6 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory:///bucket/out.jsonl"}, "failed_path is the results' own path"),
         ({"failed_path": "memory://bucket/out.jsonl.manifest.json"}, "failed_path is the manifest's path"),
-        ({"failed_path": "memory://bucket/out.jsonl.pending.json"}, "failed_path is the pending note's path"),
         ({"path": None}, "None is not a URI"),
         ({"path": "file://"}, "is not a URI|names a folder"),
     ],
@@ -544,3 +569,18 @@ def test_a_batch_of_another_workspace_is_not_found(emulator: Emulator, tmp_path:
         batch_id = ended_batch(client)
     with BatchesClient("sk-ant-other", base_url=emulator.url) as other, pytest.raises(ApiError, match="404"):
         land(other, batch_id, f"file://{tmp_path}/out.jsonl", retry=QUICK)
+
+
+def test_times_may_be_timedeltas(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.configure(processing_time=timedelta(hours=1))
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        batch_id = client.create(some_requests(2)).id
+        emulator.clock.advance(3600)
+        manifest = land(
+            client,
+            batch_id,
+            tmp_path / "results.jsonl",
+            timeout=timedelta(minutes=1),
+            stall_timeout=timedelta(seconds=30),
+        )
+    assert manifest.lines == 2

@@ -50,6 +50,22 @@ def test_an_error_is_read_nested_and_flat(error: object, kind: str) -> None:
     assert line.result.error_type == kind
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, "m"),
+        ({"type": "rate_limit_error", "message": "m"}, "m"),
+        ({"type": "rate_limit_error", "message": {"not": "text"}}, None),
+        ({"type": "rate_limit_error"}, None),
+    ],
+)
+def test_an_errors_message_is_read_nested_and_flat(error: object, message: str | None) -> None:
+    line = decode(json.dumps({"custom_id": "a", "result": {"type": "errored", "error": error}}).encode())
+    assert line is not None
+    assert line.result.error_message == message
+    assert line.result.error_type != "unknown_error"
+
+
 def test_a_recorded_error_names_its_type() -> None:
     line = decode(ERRORED)
     assert line is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ import pytest
 from airflow_batches.api import BatchesClient
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.landing import LandingMismatch, LandingRefused, LandingTimeout, Location, Manifest, land, writer
+from airflow_batches.landing import LandingMismatch, LandingRefused, LandingTimeout, Location, Manifest, land
+from airflow_batches.landing.local_file import LocalFile
+from airflow_batches.landing.location import ObjectVersion
 from tests.unit.landing.support import QUICK, client_of, ended_batch, ids_in, names_in
 
 
@@ -97,18 +98,18 @@ def the_disk_goes_at(
     name: str, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
     """Publishing the object of this name fails, once; `before` that something else may happen."""
-    commit = writer.LocalFile.commit
+    commit = LocalFile.commit
     failed: list[str] = []
 
-    def failing(self: writer.LocalFile) -> None:
+    def failing(self: LocalFile, replaces: ObjectVersion | None) -> ObjectVersion:
         if self._final.name == name and not failed:
             failed.append(name)
             before()
             raise OSError("the disk is gone")
-        commit(self)
+        return commit(self, replaces)
 
     with monkeypatch.context() as broken:
-        broken.setattr(writer.LocalFile, "commit", failing)
+        broken.setattr(LocalFile, "commit", failing)
         with pytest.raises(OSError, match="gone"):
             yield
 
@@ -122,7 +123,7 @@ def test_a_manifest_never_speaks_of_another_batchs_failures(
     first = land(client, old, uri, failed_path=f"file://{failed}")
     with the_disk_goes_at("out.jsonl", monkeypatch):
         land(client, new, uri, failed_path=f"file://{failed}", overwrite=True)
-    assert "out.jsonl.manifest.json" not in names_in(tmp_path)
+    assert manifest_in(tmp_path)["state"] == "publishing"
     again = land(client, new, uri, failed_path=f"file://{failed}")
     assert again.batch_id == new
     assert again.failed is not None
@@ -151,6 +152,12 @@ def test_an_earlier_manifest_does_not_return_over_that_of_another_landing(
     with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, new, uris)):
         land(client, new, **uris)
     assert json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())["batch_id"] == new
+
+
+def manifest_in(folder: Path) -> dict[str, Any]:
+    """The manifest of `out.jsonl`."""
+    found: dict[str, Any] = json.loads((folder / "out.jsonl.manifest.json").read_bytes())
+    return found
 
 
 def landed_by_another(emulator: Emulator, batch_id: str, options: Any) -> Manifest:
@@ -190,22 +197,25 @@ def test_an_object_whose_folder_cannot_be_synced_is_not_taken_for_the_earlier_on
     old, new = ended_batch(client, 5), ended_batch(client, 5)
     uri = f"file://{tmp_path}/out.jsonl"
     land(client, old, uri)
-    commit = writer.LocalFile.commit
+    commit = LocalFile.commit
 
-    def unsynced(self: writer.LocalFile) -> None:
-        commit(self)
+    def unsynced(self: LocalFile, replaces: ObjectVersion | None) -> ObjectVersion:
+        made = commit(self, replaces)
         if self._final.name == "out.jsonl":
             raise OSError("the folder is gone")
+        return made
 
     with monkeypatch.context() as broken:
-        broken.setattr(writer.LocalFile, "commit", unsynced)
+        broken.setattr(LocalFile, "commit", unsynced)
         with pytest.raises(OSError, match="gone"):
             land(client, new, uri, overwrite=True)
-    assert names_in(tmp_path) == {"out.jsonl.pending.json"}
-    assert land(client, old, uri).batch_id == old
+    assert (manifest_in(tmp_path)["state"], manifest_in(tmp_path)["batch_id"]) == ("publishing", new)
+    with pytest.raises(LandingRefused, match=f"a landing of {new} is publishing"):
+        land(client, old, uri)
+    assert land(client, new, uri).state == "complete"
 
 
-def test_a_note_left_behind_opens_no_other_place(
+def test_a_landing_that_failed_while_publishing_opens_no_other_place(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, another = ended_batch(client, 5), ended_batch(client, 7)
@@ -226,40 +236,41 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
     manifest = land(client, old, uri)
     with the_disk_goes_at("out.jsonl", monkeypatch):
         land(client, new, uri, overwrite=True)
-    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json", "out.jsonl.pending.json"}
+    assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
     assert land(client, old, uri) == manifest
-    assert land(client, new, uri).batch_id == new
+    assert land(client, new, uri, overwrite=True).batch_id == new
 
 
-def deny_removal(location: Location) -> Location:
-    class Store(type(location.fs)):  # type: ignore[misc]  # a file system that lets nobody delete
+def without_deletion(location: Location) -> Location:
+    """The same place on a file system on which nothing may be deleted."""
+
+    class KeepsAll(type(location.fs)):  # type: ignore[misc]
         cachable = False
 
         def rm_file(self, path: str) -> None:
-            raise PermissionError("nobody deletes here")
+            raise PermissionError("nothing is deleted here")
 
-    return Location(Store(), location.path, location.uri)
+    return Location(KeepsAll(), location.path, location.uri)
 
 
-def test_failures_that_cannot_be_taken_back_are_told(
+def test_failures_that_cannot_be_removed_are_logged(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failed = deny_removal(Location.parse(f"file://{tmp_path}/failed.jsonl"))
+    failed = without_deletion(Location.parse(f"file://{tmp_path}/failed.jsonl"))
     with the_disk_goes_at("out.jsonl", monkeypatch):
         land(client, ended_batch(client, 5), f"file://{tmp_path}/out.jsonl", failed_path=failed)
     assert "Cannot take back what was published" in caplog.text
-    assert "nobody deletes here" in caplog.text
+    assert "nothing is deleted here" in caplog.text
 
 
-def test_a_store_that_lets_nobody_delete_can_be_landed_in(
+def test_landing_and_landing_again_need_no_permission_to_delete(
     client: BatchesClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING)
-    place = deny_removal(Location.parse(f"file://{tmp_path}/out.jsonl"))
-    assert land(client, ended_batch(client, 5), place).lines == 5
-    manifest = Manifest.from_dict(json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes()))
-    assert manifest.verified
-    assert "Leaving" in caplog.text
+    place = without_deletion(Location.parse(f"file://{tmp_path}/out.jsonl"))
+    batch_id = ended_batch(client, 5)
+    manifest = land(client, batch_id, place)
+    assert land(client, batch_id, place, overwrite=True).landing_id != manifest.landing_id
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_what_came_until_the_time_was_over_lands_where_that_is_wanted(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from time import monotonic
 
 import pytest
+from requests import Response
 
-from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, StreamInterrupted, TransportError
+from airflow_batches.api import ApiError, BatchesClient, MessageBatch, RetryPolicy, StreamInterrupted, TransportError
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingTimeout
 from tests.unit.landing.support import (
@@ -158,6 +162,35 @@ def test_a_client_of_patience_does_not_multiply_the_readings(emulator: Emulator,
     with BatchesClient(emulator.api_key, base_url=emulator.url) as patient, pytest.raises(ApiError, match="503"):
         landed(patient, batch_id, tmp_path)
     assert plan.struck == QUICK.attempts
+
+
+class Recording(BatchesClient):
+    """A client that records which clients made which calls, by which threads."""
+
+    def record(self, calls: list[tuple[object, int]]) -> Recording:
+        self.calls = calls
+        return self
+
+    def get(self, batch_id: str, *, retry: RetryPolicy | None = None) -> MessageBatch:
+        self.calls.append((self, get_ident()))
+        return super().get(batch_id, retry=retry)
+
+    @contextmanager
+    def open_results(self, batch_id: str, *, retry: RetryPolicy | None = None) -> Iterator[Response]:
+        self.calls.append((self, get_ident()))
+        with super().open_results(batch_id, retry=retry) as response:
+            yield response
+
+
+def test_no_client_is_called_by_two_threads(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+    batch_id = ended_batch(client)
+    emulator.fault(Fault(endpoint="results", action="late_accept", seconds=60, times=2))
+    calls: list[tuple[object, int]] = []
+    with Recording(emulator.api_key, base_url=emulator.url).record(calls) as own:
+        assert landed(own, batch_id, tmp_path, stall_timeout=0.2).readings == 3
+    callers = [caller for caller, _ in calls]
+    assert len(callers) == len({id(caller) for caller in callers}) == 4
+    assert own not in callers
 
 
 def test_a_404_of_a_replica_that_lags_behind_passes(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,8 @@ import pytest
 from airflow_batches.api import BatchesClient, StreamInterrupted
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingError, LandingRefused, LandingTimeout, Location, Progress, land
-from airflow_batches.landing.writer import UPLOAD_BYTES, create, put
+from airflow_batches.landing.s3_upload import PART_BYTES
+from airflow_batches.landing.writer import create, put
 from tests.servers import S3Server, gateway, s3_server
 from tests.unit.landing.support import QUICK, ended_batch, landed_lines, lines_of_the_api
 
@@ -33,7 +35,10 @@ def bucket(server: S3Server, request: pytest.FixtureRequest) -> Path:
 
 def unfinished_uploads(server: S3Server, bucket: Path) -> list[Any]:
     location = Location.parse(f"s3://{bucket.name}/any", server.storage_options)
-    return list(location.fs.list_multipart_uploads(bucket.name))  # type: ignore[attr-defined]
+    try:
+        return list(location.fs.list_multipart_uploads(bucket.name))  # type: ignore[attr-defined]
+    except FileNotFoundError:  # rclone's answer where no upload has begun yet
+        return []
 
 
 def files_in(bucket: Path) -> list[str]:
@@ -63,7 +68,7 @@ def test_an_object_of_many_parts_is_whole_after_cuts(
     batch_id = ended_batch(client, 400)
     emulator.fault(Fault(endpoint="results", action="cut", times=2, after_bytes=9_000_000))
     land(client, batch_id, f"s3://{bucket.name}/out.jsonl", retry=QUICK, storage_options=server.storage_options)
-    assert (bucket / "out.jsonl").stat().st_size > 2 * UPLOAD_BYTES
+    assert (bucket / "out.jsonl").stat().st_size > 2 * PART_BYTES
     emulator.faults.clear()
     assert landed_lines(bucket / "out.jsonl") == lines_of_the_api(client, batch_id)
 
@@ -80,33 +85,34 @@ def test_a_failed_landing_aborts_its_upload(
     assert unfinished_uploads(server, bucket) == []
 
 
-def test_failures_without_results_go_again_from_the_store(
-    emulator: Emulator,
-    client: BatchesClient,
-    server: S3Server,
-    bucket: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_failures_are_removed_from_the_store_where_the_results_cannot_follow(
+    client: BatchesClient, server: S3Server, bucket: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=100))
-    batch_id = ended_batch(client)
-    failed = Location.parse(f"s3://{bucket.name}/failed.jsonl", server.storage_options)
-    with pytest.raises(LandingRefused, match="IsADirectoryError"):
+    refused: list[str] = []
+
+    def decide(method: str, target: str) -> int | None:
+        if method == "PUT" and target.endswith("/out.jsonl"):
+            refused.append(target)
+            return 403
+        return None
+
+    root = f"s3://{bucket.name}"
+    with gateway(server, decide) as guarded, pytest.raises(LandingRefused, match="PermissionError"):
         land(
             client,
-            batch_id,
-            f"file://{tmp_path}/out.jsonl",
-            failed_path=failed,
-            progress=lambda _: (tmp_path / "out.jsonl").mkdir(exist_ok=True),
-            progress_every=0.01,
-            overwrite=True,
+            ended_batch(client),
+            f"{root}/out.jsonl",
+            failed_path=f"{root}/failed.jsonl",
+            storage_options=guarded.storage_options,
         )
-    assert files_in(bucket) == []
+    assert refused
+    assert files_in(bucket) == ["out.jsonl.manifest.json"]
+    assert json.loads((bucket / "out.jsonl.manifest.json").read_bytes())["state"] == "publishing"
     assert "Leaving" not in caplog.text
     assert "Cannot" not in caplog.text
 
 
-@pytest.mark.parametrize("size", [0, 1, UPLOAD_BYTES - 1, UPLOAD_BYTES, 2 * UPLOAD_BYTES + 1])
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES - 1, PART_BYTES, 2 * PART_BYTES + 1])
 def test_an_object_of_any_size_is_whole(server: S3Server, bucket: Path, size: int) -> None:
     put(Location.parse(f"s3://{bucket.name}/{size}", server.storage_options), b"x" * size)
     assert (bucket / str(size)).stat().st_size == size
@@ -116,16 +122,42 @@ def test_an_object_of_any_size_is_whole(server: S3Server, bucket: Path, size: in
 def test_parts_grow_with_the_object_since_the_store_takes_only_so_many(
     server: S3Server, bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.landing.writer.PARTS", 2)
+    monkeypatch.setattr("airflow_batches.landing.s3_upload.PARTS", 2)
     parts: list[str] = []
     with gateway(server, lambda method, target: parts.append(target) if "partNumber=" in target else None) as counted:
         file = create(Location.parse(f"s3://{bucket.name}/out", counted.storage_options))
         for _ in range(16):
-            file.write(b"x" * UPLOAD_BYTES)
+            file.write(b"x" * PART_BYTES)
         file.finish()
         file.commit()
-    assert (bucket / "out").stat().st_size == 16 * UPLOAD_BYTES
+    assert (bucket / "out").stat().st_size == 16 * PART_BYTES
     assert len(parts) < 8
+
+
+def test_a_store_that_knows_no_conditions_is_landed_in_without_them(
+    client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    batch_id = ended_batch(client)
+    with gateway(server, conditions="unknown") as old:
+        manifest = land(client, batch_id, f"s3://{bucket.name}/out.jsonl", storage_options=old.storage_options)
+    assert manifest.verified
+    assert files_in(bucket) == ["out.jsonl", "out.jsonl.manifest.json"]
+
+
+def test_what_has_landed_is_known_by_its_etag_and_not_read_again(
+    client: BatchesClient, server: S3Server, bucket: Path
+) -> None:
+    batch_id = ended_batch(client)
+    uri = f"s3://{bucket.name}/out.jsonl"
+    asked: list[str] = []
+    with gateway(server, lambda method, target: asked.append(f"{method} {target}")) as watched:
+        manifest = land(client, batch_id, uri, storage_options=watched.storage_options)
+        assert manifest.results.etag
+        assert land(client, batch_id, uri, storage_options=watched.storage_options) == manifest
+        assert f"GET /{bucket.name}/out.jsonl" not in asked
+        (bucket / "out.jsonl").write_bytes((bucket / "out.jsonl").read_bytes()[::-1])
+        assert land(client, batch_id, uri, storage_options=watched.storage_options) != manifest
+    assert landed_lines(bucket / "out.jsonl") == lines_of_the_api(client, batch_id)
 
 
 def test_what_has_landed_is_not_kept_in_memory(client: BatchesClient, server: S3Server, bucket: Path) -> None:
@@ -138,7 +170,7 @@ def test_what_has_landed_is_not_kept_in_memory(client: BatchesClient, server: S3
 def test_nothing_is_at_the_key_before_the_commit(server: S3Server, bucket: Path) -> None:
     location = Location.parse(f"s3://{bucket.name}/out", server.storage_options)
     file = create(location)
-    file.write(b"x" * 2 * UPLOAD_BYTES)
+    file.write(b"x" * 2 * PART_BYTES)
     assert location.size() is None
     file.discard()
     assert location.size() is None
@@ -244,6 +276,6 @@ def test_a_store_that_is_away_may_come_back(client: BatchesClient) -> None:
         "endpoint_url": "http://127.0.0.1:9",
         "config_kwargs": {"retries": {"max_attempts": 0}},
     }
-    with pytest.raises(LandingError, match=r"looking at s3://bucket/out.jsonl failed") as caught:
+    with pytest.raises(LandingError, match=r"looking at s3://bucket/out\.jsonl.* failed") as caught:
         land(client, ended_batch(client), "s3://bucket/out.jsonl", storage_options=options)
     assert not isinstance(caught.value, LandingRefused)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.landing import LandingError, LandingRefused, Location
-from airflow_batches.landing.writer import WRITE_BACK_BYTES, create, put
+from airflow_batches.landing.local_file import WRITE_BACK_BYTES
+from airflow_batches.landing.writer import create, put
 from tests.unit.landing.support import names_in
 
 
@@ -81,7 +82,7 @@ def test_two_writers_of_one_object_do_not_mix(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
     in_a_process(
-        f"create(Location.parse('file://{tmp_path}/[o]ut')).write(b'torso')\n"
+        f"create(Location.parse('file://{tmp_path}/[o]ut')).write(b'part')\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert len(names_in(tmp_path)) == 1
@@ -110,7 +111,7 @@ def test_a_place_that_is_no_folder_for_files_is_refused() -> None:
 def test_a_moved_object_that_is_discarded_leaves_nothing() -> None:
     location = Location.parse("memory://discarded/out")
     file = create(location)
-    file.write(b"torso")
+    file.write(b"part")
     file.discard()
     assert location.size() is None
     assert location.fs.ls("/discarded") == []  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collec
 from airflow.sdk import DAG, Asset, AssetAlias, Context, task_group
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from airflow_batches._compat import AirflowFailException
+from airflow_batches._compat import AirflowFailException, AirflowSkipException
 from airflow_batches.api import BatchesClient, BatchesError, RetryPolicy
 from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
@@ -38,6 +38,12 @@ def batch_id(emulator: Emulator) -> str:
     emulator.configure(errored_share=0.3)
     with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
         return client.create(some_requests(30)).id
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[BatchesClient]:
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as made:
+        yield made
 
 
 class GivesXComs:
@@ -265,7 +271,7 @@ def test_a_store_that_refuses_the_connection_fails_the_task_at_once(
     with s3_server() as server:
         server.make_bucket("bucket")
         monkeypatch.setenv("AIRFLOW_CONN_REFUSED", json.dumps({**server.airflow_connection, "password": "wrong"}))
-        with pytest.raises(AirflowFailException, match=r"looking at s3://bucket/out\.jsonl is not possible"):
+        with pytest.raises(AirflowFailException, match=r"looking at s3://bucket/out\.jsonl\S* is not possible"):
             results(batch_id, "s3://refused@bucket/out.jsonl").execute(context())
 
 
@@ -290,16 +296,81 @@ def test_a_refused_key_fails_the_task_at_once(emulator: Emulator, batch_id: str,
         results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
 
 
-def test_another_batchs_results_at_the_path_fail_the_task_at_once(
+def another_batch(emulator: Emulator) -> str:
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        return client.create(some_requests(2)).id
+
+
+def test_another_tasks_results_at_the_path_fail_the_task_at_once(
     emulator: Emulator, batch_id: str, tmp_path: Path
 ) -> None:
-    results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+    results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context("another"))
     before = (tmp_path / "out.jsonl").read_bytes()
-    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
-        other = client.create(some_requests(2)).id
     with pytest.raises(AirflowFailException, match=f"holds the results of {batch_id}"):
-        results(other, f"file://{tmp_path}/out.jsonl").execute(context())
+        results(another_batch(emulator), f"file://{tmp_path}/out.jsonl").execute(context("land"))
     assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_a_cleared_task_replaces_what_it_landed_of_an_older_batch(
+    emulator: Emulator, batch_id: str, tmp_path: Path
+) -> None:
+    first = results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+    assert first["landed_by"] == {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1}
+    newer = another_batch(emulator)
+    second = results(newer, f"file://{tmp_path}/out.jsonl").execute(context())
+    assert (second["batch_id"], len((tmp_path / "out.jsonl").read_bytes().splitlines())) == (newer, 2)
+
+
+def test_a_task_never_replaces_what_it_landed_of_a_newer_batch(
+    emulator: Emulator, batch_id: str, tmp_path: Path
+) -> None:
+    newer = another_batch(emulator)
+    results(newer, f"file://{tmp_path}/out.jsonl").execute(context())
+    with pytest.raises(AirflowFailException, match=f"{newer}, which the same task landed and which is newer"):
+        results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+
+
+def test_what_landed_without_a_task_is_not_replaced_by_one(
+    emulator: Emulator, client: BatchesClient, batch_id: str, tmp_path: Path
+) -> None:
+    land(client, batch_id, f"file://{tmp_path}/out.jsonl")
+    with pytest.raises(AirflowFailException, match=f"holds the results of {batch_id}"):
+        results(another_batch(emulator), f"file://{tmp_path}/out.jsonl").execute(context())
+
+
+def test_the_commonest_errors_are_in_the_manifest_and_the_log(
+    batch_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
+    (error,) = manifest["error_messages"]
+    assert error["count"] == manifest["counts"]["errored"]
+    assert f"{error['count']} x {error['type']}: {error['message']}" in capsys.readouterr().out + caplog.text
+
+
+def test_beyond_the_failure_rate_the_task_fails_after_everything_has_landed(batch_id: str, tmp_path: Path) -> None:
+    now = context()
+    with pytest.raises(
+        AirflowFailException, match=r"of the 30 results of .* did not succeed .* x .*error: .*landed at"
+    ):
+        results(batch_id, f"file://{tmp_path}/out.jsonl", max_failure_rate=0.05).execute(now)
+    manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
+    assert (manifest["state"], manifest["lines"]) == ("complete", 30)
+    assert now["ti"].xcoms == {"return_value": manifest}  # type: ignore[attr-defined]
+
+
+def test_within_the_failure_rate_or_without_one_the_task_succeeds(batch_id: str, tmp_path: Path) -> None:
+    for rate in (None, 0.9):
+        now = context()
+        assert results(batch_id, f"file://{tmp_path}/out.jsonl", max_failure_rate=rate).execute(now)["lines"] == 30
+        assert now["ti"].xcoms == {}  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="share from 0 to 1"):
+        results(batch_id, f"file://{tmp_path}/out.jsonl", max_failure_rate=5)
+
+
+@pytest.mark.parametrize("missing", [None, "None", ""])
+def test_without_a_batch_the_task_is_skipped(missing: str | None, tmp_path: Path) -> None:
+    with pytest.raises(AirflowSkipException, match="nothing to land"):
+        results(missing, f"file://{tmp_path}/out.jsonl").execute(context())
 
 
 def test_a_batch_that_goes_on_may_be_retried(emulator: Emulator, tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""What comes of one batch while it lands: lines into outputs, numbers into a tally, and the manifest of both.
+
+Rule: nothing is complete before it has been compared with what the batch holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Final, Literal
+
+from airflow_batches.api.errors import ApiError, StreamInterrupted
+from airflow_batches.api.models import MessageBatch
+from airflow_batches.landing.background import Background
+from airflow_batches.landing.errors import LandingMismatch, LandingTimeout, StoreTimeout
+from airflow_batches.landing.formats import Output
+from airflow_batches.landing.lines import decode
+from airflow_batches.landing.manifest import LandedBy, LandedObject, Manifest
+from airflow_batches.landing.prices import PriceList
+from airflow_batches.landing.progress import Progress
+from airflow_batches.landing.sent import Sent
+from airflow_batches.landing.stream import Block, Results, joined
+from airflow_batches.landing.tally import SUCCEEDED, Tally
+from airflow_batches.landing.verify import Expectation, Mismatch, compare, with_names
+
+logger = logging.getLogger(__name__)
+
+Verify = Literal["error", "warn"]
+COUNTED: Final = ("succeeded", "errored", "canceled", "expired")
+NOTHING: Final = "Nothing is published; verify='warn' publishes what came"
+
+
+class Ingest:
+    """One batch's results on their way into outputs; `mismatch` is what is wrong with what came."""
+
+    def __init__(
+        self,
+        batch: MessageBatch,
+        sent: Sent | None,
+        verify: Verify,
+        sent_ids: Callable[[], Iterable[str]] | None,
+    ) -> None:
+        counts = batch.request_counts
+        self.expected = Expectation.of({kind: getattr(counts, kind) for kind in COUNTED}, counts.total, sent)
+        self.mismatch: Mismatch | None = None
+        self._batch = batch
+        self._verify = verify
+        self._sent_ids = sent_ids
+        self._prices = PriceList(batch.created_at)
+        self._tally = Tally(self._prices.steps)
+        self._lines = 0
+        self._size = 0
+        self._began = datetime.now(UTC)
+        self._clock = time.monotonic()
+
+    def fill(self, stream: Results, out: Output, failed_out: Output | None, background: Background) -> None:
+        """Put everything that comes into the outputs."""
+        try:
+            with closing(iter(stream)) as blocks:
+                for _ in map(partial(self._take, out, failed_out, background), blocks):
+                    pass  # no name keeps a block alive while the next one is made
+        except StoreTimeout:
+            raise
+        except (ApiError, StreamInterrupted, LandingTimeout) as error:
+            if self._verify == "error" or not self._lines:
+                raise
+            logger.warning("Landing what came of %s: %s", self._batch.id, error)
+
+    def _take(self, out: Output, failed_out: Output | None, background: Background, block: Block) -> None:
+        self._tally.add(block.results)
+        self._lines += len(block.results)
+        self._size += len(block.data)
+        background.do(out.write, block.data, len(block.results))
+        if failed_out is not None and (failures := _failures(block)):
+            background.do(failed_out.write, joined(failures), len(failures))
+
+    def compare(self, stream: Results) -> None:
+        """Compare what came with what the batch holds.
+
+        :raises LandingMismatch: where it differs and must not be published.
+        """
+        ledger = stream.ledger
+        mismatch = compare(self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable)
+        if mismatch is not None and self._sent_ids is not None and mismatch.is_of_ids:
+            mismatch = self._named(mismatch, ledger.taken, self._sent_ids)
+        if mismatch is None or not mismatch.sentences():
+            return
+        if self._verify == "error":
+            raise LandingMismatch(self._batch.id, mismatch, NOTHING)
+        logger.warning("Landing what came of %s: %s", self._batch.id, "; ".join(mismatch.sentences()))
+        self.mismatch = mismatch
+
+    def _named(self, mismatch: Mismatch, came: Collection[str], sent_ids: Callable[[], Iterable[str]]) -> Mismatch:
+        """The mismatch with names, if the ids that were sent can be read; a failure to read them is only logged."""
+        logger.info("The ids of %s do not match; reading which were sent", self._batch.id)
+        limit = None if self.expected.total is None else self.expected.total + 1
+        try:
+            known = [*islice(sent_ids(), limit)]
+            named = with_names(mismatch, came, known, self.expected)
+        except Exception as error:  # noqa: BLE001  # whatever a user's source raises
+            logger.warning("Cannot read which ids were sent: %s: %.300s", type(error).__name__, error)
+            return mismatch
+        if named is None:
+            logger.warning("The ids that can be read now are not those that were sent")
+        return named or mismatch
+
+    def manifest(
+        self,
+        stream: Results,
+        results: LandedObject,
+        failed: LandedObject | None = None,
+        *,
+        landed_by: LandedBy | None,
+    ) -> Manifest:
+        """What lands, once it has been compared."""
+        seconds = time.monotonic() - self._clock
+        return Manifest(
+            landed_by=landed_by,
+            batch_id=self._batch.id,
+            results=results,
+            failed=failed,
+            lines=self._lines,
+            counts={**dict.fromkeys(COUNTED, 0), **self._tally.types},
+            error_types=dict(self._tally.error_types),
+            error_messages=self._tally.error_messages.most_common(),
+            ids_digest=sent.digest if (sent := self.expected.sent) and self.mismatch is None else None,
+            verified=self.mismatch is None,
+            mismatch=self.mismatch,
+            usage=self._tally.by_model(),
+            cost_usd=self._prices.cost(self._tally.ranges),
+            batch_created_at=_iso(self._batch.created_at),
+            batch_ended_at=_iso(self._batch.ended_at),
+            started_at=self._began.isoformat(),
+            landed_at=datetime.now(UTC).isoformat(),
+            seconds=round(seconds, 3),
+            lines_per_second=round(self._lines / seconds, 1) if seconds else 0.0,
+            readings=stream.readings,
+        )
+
+    def progress(self) -> Progress:
+        """How far it is; other threads may ask."""
+        seconds = time.monotonic() - self._clock
+        return Progress(lines=self._lines, expected=self.expected.total, size=self._size, seconds=seconds)
+
+
+def _failures(block: Block) -> list[bytes]:
+    """The lines that did not succeed; each is decoded again, which only blocks with such lines pay for."""
+    if all(line.result.type == SUCCEEDED for line in block.results):
+        return []
+    lines = ((line, decode(line)) for line in block.data.split(b"\n"))
+    return [line for line, result in lines if result is not None and result.result.type != SUCCEEDED]
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

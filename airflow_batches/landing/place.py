@@ -1,0 +1,175 @@
+"""What stands at a place for results, and whether a batch may land there, or has landed.
+
+| at the place                                          | without `overwrite`                     |
+|-------------------------------------------------------|-----------------------------------------|
+| nothing but, perhaps, a manifest                      | land                                    |
+| this batch's results, as asked for, and true          | nothing to do, return the manifest      |
+| this batch's results otherwise, or being published    | land                                    |
+| an older batch's, landed by the same task instance    | land                                    |
+| a newer batch's, landed by the same task instance     | refuse: this try is not the current one |
+| another batch's results, complete or being published  | refuse                                  |
+| an object that no manifest names                      | refuse                                  |
+
+As asked for: in that format, with that object for failures, with the ids that the receipt proves, and verified, unless
+`verify="warn"` asks for no more than what had come: another landing might bring less. True: each object is the one
+that the manifest names, by the store's version of it, or by the sha256 of its bytes where the store names no version.
+
+It is asked before the results are fetched, and again before they are published, because another landing may have been
+faster: then only verified results stay, and a part never takes the place of all, in whatever form. With `overwrite`
+the batch lands in any case.
+
+A task that was cleared lands another batch at the path of its predecessor: both have the same run, so the same task
+instance. Which of two batches is older is told by the API's clock (`created_at`), not by that of a worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from airflow_batches.landing.errors import LandingRefused
+from airflow_batches.landing.local_file import remove_stale_parts
+from airflow_batches.landing.location import Location, ObjectVersion
+from airflow_batches.landing.manifest import COMPLETE, SUFFIX, LandedBy, LandedObject, Manifest
+from airflow_batches.landing.sent import Sent
+
+HOW_TO_FORCE: Final = "land elsewhere, or overwrite it on purpose (overwrite=True)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What a landing is asked to make at a place."""
+
+    batch_id: str
+    format_name: str
+    verify: Literal["error", "warn"]
+    sent: Sent | None = None
+    landed_by: LandedBy | None = None
+    created_at: datetime | None = None
+    """When the batch was created; None while it has not been asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What stood at a place at one time. Versions are None where nothing stood."""
+
+    manifest_data: bytes | None
+    manifest_version: ObjectVersion | None
+    results: ObjectVersion | None
+    failed: ObjectVersion | None
+
+
+class Place:
+    """Where results, their failures and their manifest go."""
+
+    def __init__(self, results: Location, failed: Location | None) -> None:
+        self.results = results
+        self.failed = failed
+        self.manifest = results.beside(SUFFIX)
+        for what, location in {"results' own": results, "manifest's": self.manifest}.items():
+            if failed is not None and failed.same_as(location):
+                raise LandingRefused(f"failed_path is the {what} path: {location.uri}")
+
+    def remove_stale_parts(self) -> None:
+        """Remove what killed landings left here in hidden files; those of living landings are locked and stay."""
+        for location in filter(None, (self.results, self.failed, self.manifest)):
+            if location.is_local:
+                remove_stale_parts(location)
+
+    def look(self) -> Seen:
+        """Look at everything, at the manifest first.
+
+        A manifest that is still this version when it is replaced was not replaced meanwhile, so neither were the
+        objects that are looked at after it. The other way round, another landing could publish all of it in between.
+        """
+        version = self.manifest.version()
+        return Seen(
+            manifest_version=version,
+            manifest_data=None if version is None else self.manifest.read(),
+            results=self.results.version(),
+            failed=self.failed.version() if self.failed else None,
+        )
+
+    def landed(self, seen: Seen, ask: Ask) -> Manifest | None:
+        """The manifest where this has landed already, None where the batch may land. Raises `LandingRefused`."""
+        present = [self.results] if seen.results else []
+        present += [self.failed] if self.failed and seen.failed else []
+        if not present:
+            return None
+        found = self._manifest_of(seen)
+        _refuse_others(present, found, ask)
+        if found is None or found.batch_id != ask.batch_id or not _is_as_asked(found, ask):
+            return None
+        return found if self._is_true(found, seen) else None
+
+    def holds_all(self, seen: Seen, batch_id: str) -> bool:
+        """Whether all results of this batch stand there, verified, in whatever form."""
+        found = self._manifest_of(seen)
+        if found is None or found.batch_id != batch_id or not found.verified or found.state != COMPLETE:
+            return False
+        return found.uri == self.results.uri and _is_object(self.results, seen.results, found.results)
+
+    def _manifest_of(self, seen: Seen) -> Manifest | None:
+        try:
+            return read_manifest(seen.manifest_data)
+        except msgspec.MsgspecError as exc:
+            raise LandingRefused(f"{self.manifest.uri} is not a manifest of ours ({exc}); {HOW_TO_FORCE}") from exc
+
+    def _is_true(self, found: Manifest, seen: Seen) -> bool:
+        named = {landed.uri: landed for landed in found.objects}
+        places = [(self.results, seen.results), *([(self.failed, seen.failed)] if self.failed else [])]
+        return all(
+            (landed := named.get(location.uri)) is not None and _is_object(location, version, landed)
+            for location, version in places
+        )
+
+
+def read_manifest(data: bytes | None) -> Manifest | None:
+    """A manifest from its bytes. Raises `msgspec.MsgspecError`."""
+    return None if data is None else msgspec.json.decode(data, type=Manifest)
+
+
+def _is_as_asked(found: Manifest, ask: Ask) -> bool:
+    proven = ask.sent is None or ask.sent.digest == found.ids_digest
+    good = ask.verify == "warn" or (found.verified and proven)
+    return found.state == COMPLETE and found.results.format == ask.format_name and good
+
+
+def _is_object(location: Location, version: ObjectVersion | None, landed: LandedObject) -> bool:
+    """Whether what stands there is what landed; all of it is read only where the store names no version."""
+    if version is None or version.size != landed.bytes:
+        return False
+    if landed.etag is not None and version.tag == landed.etag:
+        return True
+    return location.sha256() == landed.sha256
+
+
+def _refuse_others(present: list[Location], found: Manifest | None, ask: Ask) -> None:
+    if found is not None and found.batch_id != ask.batch_id:
+        _refuse_batch(present[0], found, ask)
+    names = found.uris if found else frozenset()
+    for location in present:
+        if location.uri not in names:
+            raise LandingRefused(f"{location.uri} exists, and no manifest says whose it is; {HOW_TO_FORCE}")
+
+
+def _refuse_batch(location: Location, found: Manifest, ask: Ask) -> None:
+    if ask.landed_by is None or found.landed_by != ask.landed_by:
+        if found.state == COMPLETE:
+            raise LandingRefused(f"{location.uri} holds the results of {found.batch_id}; {HOW_TO_FORCE}")
+        raise LandingRefused(
+            f"a landing of {found.batch_id} is publishing at {location.uri}, or was ended while it did; "
+            f"land {found.batch_id} again to complete it, {HOW_TO_FORCE}"
+        )
+    if ask.created_at is not None and not _is_older(found, ask.created_at):
+        raise LandingRefused(
+            f"{location.uri} holds the results of {found.batch_id}, which the same task landed and which is newer "
+            f"than {ask.batch_id}; {HOW_TO_FORCE}"
+        )
+
+
+def _is_older(found: Manifest, created_at: datetime) -> bool:
+    return found.batch_created_at is not None and datetime.fromisoformat(found.batch_created_at) <= created_at

@@ -1,0 +1,129 @@
+"""Publishing: from "all is stored, nothing shows" to "the manifest says what stands there".
+
+    look ── claim ── failed lines ── results ── complete ── confirm
+             │           │             │           │
+             └───────────┴─────────────┴───────────┴── each only over the version that was seen before `claim`
+
+Rules:
+- `claim` writes the manifest as `publishing`. It says whose the objects are that are about to appear, and that those
+  which stood there are no longer known to be true. `complete` replaces it, and only it.
+- Of landings that overlap, one publishes. One that looked before another's `claim` finds, when it goes on, that the
+  manifest or an object is not the version it saw: it stops (`LandingOvertaken`) and writes nothing. One that looked
+  after it sees `publishing`, lands too, and then the first one stops.
+- A process that dies on the way leaves a manifest that says `publishing`, and the next landing of the batch lands.
+- Where a step fails, failures that appeared where nothing was are removed, and the earlier manifest returns if none of
+  the objects that it names was replaced. Otherwise the manifest stays `publishing`.
+- `confirm` looks once more: a landing reports success only after it has seen its own manifest and its own objects.
+
+| store                             | of landings that overlap                                                       |
+|-----------------------------------|--------------------------------------------------------------------------------|
+| local files; S3 with conditional  | the rules hold, wherever a process is paused or killed                         |
+| writes                            |                                                                                |
+| S3 without, GCS, Azure, NFS, all  | a process that is paused in the moment between a look and the write behind it  |
+| others                            | may replace another's object or manifest. It sees that afterwards and fails,   |
+|                                   | and the next landing of the batch finds that the object is not the one that    |
+|                                   | the manifest names, and lands again. Until then only the sha256 in the         |
+|                                   | manifest tells                                                                 |
+| any, written to by other programs | only the sha256 in the manifest tells                                          |
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from airflow_batches.landing.formats import Output
+from airflow_batches.landing.location import Location, ObjectVersion, overtaken, require_version
+from airflow_batches.landing.manifest import COMPLETE, PUBLISHING, LandedObject, Manifest
+from airflow_batches.landing.place import Place, Seen, read_manifest
+from airflow_batches.landing.writer import put, remove
+
+
+class Publication:
+    """One landing's objects and manifest, on their way to a place.
+
+    `steps` and `rollback_steps` are called one by one, so that a store which hangs in one is not asked for the next.
+    """
+
+    def __init__(self, place: Place, seen: Seen, manifest: Manifest, results: Output, failed: Output | None) -> None:
+        self.manifest = msgspec.structs.replace(manifest, landing_id=secrets.token_hex(8), state=PUBLISHING)
+        self._place = place
+        self._seen = seen
+        self._results = results
+        self._failed = failed
+        self._claimed: ObjectVersion | None = None
+        self._removed_failed = False
+
+    @property
+    def steps(self) -> Sequence[Callable[[], None]]:
+        """Everything, in order; the manifest is complete after the last."""
+        failures = [self._publish_failed] if self._failed else []
+        return [self._claim, *failures, self._publish_results, self._require_objects, self._complete, self._confirm]
+
+    @property
+    def rollback_steps(self) -> Sequence[Callable[[], None]]:
+        """What remains to do where a step failed."""
+        return [self._remove_failed, self._restore_manifest]
+
+    def _claim(self) -> None:
+        self._claimed = put(self._place.manifest, self.manifest.to_json(), self._seen.manifest_version)
+
+    def _publish_failed(self) -> None:
+        if self._failed:
+            self._failed.commit(self._seen.failed)
+
+    def _publish_results(self) -> None:
+        self._results.commit(self._seen.results)
+
+    def _complete(self) -> None:
+        versions = {output.location.uri: version for output, version in self._published}
+        results = _with_etag(self.manifest.results, versions, self._place.results)
+        failed = self.manifest.failed
+        if failed is not None and self._place.failed is not None:
+            failed = _with_etag(failed, versions, self._place.failed)
+        self.manifest = msgspec.structs.replace(self.manifest, state=COMPLETE, results=results, failed=failed)
+        put(self._place.manifest, self.manifest.to_json(), self._claimed)
+
+    def _confirm(self) -> None:
+        if self._place.manifest.read() != self.manifest.to_json():
+            raise overtaken(self._place.manifest)
+        self._require_objects()
+
+    def _require_objects(self) -> None:
+        for output, version in self._published:
+            require_version(output.location, version)
+
+    def _remove_failed(self) -> None:
+        if self._failed and self._failed.published and self._seen.failed is None and not self._results.published:
+            remove(self._failed.location, self._failed.published)
+            self._removed_failed = True
+
+    def _restore_manifest(self) -> None:
+        before, data = _lenient(self._seen.manifest_data), self._seen.manifest_data
+        named = before.uris if before else {self._place.results.uri}
+        if (
+            self._claimed is not None
+            and data is not None
+            and named.isdisjoint(output.location.uri for output, _ in self._published)
+        ):
+            put(self._place.manifest, data, self._claimed)
+
+    @property
+    def _published(self) -> list[tuple[Output, ObjectVersion]]:
+        """What this landing has published and not removed again."""
+        outputs = (None if self._removed_failed else self._failed, self._results)
+        return [(output, output.published) for output in outputs if output and output.published]
+
+
+def _with_etag(landed: LandedObject, versions: Mapping[str, ObjectVersion], location: Location) -> LandedObject:
+    tag = None if location.is_local else versions[landed.uri].tag
+    return msgspec.structs.replace(landed, etag=tag)
+
+
+def _lenient(data: bytes | None) -> Manifest | None:
+    try:
+        return read_manifest(data)
+    except msgspec.MsgspecError:
+        return None

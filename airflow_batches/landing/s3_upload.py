@@ -1,0 +1,138 @@
+"""An object in S3: a multipart upload that the store joins at `commit`, or one PUT where it is small.
+
+Rules:
+- It is published on a condition: `If-Match` with the ETag that was seen, `If-None-Match: *` where nothing was. The
+  store answers 412 when something else stands there by then, 409 when something is being written just then.
+- A store that answers 501 to a condition gets the same call without one. Stores that ignore conditions exist too
+  (`rclone serve s3`), so it looks just before, too.
+- s3fs's own file knows `If-None-Match` only, so the calls are made here, through s3fs and with its options.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from typing import Any, Final
+
+from airflow_batches.landing.location import (
+    ANY_VERSION,
+    Location,
+    ObjectVersion,
+    overtaken,
+    published_version,
+    require_version,
+    store_errors,
+)
+
+PART_BYTES: Final = 5 * 2**20
+"""Bytes of one part: the least that S3 takes. A part is held in memory several times on its way."""
+PARTS: Final = 1_000
+"""Parts of that size; then they grow with the object, because S3 takes 10,000 of an object."""
+CONFLICTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchKey"})
+"""Error codes of a condition that does not hold. `NoSuchKey`: the object to be replaced was removed."""
+
+
+class S3Upload:
+    """One upload, through an s3fs file system."""
+
+    def __init__(self, location: Location) -> None:
+        self.published: ObjectVersion | None = None
+        self._location = location
+        self._fs = _s3fs(location)
+        bucket, key, _ = self._fs.split_path(location.path)
+        self._object = {"Bucket": bucket, "Key": key}
+        self._pending = bytearray()
+        self._size = 0
+        self._upload: dict[str, Any] = {}
+        self._parts: list[dict[str, Any]] = []
+
+    def write(self, data: bytes) -> None:
+        """Append; blocks while parts are uploaded."""
+        self._pending += data
+        self._size += len(data)
+        size = max(PART_BYTES, self._size // PARTS)
+        while len(self._pending) > size:
+            self._send(bytes(self._pending[:size]))
+            del self._pending[:size]
+
+    def finish(self) -> None:
+        """Upload the last part, if there are parts."""
+        if self._parts:
+            self._send(bytes(self._pending))
+            self._pending.clear()
+
+    def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
+        """Publish, if what stands at the key is still the version that it replaces."""
+        require_version(self._location, replaces)  # for stores that ignore conditions
+        condition = _condition(replaces)
+        with store_errors("writing", self._location):
+            try:
+                answer = self._publish(condition)
+            except OSError as exc:
+                if condition and exc.errno == errno.ENOSYS:
+                    answer = self._publish({})
+                elif condition and _code(exc) in CONFLICTS:
+                    raise overtaken(self._location) from exc
+                else:
+                    raise
+        self._fs.invalidate_cache(self._location.parent)
+        self._upload = {}
+        self.published = ObjectVersion(self._size, answer.get("ETag"))
+        self.published = published_version(self._location, self.published)
+        return self.published
+
+    def discard(self) -> None:
+        """Abort the upload."""
+        if self._upload:
+            with store_errors("discarding", self._location), contextlib.suppress(FileNotFoundError):
+                self._fs.call_s3("abort_multipart_upload", **self._upload)
+        self._upload = {}
+
+    def _send(self, data: bytes) -> None:
+        with store_errors("writing", self._location):
+            if not self._upload:
+                begun = self._fs.call_s3("create_multipart_upload", **self._object)
+                self._upload = {**self._object, "UploadId": begun["UploadId"]}
+            number = len(self._parts) + 1
+            sent = self._fs.call_s3("upload_part", PartNumber=number, Body=data, **self._upload)
+            checksums = {name: value for name, value in sent.items() if name == "ChecksumSHA256"}
+            self._parts.append({"PartNumber": number, "ETag": sent["ETag"], **checksums})
+
+    def _publish(self, condition: dict[str, str]) -> dict[str, Any]:
+        if self._parts:
+            parts = {"Parts": self._parts}
+            joined: dict[str, Any] = self._fs.call_s3(
+                "complete_multipart_upload", **self._upload, MultipartUpload=parts, **condition
+            )
+            return joined
+        put: dict[str, Any] = self._fs.call_s3("put_object", **self._object, Body=bytes(self._pending), **condition)
+        return put
+
+
+def remove_s3(location: Location, version: ObjectVersion) -> None:
+    """Remove the object if it still is this version."""
+    fs = _s3fs(location)
+    bucket, key, _ = fs.split_path(location.path)
+    with store_errors("removing", location):
+        if location.version() == version:
+            with contextlib.suppress(FileNotFoundError):
+                fs.call_s3("delete_object", Bucket=bucket, Key=key, **_condition(version))
+            fs.invalidate_cache(location.parent)
+
+
+def _s3fs(location: Location) -> Any:
+    """The file system; s3fs has no types."""
+    return location.fs
+
+
+def _condition(replaces: ObjectVersion | None) -> dict[str, str]:
+    if replaces is None:
+        return {"IfNoneMatch": "*"}
+    return {"IfMatch": replaces.tag} if replaces.tag else {}
+
+
+def _code(exc: OSError) -> str | None:
+    """The store's error code, behind what s3fs makes of it."""
+    response = getattr(exc.__cause__, "response", None) or {}
+    code: str | None = response.get("Error", {}).get("Code")
+    return code
