@@ -178,7 +178,7 @@ def test_marked_failed_the_batch_is_canceled_however_slow_airflow_answers(waits:
     wait = waits["failed"]
     wait.mark("failed")
     until(lambda: wait.batch_status == "canceling")
-    until(lambda: f"The task is failed: batch {wait.batch_id} is called off" in wait.log())
+    until(lambda: "cancel requested (the task is failed)" in wait.log())
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_a_task_that_blocks_its_worker_is_killed_likewise(
         until(lambda: wait.batch_status == "canceling")
     else:
         wait.clear()
-        until(lambda: wait.task["try_number"] == 2 and "is taken up again" in wait.log())
+        until(lambda: wait.task["try_number"] == 2 and "Re-attached to batch" in wait.log())
         until(lambda: wait.batch_id == batch_id)
         assert wait.batch_status == "in_progress"
         emulator.end(batch_id)
