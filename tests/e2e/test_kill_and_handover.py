@@ -64,14 +64,14 @@ class Wait:
         trigger = self.task["trigger"]
         return trigger["triggerer_id"] if trigger else None
 
-    def log(self) -> str:
+    def log(self, files: str = "*.log*") -> str:
         """Of all tries and legs."""
         folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
-        return "\n".join(path.read_text() for path in sorted(folder.rglob("*.log*")))
+        return "\n".join(path.read_text() for path in sorted(folder.rglob(files)))
 
     def until_deferred(self) -> Wait:
-        """Until its trigger polls, which it says in the task's log."""
-        until(lambda: "is in_progress: 3 processing" in self.log())
+        """Until its trigger polls, which it says in a log of its own; the worker says so before it."""
+        until(lambda: "is in_progress: 3 processing" in self.log("*.trigger.*"))
         return self
 
     def mark(self, state: str) -> None:
