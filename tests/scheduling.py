@@ -12,10 +12,10 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 
 class OneWorkerForAirflow(LoadScopeScheduling):  # type: ignore[misc]
-    """Every test is dealt out alone, but for those in `tests/e2e`."""
+    """Every test is dealt out alone, but for those directly in `tests/e2e`."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+        return "e2e" if nodeid.startswith("tests/e2e/test_") else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerForAirflow:

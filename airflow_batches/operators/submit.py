@@ -180,6 +180,28 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         if self._kill_handler is not None and self.cancel_on_kill:
             self._kill_handler.request()
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's entry to a resumed leg: a process that has not read the task's record."""
+        from airflow_batches.submission.record import RecordStore
+
+        if (store := context.get("task_state_store")) is not None:
+            self._records = RecordStore(store)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def may_cancel(self, batch_id: str) -> bool:
+        """Whether the task's record still names this batch; a try that is no longer the current one reads none.
+
+        Before Airflow 3.3 no record tells whether another try has taken over.
+        """
+        if self._records is None or self._records.names(batch_id):
+            return True
+        self.log.warning(
+            "Batch %s is not canceled though its timeout is over: another try of this task has taken over, or the "
+            "task's record is gone",
+            batch_id,
+        )
+        return False
+
     def _kill_handler_for(self, connection: Connection, context: Context) -> KillHandler:
         from airflow_batches.api.retry import ONCE
         from airflow_batches.hooks.message_batches import client_for

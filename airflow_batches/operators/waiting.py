@@ -125,7 +125,7 @@ class WaitsForBatch:
         from airflow_batches.waiting.outcome import Ending
         from airflow_batches.waiting.policy import Action, judge
 
-        if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout:
+        if outcome.ending is Ending.TIMED_OUT and self.cancel_on_timeout and self.may_cancel(outcome.batch_id):
             outcome = self._cancel(outcome)
         report: ErrorReport | None = None
         if outcome.ending is Ending.ENDED and not outcome.counts.known:
@@ -161,6 +161,10 @@ class WaitsForBatch:
                 )
         except Exception as error:  # noqa: BLE001  # Airflow's look-up of the connection may fail in any way
             return ErrorReport(failure=f"{type(error).__name__}: {error}")
+
+    def may_cancel(self, batch_id: str) -> bool:
+        """Whether a batch whose timeout is over is this try's to cancel."""
+        return True
 
     def _cancel(self, outcome: Outcome) -> Outcome:
         """Cancel a batch whose timeout is over; one that has ended meanwhile is an end like any other."""

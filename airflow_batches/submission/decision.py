@@ -20,16 +20,17 @@ A retry has the generation of the record, a run of the task that a person asked 
 once for each generation: a retry does not pay again. Nor does a retry pay for a batch that a person has canceled.
 
 `settle` decides what became of a create. Candidates are batches of as many requests that were created after it and
-are of some use:
+are of some use. One created at another time than right after the create counts only where no other is ours:
 
-| candidates                                               | next                                              |
-|----------------------------------------------------------|---------------------------------------------------|
-| several have our custom_ids                              | fail: a person must say which                     |
-| some still run                                           | wait for one of them to end, then look again      |
-| one has our custom_ids, created right after the create   | it is ours                                        |
-| one has our custom_ids, created at another time          | fail: a person must say whether it is ours        |
-| none, and one may still be created                       | look again                                        |
-| none                                                     | nothing was accepted: send                        |
+| candidates                                                | next                                             |
+|-----------------------------------------------------------|--------------------------------------------------|
+| several created right after the create have our ids       | fail: a person must say which                    |
+| some created right after the create still run             | wait for one of them to end, then look again     |
+| one created right after the create has our ids            | it is ours                                       |
+| some created at another time still run                    | wait for one of them to end, then look again     |
+| some created at another time have our ids                 | fail: a person must say whether one is ours      |
+| none, and one may still be created                        | look again                                       |
+| none                                                      | nothing was accepted: send                       |
 
 What existed before the create is never a candidate: its ids were listed, and stored with the intent. The custom_ids can
 be compared only when a batch has ended, for they come with its results, and the API keeps nothing else of ours in a
@@ -173,18 +174,28 @@ def settle(
     intent: Intent, candidates: Sequence[Candidate], *, now: datetime
 ) -> Adopt | WaitFor | KeepLooking | NotSent | Undecided:
     """Apply the second table. `now` is the API's time."""
-    running = [candidate.batch.id for candidate in candidates if candidate.ids_digest is None]
     ours = [candidate.batch for candidate in candidates if candidate.ids_digest == intent.sent.ids_digest]
-    if len(ours) > 1:
-        return Undecided(_ambiguity(intent, ours), tuple(batch.id for batch in ours))
+    running = [candidate.batch for candidate in candidates if candidate.ids_digest is None]
+    certain = [batch for batch in ours if is_certain(intent, batch)]
+    if len(certain) > 1:
+        return Undecided(_ambiguity(intent, certain), tuple(batch.id for batch in certain))
+    if awaited := [batch for batch in running if is_certain(intent, batch)]:
+        return WaitFor(awaited[-1].id)
+    if certain:
+        return Adopt(certain[0])
     if running:
-        return WaitFor(running[-1])
-    if not ours:
-        return KeepLooking() if now < intent.until else NotSent()
-    created_at = ours[0].created_at
-    if created_at is not None and not intent.certain_from <= created_at <= intent.certain_until:
-        return Undecided(_doubt(intent, ours[0]), (ours[0].id,))
-    return Adopt(ours[0])
+        return WaitFor(running[-1].id)
+    if ours:
+        return Undecided(_doubt(intent, ours), tuple(batch.id for batch in ours))
+    return KeepLooking() if now < intent.until else NotSent()
+
+
+def is_certain(intent: Intent, batch: MessageBatch) -> bool:
+    """Whether a candidate with our ids would be ours, because it was created right after the create.
+
+    A batch without a time counts as such.
+    """
+    return batch.created_at is None or intent.certain_from <= batch.created_at <= intent.certain_until
 
 
 def is_useless(batch: MessageBatch) -> bool:
@@ -207,8 +218,9 @@ def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahea
     """Return the intent of an earlier try that left no record.
 
     :param now: the API's time.
-    :param clock_ahead: how far the API's clock is ahead of this worker's, which is taken for Airflow's: a batch that
-        was created before the run by that measure may be an earlier run's, and is a person's to decide.
+    :param clock_ahead: how far the API's clock is ahead of this worker's. Whether Airflow's agrees with the one or the
+        other is unknown, so the later start counts: a batch created before it may be an earlier run's, and is a
+        person's to decide.
     """
     started_at = attempt.started_at or now
     started_by_api = started_at + clock_ahead
@@ -216,7 +228,7 @@ def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahea
         sent=sent,
         sent_at=now,
         since=min(started_at, started_by_api) - CLOCK_SKEW,
-        certain_from=started_by_api,
+        certain_from=max(started_at, started_by_api),
         certain_until=now + LIST_LAG,
         until=now + LIST_LAG,
     )
@@ -259,10 +271,11 @@ def _ambiguity(intent: Intent, batches: Sequence[MessageBatch]) -> str:
     )
 
 
-def _doubt(intent: Intent, batch: MessageBatch) -> str:
+def _doubt(intent: Intent, batches: Sequence[MessageBatch]) -> str:
+    them = ", ".join(f"{batch.id} (created at {batch.created_at:%F %T %Z})" for batch in batches)
     return (
-        f"{_unanswered(intent)}. Batch {batch.id} has the same custom_ids, but may be that of another run: it was "
-        f"created at {batch.created_at:%F %T %Z}, the create was sent at {intent.sent_at:%F %T %Z}. {_CURE}"
+        f"{_unanswered(intent)}; it was sent at {intent.sent_at:%F %T %Z}. Each of these batches has the same "
+        f"custom_ids, but may be that of another run: {them}. {_CURE}"
     )
 
 

@@ -14,7 +14,7 @@ from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
 from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.retry import KNOWN
-from airflow_batches.submission.decision import Candidate, is_canceled, is_useless
+from airflow_batches.submission.decision import Candidate, is_canceled, is_certain, is_useless
 from airflow_batches.submission.record import Intent
 
 READ_BYTES: Final = 1 << 20
@@ -41,16 +41,21 @@ class Candidates:
         self._digests: dict[str, str] = {}
 
     def of(self, intent: Intent) -> list[Candidate]:
-        """Return the batches that may be the intent's, newest first.
+        """Return the batches that may be the intent's: those that run, then those that have ended, each newest first.
 
-        While some of them run only those are returned: they must be waited for before anything can be decided.
+        Results are read only where a decision can follow from them: while a batch created right after the create runs,
+        only those that run are returned; while another one runs, those that have ended and were created at another
+        time are left out.
         Raises what the client raises: a list that could not be read is not an empty one.
         """
         found = [*self._listed(intent)]
         known = {*self._known()} if found else set()
         found = [batch for batch in found if batch.id not in known]
-        running = [Candidate(batch) for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
-        return running or [Candidate(batch, self._digest(batch)) for batch in found]
+        running = [batch for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
+        if any(is_certain(intent, batch) for batch in running):
+            return [Candidate(batch) for batch in running]
+        ended = [batch for batch in found if batch not in running and (not running or is_certain(intent, batch))]
+        return [*map(Candidate, running), *(Candidate(batch, self._digest(batch)) for batch in ended)]
 
     def _listed(self, intent: Intent) -> Iterator[MessageBatch]:
         for batch in _since(self._client, intent.since):

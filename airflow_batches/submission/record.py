@@ -173,6 +173,11 @@ class RecordStore:
         """Whether this try is still the one that wrote last. May be called from another thread, during a write."""
         return self._store.get(KEY) in (self._known, self._previous)
 
+    def names(self, batch_id: str) -> bool:
+        """Whether the stored record, as this try may read it, names a batch as the task's."""
+        stored = self._store.get(KEY)
+        return stored is not None and (stored.get("receipt") or {}).get("batch_id") == batch_id
+
     def _check(self, expected: Any) -> None:
         if self._store.get(KEY) != expected:
             raise Superseded

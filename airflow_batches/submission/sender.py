@@ -160,16 +160,22 @@ class Sender:
             # The API answered, so no create is under way any more.
             until = min(intent.until, api_now(self._client) + LIST_LAG)
             intent = msgspec.structs.replace(intent, until=until)
-        return self._store.write(claimed.but(intent=intent, unanswered=claimed.unanswered + 1))
+        try:
+            return self._store.write(claimed.but(intent=intent, unanswered=claimed.unanswered + 1))
+        except Superseded:
+            # Not chained: the message of that one is that nothing was sent.
+            raise Superseded(
+                "whether a batch came of this try's create is unknown, and the other try searches for it"
+            ) from None
 
     def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
         try:
             return self._store.write(claimed.with_batch(intent, batch))
-        except Superseded as error:
+        except Superseded:
             raise Superseded(
                 f"batch {batch.id}, which this try created, is left as it is. If the other try has another batch, "
                 "cancel this one: it is billed"
-            ) from error
+            ) from None
 
     def _stop_if_killed(self) -> None:
         if self._killed():

@@ -14,7 +14,6 @@ from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.service import Service, emulated
 
 EXAMPLE_DAGS = sorted((Path(__file__).parents[2] / "example_dags").glob("*.py"))
-OWN_DAG = Path(__file__).parent / "dags" / "moves.py"
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +25,9 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def airflow(service: Service) -> Iterator[PrivateAirflow]:
-    """A real Airflow with the example DAGs, and one of our own."""
+    """A real Airflow with the example DAGs."""
     with PrivateAirflow(
-        dags=[*EXAMPLE_DAGS, OWN_DAG],
+        dags=EXAMPLE_DAGS,
         connections={"anthropic_default": service.connection()},
         settings={"CORE__TEST_CONNECTION": "Enabled"},
     ) as running:

@@ -13,6 +13,7 @@ from airflow_batches.emulator import Emulator
 from airflow_batches.submission import Attempt, Receipt, RecordStore, open_source
 from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.submit import submit
+from tests.records import state_of
 
 SOON = timedelta(seconds=0.2)
 
@@ -49,15 +50,6 @@ class Task:
     def state(self) -> str:
         """What the record says: `intent`, `submitted`, or `none`."""
         return state_of(self.store.get(KEY))
-
-
-def state_of(record: Any) -> str:
-    """The state of a stored record."""
-    if not record:
-        return "none"
-    if "intent" in record:
-        return "intent"
-    return "submitted" if "receipt" in record else "claimed"
 
 
 def jsonl(path: Path, requests: Iterable[Any]) -> str:

@@ -17,8 +17,9 @@ from airflow_batches.submission.reconcile import CLOCK_SPREAD, Candidates
 from airflow_batches.submission.record import KEY, Intent, MemoryStore
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import submit
+from tests.records import state_of
 from tests.samples import some_requests
-from tests.unit.submission.helpers import Task, client_of, state_of
+from tests.unit.submission.helpers import Task, client_of
 
 REQUESTS = some_requests(5)
 MISSING = "Message Batch msgbatch_1 not found."

@@ -23,8 +23,9 @@ from airflow_batches.submission import (
 from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import MAX_UNANSWERED, submit
+from tests.records import state_of
 from tests.samples import some_requests
-from tests.unit.submission.helpers import SOON, Task, client_of, state_of
+from tests.unit.submission.helpers import SOON, Task, client_of
 
 REQUESTS = some_requests(5)
 HOURS = 3600.0
