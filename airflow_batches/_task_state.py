@@ -1,6 +1,6 @@
 """What Airflow says of a task that was killed: the one place where it is asked, by its trigger or on its worker.
 
-A kill alone says little. Somebody may have ended the task; but a kill is also what is heard when the task was cleared
+A kill alone says little. A person may have ended the task. A trigger or a task is also killed when it was cleared
 and already runs again, when its trigger was handed to another triggerer, or when its worker is shut down.
 """
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 GONE: Final = "gone"
 """Airflow answered, and has no such task instance any more: its run was deleted."""
 UNKNOWN: Final = "unknown"
-"""There is nobody to ask, or no answer came: nothing may be concluded."""
+"""The state could not be asked for, or no answer came. Nothing may be concluded."""
 OVER: Final = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", GONE})
-"""Nobody will take up the task's batch again."""
+"""States in which no try will wait for the task's batch again."""
 
 
 def state_on_worker(ti: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Land every batch of the workspace that ends, whoever submitted it: an asset, its watcher, a DAG it schedules.
+"""Land every batch of the workspace that ends, wherever it was submitted: an asset, its watcher, a DAG it schedules.
 
 Paused at first: once unpaused, it lands whatever ends from then on.
 """

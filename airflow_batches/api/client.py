@@ -275,7 +275,7 @@ class BatchesClient:
         stream: bool = False,
     ) -> requests.Response:
         if fresh:
-            # A connection kept alive may have died unseen; then nobody knows whether a body sent into it arrived.
+            # A connection kept alive may have died unseen; then it is unknown whether a body sent into it arrived.
             self._session.close()
         sending = None if body is None else Sending(body)
         failure: Exception

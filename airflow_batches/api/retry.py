@@ -71,4 +71,4 @@ ONCE: Final = RetryPolicy(attempts=1)
 """No second attempt: for callers that have a loop of their own."""
 
 KNOWN: Final = RetryPolicy(attempts=8, exists=True)
-"""For batches that somebody was told of; half a minute on the average, while nothing is there."""
+"""For batches that are known to exist: a 404 is retried too, for half a minute on average."""

@@ -1,7 +1,7 @@
 """One command of Airflow as a session of its own, so that all it ever forks can be found, paused and ended.
 
 A task's process has its own process group, an executor's worker outlives a killed scheduler: neither the tree of
-parents nor the process group finds them all. The session does, for nobody in there leaves it.
+parents nor the process group finds them all. The session does, for no process leaves it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Component:
         """End the session as a machine does that loses power; nothing of it is left on return."""
         while self.members():
             self.signal(signal.SIGKILL)
-            self.exit_code  # noqa: B018 - buries the dead
+            self.exit_code  # noqa: B018 - reaps the child
             time.sleep(POLL)
 
     def stop(self, patience: float = 15.0) -> None:
@@ -88,7 +88,7 @@ class Component:
 
 
 def stop_all(components: Iterable[Component], *, patience: float) -> None:
-    """SIGTERM to all at once, and SIGKILL after `patience` seconds to whoever is still there."""
+    """SIGTERM to all at once, and SIGKILL after `patience` seconds to those that still run."""
     components = list(components)
     for component in components:
         component.resume()
@@ -96,7 +96,7 @@ def stop_all(components: Iterable[Component], *, patience: float) -> None:
     deadline = time.monotonic() + patience
     while any(component.members() for component in components) and time.monotonic() < deadline:
         for component in components:
-            component.exit_code  # noqa: B018 - buries the dead
+            component.exit_code  # noqa: B018 - reaps the child
         time.sleep(POLL)
     for component in components:
         component.kill()

@@ -20,7 +20,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interruptions:
     """While entered, the signals above raise KeyboardInterrupt, or SystemExit with 128 + the signal's number.
 
-    Outside of the main thread Python lets nobody handle signals; there, entering does nothing.
+    Outside of the main thread Python allows no signal handlers; there, entering does nothing.
     """
 
     def __init__(self) -> None:

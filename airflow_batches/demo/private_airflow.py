@@ -173,7 +173,7 @@ class PrivateAirflow:
 
 
 def free_port() -> int:
-    """A port of the loopback nobody listens on."""
+    """Return a free port of the loopback."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])

@@ -28,7 +28,7 @@ def print_report(console: Console, manifest: Manifest, lines: Iterable[bytes], s
 
 
 def manifest_rows(manifest: Manifest) -> Iterator[Row]:
-    """The manifest as far as it matters to somebody who looks at it for the first time."""
+    """The manifest as far as it matters at a first look."""
     yield "batch", manifest.batch_id
     yield "results", manifest.uri
     yield "lines", f"{manifest.lines:,}, {'verified' if manifest.verified else 'not as the batch counts them'}"

@@ -28,7 +28,7 @@ class AirflowApi:
         self._session.trust_env = False  # neither a proxy nor a ~/.netrc has a say on the loopback
 
     def health(self) -> dict[str, str]:
-        """`{"scheduler": "healthy", …}`; empty as long as nobody answers."""
+        """`{"scheduler": "healthy", …}`; empty as long as no server answers."""
         import requests
 
         try:

@@ -56,7 +56,7 @@ def _airflow(service: Service, screen: Screen) -> PrivateAirflow:
 
 
 def _stay(console: Console, airflow: PrivateAirflow) -> None:
-    console.print(f"\nAirflow is at {airflow.api.url} (whoever opens it is admin). Ctrl-C ends it.", soft_wrap=True)
+    console.print(f"\nAirflow is at {airflow.api.url} (every visitor is admin). Ctrl-C ends it.", soft_wrap=True)
     with suppress(KeyboardInterrupt):
         while True:
             airflow.check_alive()

@@ -62,7 +62,7 @@ def _reset(fault: Fault, call: Call, proceed: Proceed) -> Response:
 
 
 def _late_accept(fault: Fault, call: Call, proceed: Proceed) -> Response:
-    """It happens after `seconds`, and nobody is told: the client has timed out long since."""
+    """Accept the create after `seconds`, without an answer: the client has timed out by then."""
     call.connection.pause(fault.seconds)
     with suppress(ApiError):
         proceed()

@@ -39,7 +39,7 @@ class World:
             return {endpoint: self._calls[endpoint] for endpoint in ENDPOINTS}
 
     def next_read(self, batch_id: str) -> int:
-        """The how-manieth read of a batch's results this is, from 1."""
+        """The number of this read of a batch's results, from 1."""
         with self._lock:
             self.reads[batch_id] += 1
             return self.reads[batch_id]

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, *, brief: bool = False) -> int:
     """Serves until SIGINT or SIGTERM and returns the exit code. Prints where, in one line if `brief`; the last word
-    of the first line is the URL, for whoever starts it as a process."""
+    of the first line is the URL, for a program that starts it."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     if args.log:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")

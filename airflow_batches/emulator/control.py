@@ -1,6 +1,6 @@
 """`/_emulator/`: the handles of `Emulator` over HTTP, so that another process can drive the program.
 
-No part of the API, hence fenced under a path it does not have, and without a key: who reaches the loopback
+No part of the API, so it stands under a path that the API does not have, and without a key: who reaches the loopback
 address may. Answers are JSON; a refusal is `{"error": text}`, and names what is known.
 """
 

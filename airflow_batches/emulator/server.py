@@ -93,7 +93,7 @@ class Server:
             with contextlib.suppress(OSError):
                 connection.answer(Response(400, {"content-type": "text/plain"}, str(error).encode()), keep_alive=False)
                 connection.linger()
-        except OSError:  # the client left, or the server is closing: nobody is there to be told
+        except OSError:  # the client left, or the server is closing: there is no one to answer
             pass
         finally:
             connection.close(reset=reset)

@@ -11,7 +11,7 @@ from airflow_batches.emulator.checks import Refused, Terms, refuse_empty_text, r
 
 
 class Turn(msgspec.Struct, gc=False):
-    """One message; its content stays raw JSON until somebody wants it."""
+    """One message; its content stays raw JSON until it is needed."""
 
     role: str | msgspec.UnsetType = msgspec.UNSET
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -76,7 +76,7 @@ def _uri(path: str) -> str:
 
 @contextmanager
 def _display() -> Iterator[Callable[[Progress], None]]:
-    """What shows progress: a bar that goes when the block ends; lines where nobody watches."""
+    """What shows progress: a bar that goes when the block ends; lines where the output is no terminal."""
     if not sys.stderr.isatty():
         yield lambda progress: print(progress, file=sys.stderr, flush=True)  # noqa: T201
         return

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def ahead(blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
-    """The same blocks. What they raise is raised here; they are not read on when nobody reads here."""
+    """The same blocks. What they raise is raised here; they are read no further when the reader stops."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
         coming = thread.submit(next, blocks, None)
         while (block := coming.result()) is not None:

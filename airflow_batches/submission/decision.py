@@ -210,7 +210,7 @@ def is_useless(batch: MessageBatch) -> bool:
 
 
 def is_canceled(batch: MessageBatch) -> bool:
-    """Whether somebody has canceled a batch. What it had answered by then is billed."""
+    """Whether a batch was canceled. What it had answered by then is billed."""
     return batch.cancel_initiated_at is not None or batch.processing_status is ProcessingStatus.CANCELING
 
 

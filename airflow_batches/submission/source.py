@@ -51,7 +51,7 @@ class Source(ABC):
     def blocks(self) -> Iterator[bytes]:
         """The bytes from the beginning, however cut."""
 
-    def check(self, requests: int, ids_digest: str) -> None:  # noqa: B027  # most sources have been announced by nobody
+    def check(self, requests: int, ids_digest: str) -> None:  # noqa: B027  # most sources were not announced
         """Raise `PreflightError` if these are not the requests that were announced."""
 
 

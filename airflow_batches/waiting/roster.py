@@ -5,7 +5,7 @@ Rules of this file:
   waits that began at different times come to share their polls. None is ever polled later than its interval.
 - Intervals and hints are measured on the steady clock, deadlines on the wall clock: a clock that is set back must
   not stop the polls.
-- One batch may be waited for by many, each told for himself.
+- One batch may be waited for by many, and each wait is told by itself.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def main() -> None:
         control("POST", "reset")
         try:
             function()
-        except Exception:  # noqa: BLE001 - told to whoever runs this
+        except Exception:  # noqa: BLE001 - reported to the caller
             outcome[function.__name__] = traceback.format_exc()
         else:
             outcome[function.__name__] = "ok"

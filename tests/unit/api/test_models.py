@@ -1,4 +1,4 @@
-"""What the API sends: shapes recorded live from 2024 to 2026, and shapes that nobody has seen yet."""
+"""What the API sends: shapes recorded live from 2024 to 2026, and shapes that have not been seen yet."""
 
 from __future__ import annotations
 

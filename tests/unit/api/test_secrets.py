@@ -67,7 +67,7 @@ def _far_into_the_line(connection: socket.socket) -> None:
 
 
 def _no_http(connection: socket.socket) -> None:
-    """The echo stands where the status should, and whoever parses that quotes it."""
+    """The echo stands where the status should, and the parser of the status line quotes it."""
     read_request(connection)
     connection.sendall(b"x-api-key: " + KEY.encode() + b"\r\n\r\n")
 

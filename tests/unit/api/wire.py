@@ -137,7 +137,7 @@ def closed_by_peer(connection: socket.socket) -> bool:
 
 @contextmanager
 def refused_port() -> Iterator[int]:
-    """A port that nobody listens on, and nobody else can take meanwhile."""
+    """A port without a listener, which no other process can take meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

@@ -325,7 +325,7 @@ def test_progress_that_cannot_be_told_fails_the_landing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     def broken(now: Progress) -> None:
-        raise BrokenPipeError("nobody listens")
+        raise BrokenPipeError("no reader")
 
     emulator.fault(Fault(endpoint="results", action="stall", seconds=0.5, after_bytes=100))
     with pytest.raises(BrokenPipeError):

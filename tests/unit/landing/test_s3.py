@@ -178,7 +178,7 @@ def test_nothing_is_at_the_key_before_the_commit(server: S3Server, bucket: Path)
 
 
 def test_wrong_credentials_are_refused(client: BatchesClient, server: S3Server, bucket: Path) -> None:
-    for wrong in ({"secret": "wrong"}, {"key": "nobody"}):
+    for wrong in ({"secret": "wrong"}, {"key": "unknown"}):
         options = {**server.storage_options, **wrong}
         with pytest.raises(LandingRefused, match=r"is not possible: PermissionError") as caught:
             land(client, ended_batch(client), f"s3://{bucket.name}/out.jsonl", storage_options=options)
@@ -257,7 +257,7 @@ def test_a_store_that_hangs_in_an_upload_is_waited_for_no_longer_than_asked(
             assert monotonic() - began < 30
         finally:
             over.set()
-        # The store is back: what it holds of the upload goes, though nobody waits for that any more.
+        # The store is back: what it holds of the upload goes, though the landing no longer waits for it.
         while unfinished_uploads(server, bucket):
             assert monotonic() - began < 60
             sleep(0.1)

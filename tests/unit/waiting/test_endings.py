@@ -291,7 +291,7 @@ def test_a_cursor_that_has_vanished_ends_a_look_and_loses_nothing(
         return ids(news)
 
     class Vanishing(BatchesClient):
-        """Somebody deletes each batch that a page ends with."""
+        """Another program deletes each batch that a page ends with."""
 
         def list(self, **options: object) -> object:  # type: ignore[override]
             page = super().list(**options)  # type: ignore[arg-type]

@@ -215,7 +215,7 @@ def test_an_error_nobody_foresaw_is_raised_to_all_and_not_waited_out(service: Se
     assert healthy.ending is Ending.ENDED
 
 
-OWNER: ContextVar[str] = ContextVar("OWNER", default="nobody")
+OWNER: ContextVar[str] = ContextVar("OWNER", default="none")
 
 
 def test_each_hears_of_his_batch_in_his_own_context_and_what_the_loop_does_is_nobodys(service: Service) -> None:
@@ -235,7 +235,7 @@ def test_each_hears_of_his_batch_in_his_own_context_and_what_the_loop_does_is_no
     ids = service.submit(2)
     asyncio.run(then(lambda: len(heard) > 1, service.emulator.end_all, *map(owned, ids)))
     assert heard == {(batch_id, batch_id) for batch_id in ids}
-    assert looked_up_by == ["nobody"]
+    assert looked_up_by == ["none"]
 
 
 def test_intervals_are_shortened_at_random_and_never_lengthened(

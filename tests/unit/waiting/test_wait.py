@@ -37,7 +37,7 @@ def api_error(status: int) -> dict[str, Any]:
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only in a sleep."""
 
     def __init__(self) -> None:
         self.now = START
