@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextvars import copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakKeyDictionary
@@ -154,11 +155,15 @@ class MessageBatchTrigger(BaseTrigger):
         from airflow_batches.triggers.connect import connect
         from airflow_batches.waiting.thread import CallThread
 
+        # Airflow sorts log lines by context variables: in the trigger's context, they reach the task's log.
+        context = copy_context()
         client = await connect(self.conn_id)
         thread = CallThread(f"cancel-{self.batch_id}")
         try:
             # Without a look first: the triggerer may be about to end, and the cancel must be sent before that.
-            await thread.run(lambda: cancel_if_running(client, self.batch_id, reason=reason, look_first=False))
+            await thread.run(
+                lambda: context.run(cancel_if_running, client, self.batch_id, reason=reason, look_first=False)
+            )
         finally:
             thread.finish(client.close)
 

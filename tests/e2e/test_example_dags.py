@@ -16,7 +16,7 @@ from airflow_batches.demo.example import ExampleRun
 from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.scenes import DEFERRED
 from airflow_batches.demo.screen import Screen
-from airflow_batches.demo.service import Service
+from airflow_batches.demo.service import EMULATED, Service
 
 pytestmark = pytest.mark.e2e
 
@@ -43,12 +43,12 @@ def test_no_more_shards_are_under_way_than_the_queue_of_the_api_takes(
     airflow: PrivateAirflow, service: Service, tmp_path: Path
 ) -> None:
     before = control(service, "GET", "counters")["calls"]["create"]
-    control(service, "PATCH", "settings", queue_limit=200_000)
+    control(service, "PATCH", "settings", queue_limit=200_000, errored_share=0.0)
     try:
         run_id = started(airflow, "submit_shards", tmp_path)
         assert airflow.api.wait_for_run("submit_shards", run_id) == "success"
     finally:
-        control(service, "PATCH", "settings", queue_limit=None)
+        control(service, "PATCH", "settings", queue_limit=None, errored_share=EMULATED["errored_share"])
     landed = sorted((tmp_path / run_id).glob("results-?.jsonl"))
     assert [path.read_bytes().count(b"\n") for path in landed] == [100_000, 100_000, 50_000]
     # A third shard sent while two are under way would have been refused (429) and sent again.

@@ -16,6 +16,7 @@ from airflow_batches.api import ApiError, BatchesClient, InvalidRequest, RetryPo
 from airflow_batches.emulator import Emulator, Fault
 from tests.unit.api.conftest import KEY, SOON
 from tests.unit.api.wire import (
+    API_ERROR,
     answer,
     answering,
     batch_bytes,
@@ -80,7 +81,7 @@ def test_a_retry_sends_the_body_from_its_beginning(naps: list[float]) -> None:
         return refuse
 
     body = Blocks(b"a" * 100_000, b"b" * 100_000)
-    scripts = [script(b"", "429 Too Many"), script(b"", "529 Overloaded"), script(batch_bytes(), "200 OK")]
+    scripts = [script(API_ERROR, "429 Too Many"), script(API_ERROR, "529 Overloaded"), script(batch_bytes(), "200 OK")]
     with serving(*scripts) as server, BatchesClient(KEY, base_url=server.url) as client:
         client.create_streamed(body)
     assert received == [b"a" * 100_000 + b"b" * 100_000] * 3

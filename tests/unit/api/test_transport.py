@@ -14,6 +14,7 @@ import pytest
 from airflow_batches.api import ApiError, BatchesClient, RetryPolicy, TransportError
 from tests.unit.api.conftest import KEY, SOON
 from tests.unit.api.wire import (
+    API_ERROR,
     Script,
     answer,
     answering,
@@ -103,9 +104,9 @@ def test_attempts_are_bounded_and_the_last_error_is_raised(naps: list[float]) ->
 def test_the_servers_hint_is_slept_and_one_beyond_patience_is_raised(
     naps: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    scripts = [answering(b"", "529 X", "retry-after: 40"), answering(b"", "429 X", "retry-after-ms: 2500")]
+    scripts = [answering(API_ERROR, "529 X", "retry-after: 40"), answering(API_ERROR, "429 X", "retry-after-ms: 2500")]
     with (
-        serving(*scripts, answering(b"", "429 X", "retry-after: 86400")) as server,
+        serving(*scripts, answering(API_ERROR, "429 X", "retry-after: 86400")) as server,
         BatchesClient(KEY, base_url=server.url) as client,
         pytest.raises(ApiError) as caught,
     ):
@@ -171,10 +172,21 @@ def test_a_create_never_goes_into_a_connection_kept_from_before() -> None:
     assert not server.failures
 
 
+@pytest.mark.parametrize("status", ["429 Slow", "529 X"])
+def test_a_create_is_not_sent_again_because_a_gateway_asks_for_time(naps: list[float], status: str) -> None:
+    with (
+        serving(answering(b"<html>slow down</html>", status), answering(batch_bytes())) as server,
+        BatchesClient(KEY, base_url=server.url) as client,
+        pytest.raises(ApiError),
+    ):
+        client.create_streamed(BODY)
+    assert naps == []
+
+
 def test_a_create_tried_again_goes_into_a_connection_of_its_own(naps: list[float]) -> None:
     def refuse(connection: socket.socket) -> None:
         read_request(connection)
-        answer(connection, b"{}", "429 Too Many")
+        answer(connection, API_ERROR, "429 Too Many")
         _dies_with_the_next_request(connection)
 
     with serving(refuse, answering(batch_bytes())) as server, BatchesClient(KEY, base_url=server.url) as client:

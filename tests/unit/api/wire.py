@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 Script = Callable[[socket.socket], None]
 PATIENCE = 30.0
@@ -111,6 +111,10 @@ def answer(connection: socket.socket, body: bytes = b"{}", status: str = "200 OK
     """One whole answer of known length."""
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers, "", ""]
     connection.sendall("\r\n".join(lines).encode() + body)
+
+
+API_ERROR: Final = b'{"type":"error","error":{"type":"rate_limit_error","message":"later"}}'
+"""An error of the API's own: only that proves that a create was not accepted."""
 
 
 def answering(body: bytes, status: str = "200 OK", *headers: str) -> Script:
