@@ -16,7 +16,7 @@ import msgspec
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.errors import error_object
 from airflow_batches.emulator.lifecycle import Record
-from airflow_batches.emulator.lines import Fate, Lines, Shape
+from airflow_batches.emulator.lines import LineOutcome, Lines, Shape
 
 _BLOCK_BYTES: Final = 262_144
 _VARIANTS: Final = 16
@@ -58,13 +58,13 @@ def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterat
 
 def _lines(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
     custom_ids = lines.ids.split(b"\n")
-    fates, done, rest = lines.fates, record.done, record.rest.encode()
+    outcomes, done, rest = lines.outcomes, record.done, record.rest.encode()
     numbers = lines.shape_numbers()
     formats = _Formats(record, lines)
     for place in places:
         if place >= done:
             yield _UNRUN % (custom_ids[place], rest)
-        elif fates[place] == Fate.EXPIRED:
+        elif outcomes[place] == LineOutcome.EXPIRED:
             yield _UNRUN % (custom_ids[place], b"expired")
         else:
             yield formats[numbers[place]](custom_ids[place], place)

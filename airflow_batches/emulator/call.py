@@ -16,7 +16,7 @@ from airflow_batches.emulator.wire import Body, Connection, Head
 
 
 @dataclass(slots=True)
-class World:
+class State:
     """All state of one emulator. `prefix` stands before every API path."""
 
     settings: Settings
@@ -55,7 +55,7 @@ class Call:
     """A call whose endpoint is known. `batch_id` is empty where the path has none, `workspace` until the key is
     accepted; `payload` is the decoded body, once it has been read."""
 
-    world: World
+    state: State
     connection: Connection
     head: Head
     body: Body
@@ -67,7 +67,7 @@ class Call:
 
     @property
     def settings(self) -> Settings:
-        return self.world.settings
+        return self.state.settings
 
     @property
     def base(self) -> str:
@@ -75,4 +75,4 @@ class Call:
         if self.settings.results_base is not None:
             return self.settings.results_base
         address, port = self.connection.sock.getsockname()[:2]
-        return f"http://{self.head.headers.get('host') or f'{address}:{port}'}{self.world.prefix}"
+        return f"http://{self.head.headers.get('host') or f'{address}:{port}'}{self.state.prefix}"

@@ -20,7 +20,7 @@ ORGANIZATION: Final = "e5f1a4c2-7b1d-4c39-9a58-0d6f2b7c8e10"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HeaderValues:
     """What the headers tell besides the answer itself. `workspace` is empty and `limits` are none as long as the
     key is not known; `now` is in microseconds since the epoch, `milliseconds` is how long the answer took."""
 
@@ -31,28 +31,28 @@ class Told:
     limits: Mapping[str, str]
 
 
-def dressed(response: Response, told: Told) -> Response:
+def with_headers(response: Response, values: HeaderValues) -> Response:
     """The response with all of its headers. Its own come first, and win where they say something else."""
     own = {name.lower(): value for name, value in response.headers.items()}
-    usual = _of_the_edge() if response.edge else _of_the_api(told)
-    return replace(response, headers={"date": http_date(told.now), **own} | usual | own)
+    usual = _of_the_edge() if response.edge else _of_the_api(values)
+    return replace(response, headers={"date": http_date(values.now), **own} | usual | own)
 
 
-def _of_the_api(told: Told) -> dict[str, str]:
+def _of_the_api(values: HeaderValues) -> dict[str, str]:
     headers = {
-        **told.limits,
-        "request-id": told.request_id,
+        **values.limits,
+        "request-id": values.request_id,
         "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
     }
-    if told.workspace:
-        headers |= {"anthropic-organization-id": ORGANIZATION, "anthropic-workspace-id": told.workspace}
+    if values.workspace:
+        headers |= {"anthropic-organization-id": ORGANIZATION, "anthropic-workspace-id": values.workspace}
     edge = _of_the_edge()
     return headers | {
         "server": edge["server"],
-        "x-envoy-upstream-service-time": str(told.milliseconds),
+        "x-envoy-upstream-service-time": str(values.milliseconds),
         "x-robots-tag": "none",
         "vary": "Accept-Encoding",
-        "server-timing": f"x-originResponse;dur={told.milliseconds}",
+        "server-timing": f"x-originResponse;dur={values.milliseconds}",
         "cf-cache-status": "DYNAMIC",
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
         "cf-ray": edge["cf-ray"],

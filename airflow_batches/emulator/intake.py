@@ -11,22 +11,22 @@ from airflow_batches.emulator.checks import Terms
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import MESSAGES, ApiError
 from airflow_batches.emulator.lifecycle import Record, new_record
-from airflow_batches.emulator.lines import Fate, Lines, Shape, Verdict
+from airflow_batches.emulator.lines import LineOutcome, Lines, Shape, Verdict
 from airflow_batches.emulator.settings import Settings
 from airflow_batches.emulator.validation import Line, not_json, parse_create
 from airflow_batches.emulator.verdicts import Judge
 
 
-def take_in(call: Call) -> Record:
+def create_batch(call: Call) -> Record:
     """Creates the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
-    settings, world = call.settings, call.world
+    settings, state = call.settings, call.state
     requests = parse_create(call.payload, settings.max_requests)
     try:
         lines = Lines.gather(_judged(requests, call))
     except ValueError as error:
         raise not_json(call.payload, error) from None
-    with world.store.changing():
-        now = world.clock.micros()
+    with state.store.changing():
+        now = state.clock.micros()
         _keep_to_queue(call, len(requests), now)
         record = new_record(
             ids.batch_id(),
@@ -37,7 +37,7 @@ def take_in(call: Call) -> Record:
             incremental=settings.incremental_counts,
             answer_chars=settings.answer_chars,
         )
-        world.store.add(record, lines)
+        state.store.add(record, lines)
     return record
 
 
@@ -47,7 +47,7 @@ def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
     shares = settings.errored_share + settings.expired_share > 0
     for line in requests:
         verdict = judge.verdict(line.custom_id, line.params)
-        if shares and verdict.fate is Fate.SUCCEEDED:
+        if shares and verdict.outcome is LineOutcome.SUCCEEDED:
             verdict = _unlucky(verdict, line.custom_id, settings)
         yield line.custom_id, verdict
 
@@ -57,9 +57,9 @@ def _unlucky(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
     digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
     luck = int.from_bytes(digest) / 2**64
     if luck < settings.errored_share:
-        return verdict._replace(shape=_failure(settings), fate=Fate.ERRORED)
+        return verdict._replace(shape=_failure(settings), outcome=LineOutcome.ERRORED)
     if luck < settings.errored_share + settings.expired_share:
-        return verdict._replace(fate=Fate.EXPIRED)
+        return verdict._replace(outcome=LineOutcome.EXPIRED)
     return verdict
 
 
@@ -85,6 +85,6 @@ def _keep_to_queue(call: Call, count: int, now: int) -> None:
     limit = call.settings.queue_limit
     if limit is None:
         return
-    waiting = sum(r.total for r in call.world.store.all() if r.status(now) != "ended")
+    waiting = sum(r.total for r in call.state.store.all() if r.status(now) != "ended")
     if waiting + count > limit:
         raise ApiError(429, headers={"retry-after": str(call.settings.retry_after)})

@@ -75,7 +75,7 @@ def new_record(
     answer_chars: int | None,
 ) -> Record:
     """A batch created now that takes `run_time` microseconds, or expires."""
-    total = len(lines.fates)
+    total = len(lines.outcomes)
     done = total if run_time <= DAY else total * DAY // run_time
     return Record(
         id=batch_id,
@@ -123,6 +123,6 @@ def _progress(record: Record, now: int) -> int:
 
 def _final(lines: Lines, done: int, rest: str) -> Counts:
     succeeded, errored, expired = lines.tally(done)
-    left = len(lines.fates) - done
+    left = len(lines.outcomes) - done
     canceled = left if rest == "canceled" else 0
     return Counts(0, succeeded, errored, canceled, expired + left - canceled)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 
-class Fate(IntEnum):
+class LineOutcome(IntEnum):
     """How a line ends once it has run."""
 
     SUCCEEDED = 0
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
     shape: Shape
     text: bytes
     tokens: int
-    fate: Fate
+    outcome: LineOutcome
 
 
 class Lines(msgspec.Struct, frozen=True):
@@ -54,14 +54,14 @@ class Lines(msgspec.Struct, frozen=True):
     texts: bytes
     tokens: bytes
     shape: bytes
-    fates: bytes
+    outcomes: bytes
     shapes: list[Shape]
 
     @classmethod
     def gather(cls, judged: Iterable[tuple[str, Verdict]]) -> Lines:
         ids: list[str] = []
         texts: list[bytes] = []
-        tokens, shape, fates = array("I"), array("I"), bytearray()
+        tokens, shape, outcomes = array("I"), array("I"), bytearray()
         numbers: dict[Shape, int] = {}
         last, number = None, 0
         for custom_id, verdict in judged:
@@ -72,20 +72,20 @@ class Lines(msgspec.Struct, frozen=True):
             texts.append(verdict.text)
             tokens.append(verdict.tokens)
             shape.append(number)
-            fates.append(verdict.fate)
+            outcomes.append(verdict.outcome)
         return cls(
             "\n".join(ids).encode(),
             b"\n".join(texts),
             tokens.tobytes(),
             shape.tobytes(),
-            bytes(fates),
+            bytes(outcomes),
             list(numbers),
         )
 
     def tally(self, first: int) -> tuple[int, int, int]:
         """Succeeded, errored, expired among the first so many lines."""
-        head = self.fates[:first]
-        succeeded, errored = head.count(Fate.SUCCEEDED), head.count(Fate.ERRORED)
+        head = self.outcomes[:first]
+        succeeded, errored = head.count(LineOutcome.SUCCEEDED), head.count(LineOutcome.ERRORED)
         return succeeded, errored, len(head) - succeeded - errored
 
     def token_counts(self) -> array[int]:

@@ -19,7 +19,7 @@ from airflow_batches.emulator.answers import arrange, result_blocks, without_las
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import ApiError
-from airflow_batches.emulator.intake import take_in
+from airflow_batches.emulator.intake import create_batch
 from airflow_batches.emulator.lifecycle import Record
 from airflow_batches.emulator.models import OLDEST_FIRST, model_info
 from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
@@ -64,39 +64,39 @@ def find_route(method: str, path: str, prefix: str) -> Target:
 
 
 def _create(call: Call) -> Response:
-    return _batch(call, take_in(call))
+    return _batch(call, create_batch(call))
 
 
 def _list(call: Call) -> Response:
     query = page_query(call.head.query)
-    store = call.world.store
+    store = call.state.store
     with store.changing():
         after = _cursor(call, "after_id", query.after)
         before = _cursor(call, "before_id", query.before)
         page = store.page(call.workspace, query.limit, after=after, before=before)
-        return Response(200, _JSON, page_object(page, store, call.world.clock.micros(), call.base))
+        return Response(200, _JSON, page_object(page, store, call.state.clock.micros(), call.base))
 
 
 def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
     if batch_id is None:
         return None
-    record = call.world.store.get(call.workspace, batch_id)
+    record = call.state.store.get(call.workspace, batch_id)
     if record is None:
         raise ApiError(400, f"{name}: Message Batch {batch_id} not found.")
     return record
 
 
 def _get(call: Call) -> Response:
-    with call.world.store.changing():
+    with call.state.store.changing():
         record = _settled(call)
         response = _batch(call, record)
-    if record.status(call.world.clock.micros()) != "in_progress":
+    if record.status(call.state.clock.micros()) != "in_progress":
         return response
     return response.with_headers(**{"retry-after": str(call.settings.retry_after)})
 
 
 def _cancel(call: Call) -> Response:
-    store, now = call.world.store, call.world.clock.micros()
+    store, now = call.state.store, call.state.clock.micros()
     with store.changing():
         record = _found(call)
         status = record.status(now)
@@ -109,10 +109,10 @@ def _cancel(call: Call) -> Response:
 
 
 def _delete(call: Call) -> Response:
-    store = call.world.store
+    store = call.state.store
     with store.changing():
         record = _found(call)
-        status = record.status(call.world.clock.micros())
+        status = record.status(call.state.clock.micros())
         if status != "ended":
             raise ApiError(400, _UNDELETABLE[status].format(record.id))
         store.remove(record)
@@ -126,14 +126,14 @@ _UNDELETABLE: Final = {
 
 
 def _results(call: Call) -> Response:
-    with call.world.store.changing():
+    with call.state.store.changing():
         record = _settled(call)
-        now = call.world.clock.micros()
+        now = call.state.clock.micros()
         if record.status(now) != "ended" or record.archived(now):
             raise ApiError(404, f"Message Batch {record.id} has no available results.")
-        lines = call.world.store.lines(record)
+        lines = call.state.store.lines(record)
     settings = call.settings
-    read = call.world.next_read(record.id)
+    read = call.state.next_read(record.id)
     places = arrange(record.total, settings.order, f"{settings.seed}:{record.id}:{read}")
     headers = {
         "content-type": "application/x-jsonl",
@@ -145,7 +145,7 @@ def _results(call: Call) -> Response:
 def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> Response:
     """Blocks of lines as they go onto the wire."""
     settings = call.settings
-    if fault := call.world.plans.claim(actions.LINES, call.endpoint, call.batch_id):
+    if fault := call.state.plans.claim(actions.LINES, call.endpoint, call.batch_id):
         blocks = actions.LINES[fault.action](fault, blocks)
     if not settings.trailing_newline:
         blocks = without_last_newline(blocks)
@@ -182,7 +182,7 @@ HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
 
 
 def _found(call: Call) -> Record:
-    record = call.world.store.get(call.workspace, call.batch_id)
+    record = call.state.store.get(call.workspace, call.batch_id)
     if record is None:
         raise ApiError(404, f"Message Batch {call.batch_id} not found.")
     return record
@@ -191,13 +191,13 @@ def _found(call: Call) -> Record:
 def _settled(call: Call) -> Record:
     """The batch, once it is visible everywhere: right after create it may not be (reported by users)."""
     record = _found(call)
-    if call.world.clock.micros() < record.created_at + micros(call.settings.fresh_404):
+    if call.state.clock.micros() < record.created_at + micros(call.settings.fresh_404):
         raise ApiError(404, f"Message Batch {call.batch_id} not found.")
     return record
 
 
 def _batch(call: Call, record: Record) -> Response:
-    return Response(200, _JSON, batch_object(record, call.world.store, call.world.clock.micros(), call.base))
+    return Response(200, _JSON, batch_object(record, call.state.store, call.state.clock.micros(), call.base))
 
 
 def _accepts_gzip(headers: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
-"""Where batches are kept: one index in memory, in the order of creation, over a shelf that may outlive the process.
+"""Where batches are kept: one index in memory, in the order of creation, over a `Storage` that may outlive the process.
 
-`MemoryShelf` forgets; `FolderShelf` keeps two files a batch: `<id>.lines` (msgpack), written first, and
+`MemoryStorage` forgets; `FolderStorage` keeps two files a batch: `<id>.lines` (msgpack), written first, and
 `<id>.json`, whose rename into place is the moment the batch exists. Nothing is fsynced: the files survive the
 process, which is what is promised, not the machine.
 """
@@ -22,7 +22,7 @@ from airflow_batches.emulator.lines import Lines
 from airflow_batches.emulator.paging import Page, page_of
 
 
-class Shelf(Protocol):
+class Storage(Protocol):
     """What a store needs of the place where batches lie."""
 
     def records(self) -> list[Record]: ...
@@ -35,7 +35,7 @@ class Shelf(Protocol):
     def close(self) -> None: ...
 
 
-class MemoryShelf:
+class MemoryStorage:
     """Batches that end with the process."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class MemoryShelf:
         """Nothing to do."""
 
 
-class FolderShelf:
+class FolderStorage:
     """Batches in a folder, found again by the next emulator that is given it; one emulator at a time.
 
     Raises BlockingIOError when another one has the folder.
@@ -120,27 +120,27 @@ class FolderShelf:
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
-        torso = path.with_name(path.name + ".part")
-        torso.write_bytes(data)
-        torso.replace(path)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(data)
+        part.replace(path)
 
 
 class Store:
     """All batches. Every method is atomic; what decides over several steps does so inside `changing`."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._lock = threading.RLock()
         self._by_id: dict[str, Record] = {}
         self._ordered: dict[str, list[Record]] = {}
         self._count = 0
-        for record in sorted(shelf.records(), key=lambda r: r.order):
+        for record in sorted(storage.records(), key=lambda r: r.order):
             self._enter(record)
 
     def add(self, record: Record, lines: Lines) -> None:
         with self._lock:
             record.order = self._count
-            self._shelf.add(record, lines)
+            self._storage.add(record, lines)
             self._enter(record)
 
     def get(self, workspace: str, batch_id: str) -> Record | None:
@@ -153,10 +153,10 @@ class Store:
         return self._by_id.get(batch_id)
 
     def lines(self, record: Record) -> Lines:
-        return self._shelf.lines(record.id)
+        return self._storage.lines(record.id)
 
     def close(self) -> None:
-        self._shelf.close()
+        self._storage.close()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -166,14 +166,14 @@ class Store:
 
     def save(self, record: Record) -> None:
         with self._lock:
-            self._shelf.save(record)
+            self._storage.save(record)
 
     def remove(self, record: Record) -> None:
         with self._lock:
             del self._by_id[record.id]
             ordered = self._ordered[record.workspace]
             del ordered[_place(ordered, record)]
-            self._shelf.remove(record.id)
+            self._storage.remove(record.id)
 
     def clear(self) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
 from airflow_batches.emulator.examples import example
-from airflow_batches.emulator.lines import Fate, Shape, Verdict
+from airflow_batches.emulator.lines import LineOutcome, Shape, Verdict
 from airflow_batches.emulator.turns import last_question, read_turns
 
 _ECHOED: Final = 80
@@ -64,11 +64,11 @@ class Judge:
         try:
             frame, question = self._usual(raw) or self._unusual(raw)
         except Refused as refused:
-            return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
+            return Verdict(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
         if frame.refused:
-            return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
+            return Verdict(frame.shape, b"", tokens, LineOutcome.ERRORED)
         shape, text = _answer(frame, custom_id, question)
-        return Verdict(shape, text, tokens, Fate.SUCCEEDED)
+        return Verdict(shape, text, tokens, LineOutcome.SUCCEEDED)
 
     def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
         """Most lines are nothing but text, and like the line before them except for the messages. They are decoded
