@@ -1,7 +1,7 @@
-"""The way of an API call: route, faults, length, key, rate, body, faults, handler, faults, headers.
+"""The steps of an API call: route, faults, length, key, rate, body, faults, handler, faults, headers.
 
-What can be refused by the head alone is refused before the body is read, as the API and its edge do. Everything that
-refuses raises ApiError; it becomes a response here and nowhere else.
+What can be refused by the head alone is refused before the body is read, as the API and its edge do. Every refusal is
+raised as ApiError, and becomes a response only here.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 def answer(state: State, connection: Connection, head: Head, body: Body) -> Response:
-    """The response to one API call. Raises Hangup where a fault ends the connection instead."""
+    """Answer one API call. Raises Hangup where a fault ends the connection instead."""
     request_id, began = ids.request_id(), monotonic()
     call: Call | None = None
     try:
         target = find_route(head.method, head.path, state.prefix)
         state.count(target.endpoint)
         call = Call(state, connection, head, body, target.endpoint, target.batch_id, request_id)
-        response = _struck(call)
+        response = _handled(call)
     except EdgeTooLarge:
         response = edge_response(413)
     except ApiError as error:
@@ -43,8 +43,8 @@ def answer(state: State, connection: Connection, head: Head, body: Body) -> Resp
     return with_headers(response, _header_values(state, request_id, workspace, monotonic() - began))
 
 
-def _struck(call: Call) -> Response:
-    """The answer, or what the faults that wait for such a call make of it."""
+def _handled(call: Call) -> Response:
+    """Return the answer, or what the fault plans for such a call make of it."""
     if fault := _claim(call, actions.ARRIVAL):
         actions.ARRIVAL[fault.action](fault, call)
     limit = call.settings.max_body_bytes
@@ -71,7 +71,7 @@ def _keep_to_limit(call: Call) -> None:
 
 
 def _header_values(state: State, request_id: str, workspace: str, seconds: float) -> HeaderValues:
-    """What the headers say; the rate limit, like the workspace, only once the key is known."""
+    """Collect the values of the headers. The rate limit, like the workspace, is sent only once the key is accepted."""
     now = state.clock.micros()
     limits = state.window.headers(now, state.settings.requests_per_minute) if workspace else {}
     return HeaderValues(now, round(seconds * 1000), request_id, workspace, limits)

@@ -1,4 +1,4 @@
-"""`Emulator`: the API on a port of the loopback address, and the handles a test needs."""
+"""`Emulator`: the API on a port of the loopback address, and the methods that a test needs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,25 @@ from airflow_batches.emulator.wire import Body, Connection, Head, Response
 
 
 class Emulator:
-    """A Message Batches API that serves from construction to `close()`; best used in a `with`.
+    """A Message Batches API on localhost that serves from construction to `close()`.
 
-    :param port: on 127.0.0.1; 0: a free one.
-    :param folder: where batches are kept and found again; None: in memory.
-    :param prefix: path before `/v1/…`, as some platforms have one.
-    :param values: any field of `Settings`.
+    Use it in a `with` block. It answers as the API does (docs and recorded answers of 2025 and 2026); batches end as
+    soon as `processing_time` has passed on the emulator's clock, at once by default.
 
-    Raises OSError when the port is taken, ValueError or TypeError for settings it cannot take.
+        with Emulator(processing_time=3600) as emulator:
+            with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+                batch = client.create(requests)
+                emulator.fault(Fault(endpoint="get", action="status", status=529))
+                emulator.clock.advance(3600)
+                assert client.get(batch.id).processing_status == "ended"
+
+    :param port: port on 127.0.0.1; 0 takes a free one.
+    :param folder: folder in which batches survive a restart, used by one emulator at a time; None keeps them in memory.
+    :param prefix: path before `/v1/…`, as some platforms have one; none by default.
+    :param values: any field of `Settings`. Times are in seconds, or timedeltas.
+    :raises OSError: when the port is taken, or another emulator uses the folder.
+    :raises ValueError: for a setting's value that is not allowed.
+    :raises TypeError: for an unknown setting.
     """
 
     def __init__(
@@ -59,18 +70,18 @@ class Emulator:
         self.close()
 
     def close(self) -> None:
-        """Ends the server and every connection to it; a second call does nothing."""
+        """Stop the server and close every connection; a second call does nothing."""
         self._server.close()
         self._state.store.close()
 
     @property
     def url(self) -> str:
-        """The base URL to give to a client, prefix included."""
+        """The base URL for a client, prefix included."""
         return self._origin + self._state.prefix
 
     @property
     def control_url(self) -> str:
-        """Where the same handles are reached over HTTP (see `control`)."""
+        """The URL under which another process controls this emulator (see `control`)."""
         return self._origin + control.ROOT
 
     @property
@@ -80,30 +91,41 @@ class Emulator:
 
     @property
     def settings(self) -> Settings:
-        """How it behaves; a field that is assigned counts from the next call on."""
+        """The settings; an assigned field applies from the next call on.
+
+        :raises ValueError: on assignment of a value that is not allowed.
+        """
         return self._state.settings
 
     def configure(self, **changes: Any) -> None:
-        """Changes several settings at once. Raises ValueError, and then changes none."""
+        """Change several settings at once.
+
+        :param changes: fields of `Settings`, applied from the next call on.
+        :raises ValueError: for an unknown setting or a value that is not allowed; then nothing is changed.
+        """
         self.settings.change(changes)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Calls per endpoint so far, those a fault struck among them."""
+        """The calls per endpoint so far, including those that a fault struck."""
         return self._state.counted()
 
     @property
     def connections(self) -> int:
-        """TCP connections accepted so far."""
+        """The number of TCP connections accepted so far."""
         return self._server.accepted
 
     def batches(self) -> list[dict[str, Any]]:
-        """Every batch object of every workspace, newest first."""
+        """Return the batch objects of all workspaces, newest first."""
         with self._state.store.changing():
             return [self._object(record) for record in self._state.store.all()]
 
     def fault(self, fault: Fault) -> Plan:
-        """Puts a fault to work. The plan tells how often it `struck`, and can be deleted."""
+        """Add a fault.
+
+        :param fault: what fails, where and how often.
+        :return: the plan, whose `struck` counts the calls that it hit, and which can be deleted.
+        """
         return self._state.plans.add(fault)
 
     @property
@@ -112,19 +134,27 @@ class Emulator:
         return self._state.plans
 
     def end(self, batch_id: str) -> dict[str, Any]:
-        """Ends a batch now; one that has ended stays as it is. Raises KeyError when there is none."""
+        """End a batch now; a batch that has ended stays unchanged.
+
+        :return: the batch object.
+        :raises KeyError: when no batch has this id.
+        """
         with self._state.store.changing():
             record = self._record(batch_id)
             self._end(record)
             return self._object(record)
 
     def end_all(self) -> int:
-        """Ends every batch that has not ended, and returns how many those were."""
+        """End every batch that has not ended, and return how many there were."""
         with self._state.store.changing():
             return sum(self._end(record) for record in self._state.store.all())
 
     def archive(self, batch_id: str) -> dict[str, Any]:
-        """Ends a batch if need be and takes its results away, as 29 days do. Raises KeyError."""
+        """End a batch if it runs, and remove its results, as the API does after 29 days (docs).
+
+        :return: the batch object.
+        :raises KeyError: when no batch has this id.
+        """
         with self._state.store.changing():
             record = self._record(batch_id)
             self._end(record)
@@ -133,7 +163,7 @@ class Emulator:
             return self._object(record)
 
     def reset(self) -> None:
-        """Back to the start: no batches, faults or counts, the clock at real time, the settings as given."""
+        """Remove all batches, faults and counts, and restore the clock and the settings given at construction."""
         self._state.store.clear()
         self._state.plans.clear()
         self._state.forget_calls()

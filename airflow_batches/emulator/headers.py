@@ -1,9 +1,9 @@
 """The headers of every answer, in the order in which the API was recorded to send them (2026-05, with the additions
 of 2026-09).
 
-Of the additions only the names and values are known; they stand where headers of their kind do. `set-cookie` is left
-out: a cookie that never changes would mean nothing. The connection puts its own two, `transfer-encoding` and
-`connection`, behind those that describe the content (`wire`).
+Of the additions only the names and values are known; they are placed beside headers of their kind. `set-cookie` is
+left out: a cookie that never changes tells a client nothing. `wire` puts `transfer-encoding` and `connection` after the
+headers that describe the content.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from airflow_batches.emulator.clock import http_date
 from airflow_batches.emulator.wire import Response
 
 ORGANIZATION: Final = "e5f1a4c2-7b1d-4c39-9a58-0d6f2b7c8e10"
+"""An invented organization id, in the form that was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderValues:
-    """What the headers tell besides the answer itself. `workspace` is empty and `limits` are none as long as the
-    key is not known; `now` is in microseconds since the epoch, `milliseconds` is how long the answer took."""
+    """The values that go into the headers of an answer.
+
+    `workspace` and `limits` are empty until the key is accepted. `now` is in microseconds since the epoch,
+    `milliseconds` is how long the answer took.
+    """
 
     now: int
     milliseconds: int
@@ -32,7 +36,7 @@ class HeaderValues:
 
 
 def with_headers(response: Response, values: HeaderValues) -> Response:
-    """The response with all of its headers. Its own come first, and win where they say something else."""
+    """Return the response with all headers of the API. The response's own come first, and take precedence."""
     own = {name.lower(): value for name, value in response.headers.items()}
     usual = _of_the_edge() if response.edge else _of_the_api(values)
     return replace(response, headers={"date": http_date(values.now), **own} | usual | own)

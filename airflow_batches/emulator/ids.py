@@ -8,7 +8,7 @@ from typing import Final
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PAIRS: Final = tuple((a + b).encode() for a in _BASE58 for b in _BASE58)
 _SPAN: Final = len(_PAIRS) ** 2
-_STRIDE: Final = 7_919_017  # prime and no divisor of the span, so every index gets an id of its own
+_STRIDE: Final = 7_919_017  # chosen: a prime that does not divide the span, so every index gets another id
 
 
 def base58(length: int, rng: random.Random | None = None) -> str:
@@ -24,12 +24,12 @@ def request_id() -> str:
 
 
 def series(kind: str, batch: str) -> tuple[bytes, int]:
-    """What the ids of one batch's lines have in common: the first characters, and where the count starts."""
+    """Return what the ids of one batch's lines share: the first characters, and the number at which they start."""
     rng = random.Random(f"{kind}:{batch}")
     return (kind + base58(18 if kind.endswith("01") else 16, rng)).encode(), rng.randrange(_SPAN)
 
 
 def member(common: tuple[bytes, int], index: int) -> bytes:
-    """The id of the line at `index`: the same on every read, different for every line of the batch."""
+    """Return the id of the line at `index`: the same on every read, different for every line of the batch."""
     first, second = divmod((common[1] + index * _STRIDE) % _SPAN, len(_PAIRS))
     return common[0] + _PAIRS[first] + _PAIRS[second]

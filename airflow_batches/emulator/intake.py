@@ -1,4 +1,4 @@
-"""A create call turned into a batch: parsed, judged line by line, written down."""
+"""A create call becomes a batch: its body is parsed, each line is checked, the batch is stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_batches.emulator.verdicts import Judge
 
 
 def create_batch(call: Call) -> Record:
-    """Creates the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
+    """Create the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
     settings, state = call.settings, call.state
     requests = parse_create(call.payload, settings.max_requests)
     try:
@@ -48,17 +48,17 @@ def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
     for line in requests:
         verdict = judge.verdict(line.custom_id, line.params)
         if shares and verdict.outcome is LineOutcome.SUCCEEDED:
-            verdict = _unlucky(verdict, line.custom_id, settings)
+            verdict = _with_shares(verdict, line.custom_id, settings)
         yield line.custom_id, verdict
 
 
-def _unlucky(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
-    """Errored, expired or as it was: the same for the same id and seed."""
+def _with_shares(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
+    """Apply `errored_share` and `expired_share`; the outcome is the same for the same id and seed."""
     digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
-    luck = int.from_bytes(digest) / 2**64
-    if luck < settings.errored_share:
+    fraction = int.from_bytes(digest) / 2**64
+    if fraction < settings.errored_share:
         return verdict._replace(shape=_failure(settings), outcome=LineOutcome.ERRORED)
-    if luck < settings.errored_share + settings.expired_share:
+    if fraction < settings.errored_share + settings.expired_share:
         return verdict._replace(outcome=LineOutcome.EXPIRED)
     return verdict
 

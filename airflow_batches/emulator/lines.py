@@ -1,6 +1,6 @@
-"""What is kept of a batch's requests: columns, not objects, so that 100,000 requests cost some twenty megabytes.
+"""What is stored of a batch's requests: columns, not objects, so that 100,000 requests take some twenty megabytes.
 
-A line's params are gone after create (the API does not give them back either); kept is what its result needs.
+A line's params are not stored (the API does not return them either), only what its result needs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 
 class LineOutcome(IntEnum):
-    """How a line ends once it has run."""
+    """How a line ends, if it runs."""
 
     SUCCEEDED = 0
     ERRORED = 1
@@ -22,9 +22,9 @@ class LineOutcome(IntEnum):
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True):
-    """What many lines of a batch have in common: an error, or all of an answer but its text.
+    """What many lines of a batch share: an error, or all of an answer except its text.
 
-    `ran` tells an error met while running (it has a worker's request id) from a refusal before.
+    `ran` distinguishes an error of a line that ran (it has a worker's request id) from a refusal before.
     """
 
     model: str = ""
@@ -39,7 +39,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Verdict(NamedTuple):
-    """One line, judged: its shape, its answer (JSON without quotes where it is text), its input tokens."""
+    """One checked line: its shape, its answer (JSON, without quotes if it is text), its input tokens, its outcome."""
 
     shape: Shape
     text: bytes
@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
 
 
 class Lines(msgspec.Struct, frozen=True):
-    """The columns of a batch: ids and texts joined by newlines, the others one entry a line."""
+    """The columns of a batch: ids and texts joined by newlines, the others with one entry for each line."""
 
     ids: bytes
     texts: bytes
@@ -83,7 +83,7 @@ class Lines(msgspec.Struct, frozen=True):
         )
 
     def tally(self, first: int) -> tuple[int, int, int]:
-        """Succeeded, errored, expired among the first so many lines."""
+        """Count succeeded, errored and expired among the first `first` lines."""
         head = self.outcomes[:first]
         succeeded, errored = head.count(LineOutcome.SUCCEEDED), head.count(LineOutcome.ERRORED)
         return succeeded, errored, len(head) - succeeded - errored

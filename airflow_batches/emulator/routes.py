@@ -1,7 +1,7 @@
 """The routes of the API, in one table, and a handler each.
 
-A handler gets an admitted call and returns its 200, or raises ApiError. Texts are recorded live where the API
-gives one (2025 to 2026); those of limits and cursors follow its style.
+A handler gets an authenticated call and returns its 200, or raises ApiError. Messages are recorded live where the API
+sends one (2025 to 2026); those of limits and cursors follow its style.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BATCHES: Final = "/v1/messages/batches"
 
 
 class Target(NamedTuple):
-    """Where a call goes: endpoint, and batch id (empty where there is none)."""
+    """The target of a call: endpoint, and batch id (empty where there is none)."""
 
     endpoint: str
     batch_id: str = ""
@@ -52,7 +52,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
 
 
 def find_route(method: str, path: str, prefix: str) -> Target:
-    """Raises ApiError: 404 for a path that leads nowhere, 405 for one that knows other methods."""
+    """Find the target of a call. Raises ApiError: 404 for an unknown path, 405 for a known path with another method."""
     inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
     other = False
     for wanted, pattern, endpoint in _ROUTES:
@@ -143,7 +143,7 @@ def _results(call: Call) -> Response:
 
 
 def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> Response:
-    """Blocks of lines as they go onto the wire."""
+    """Answer with blocks of lines, changed as faults and settings say."""
     settings = call.settings
     if fault := call.state.plans.claim(actions.LINES, call.endpoint, call.batch_id):
         blocks = actions.LINES[fault.action](fault, blocks)
@@ -156,7 +156,7 @@ def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> R
 
 
 def _models(call: Call) -> Response:
-    """The catalogue, paged like batches."""
+    """List the models, paged like batches."""
     query = page_query(call.head.query)
     after, before = _model("after_id", query.after), _model("before_id", query.before)
     page = page_of(OLDEST_FIRST, query.limit, after=after, before=before)
