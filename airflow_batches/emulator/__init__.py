@@ -1,4 +1,4 @@
-"""The Message Batches API on localhost: a library, and a program (`airflow-batches emulator`).
+"""The Message Batches API on localhost: a library, and `airflow-batches emulator`.
 
 The way of a call: `server` accepts the connection, `wire` reads the request, `api` takes it through the route, the
 faults (`plans`, `actions`), the key (`access`), the rate limit and the body (`spool`), and `routes` handles it. A

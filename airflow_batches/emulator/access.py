@@ -1,4 +1,4 @@
-"""Authentication of a call: the key (as `x-api-key` or Bearer), its workspace, the API version.
+"""Authentication: the key (as `x-api-key` or Bearer), its workspace, the API version.
 
 Both headers may be present; one valid key is enough. The message for a bad key is recorded live (2026-09); those of
 the other refusals are not published, and are written here.
@@ -19,7 +19,10 @@ EVERY_WORKSPACE: Final = "*"
 
 
 def admit(headers: Mapping[str, str], endpoint: str, settings: Settings) -> str:
-    """Return the workspace that the call works in. Raises ApiError: 401, 403, or 400 for the version."""
+    """Return the workspace that the call works in.
+
+    Raises ApiError: 401, 403, or 400 for the version.
+    """
     workspace = _workspace(headers, settings)
     if endpoint in settings.denied:
         raise ApiError(403)

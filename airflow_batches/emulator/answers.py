@@ -1,4 +1,4 @@
-"""Result lines, made while they are read: one line of JSON a request, in the key order recorded live.
+"""Result lines, made while they are read, with keys in the order recorded live.
 
 A succeeded line has the shape of 2026-09 (`container` and `diagnostics` null). Each shape of a batch becomes a
 template once; a line is then one formatting of bytes, so that 100,000 lines cost little more than copying them.
@@ -45,7 +45,7 @@ def arrange(count: int, order: str, seed: str) -> Sequence[int]:
 
 
 def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
-    """Yield blocks of whole lines, each line ending in a newline, each block of about a quarter of a megabyte."""
+    """Yield blocks of whole lines, each block of about a quarter of a megabyte."""
     block: list[bytes] = []
     size = 0
     for line in _lines(record, lines, places):
@@ -163,7 +163,7 @@ def _escaped(data: bytes) -> bytes:
 
 
 def _fillers(chars: int) -> list[bytes]:
-    """Return texts of exactly `chars` characters, each with another beginning, escaped for a JSON string."""
+    """Return texts of `chars` characters with different beginnings, escaped for JSON."""
     length = len(_PROSE)
     prose = _PROSE * (chars // length + 2)
     starts = [number * length // _VARIANTS for number in range(_VARIANTS)]

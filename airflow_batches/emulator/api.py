@@ -1,4 +1,4 @@
-"""The steps of an API call: route, faults, length, key, rate, body, faults, handler, faults, headers.
+"""The steps of a call: route, faults, length, key, rate, body, handler, headers.
 
 What can be refused by the head alone is refused before the body is read, as the API and its edge do. Every refusal is
 raised as ApiError, and becomes a response only here.
@@ -71,7 +71,10 @@ def _keep_to_limit(call: Call) -> None:
 
 
 def _header_values(state: State, request_id: str, workspace: str, seconds: float) -> HeaderValues:
-    """Collect the values of the headers. The rate limit, like the workspace, is sent only once the key is accepted."""
+    """Collect the values of the headers.
+
+    The rate limit, like the workspace, is sent only once the key is accepted.
+    """
     now = state.clock.micros()
     limits = state.window.headers(now, state.settings.requests_per_minute) if workspace else {}
     return HeaderValues(now, round(seconds * 1000), request_id, workspace, limits)

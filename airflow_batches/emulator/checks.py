@@ -79,7 +79,7 @@ class Terms:
 
     @property
     def strict(self) -> bool:
-        """Whether the version refuses what 2026-10-21 removed: sampling parameters, and some blocks in turns."""
+        """Whether the version refuses sampling parameters and some blocks in turns."""
         return self.version >= _STRICT_SINCE
 
     def members(self) -> frozenset[str]:
@@ -92,7 +92,10 @@ class Terms:
 
 
 def check(params: Params, terms: Terms) -> Model:
-    """Check decoded `params`, except for the messages, and return the line's model. Raises Refused."""
+    """Check decoded `params`, except for the messages, and return the line's model.
+
+    Raises Refused.
+    """
     for check_params in _CHECKS:
         check_params(params, terms)
     model = _known_model(params["model"], terms)

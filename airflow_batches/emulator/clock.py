@@ -32,7 +32,10 @@ class Clock:
         return time.time_ns() // 1000 + self.offset
 
     def advance(self, seconds: float) -> datetime:
-        """Move the clock forward by `seconds` and return the new time. Raises ValueError for a step back."""
+        """Move the clock forward by `seconds` and return the new time.
+
+        Raises ValueError for a step back.
+        """
         # 100 years keep every time within what datetime can hold.
         if not 0 <= seconds <= 100 * 365 * 24 * 3600:
             raise ValueError(f"the clock moves forward only, by at most 100 years: {seconds} s")
@@ -53,15 +56,15 @@ def micros(seconds: float) -> int:
 
 
 def http_date(at: int) -> str:
-    """`Fri, 01 May 2026 20:29:05 GMT`."""
+    """Return `Fri, 01 May 2026 20:29:05 GMT`."""
     return formatdate(at // SECOND, usegmt=True)
 
 
 def timestamp(at: int) -> str:
-    """`2026-05-01T20:29:05.358585+00:00`: six digits and `+00:00`, as recorded live (the docs print `Z`)."""
+    """Return `2026-05-01T20:29:05.358585+00:00`, the form recorded live (the docs print `Z`)."""
     return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds")
 
 
 def short_timestamp(at: int) -> str:
-    """`2026-05-01T20:29:07Z`: the form of the rate-limit headers."""
+    """Return `2026-05-01T20:29:07Z`, the form of the rate-limit headers."""
     return (_EPOCH + timedelta(seconds=at // SECOND)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""`/_emulator/`: the methods of `Emulator` over HTTP, so that another process can control the program.
+"""`/_emulator/`: the methods of `Emulator` over HTTP, for other processes.
 
 This is not part of the API, so it has a path that the API does not have, and needs no key: everyone on this machine may
 call it. Answers are JSON; an error is `{"error": text}`, and lists the known names.

@@ -1,4 +1,4 @@
-"""`Emulator`: the API on a port of the loopback address, and the methods that a test needs."""
+"""`Emulator`: the API on a port of localhost, and the methods that a test needs."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Emulator:
             return self._object(record)
 
     def reset(self) -> None:
-        """Remove all batches, faults and counts, and restore the clock and the settings given at construction."""
+        """Remove all batches, faults and counts, and restore clock and settings."""
         self._state.store.clear()
         self._state.plans.clear()
         self._state.forget_calls()

@@ -69,7 +69,10 @@ def error_object(kind: str, message: str, details: Mapping[str, Any] | None = No
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
-    """Return an error in the API's form. The answer to a bad key has no `request_id` (recorded live, 2026-09)."""
+    """Return an error in the API's form.
+
+    The answer to a bad key has no `request_id` (recorded live, 2026-09).
+    """
     body: dict[str, Any] = {
         "type": "error",
         "error": error_object(error.kind, error.message, error.details),

@@ -25,7 +25,7 @@ _TEXTS: Final[Mapping[str, str]] = {
 
 
 def example(schema: Any, pick: int) -> Any:
-    """Return a value of the schema; an empty object if the schema is invalid or its instances are too large."""
+    """Return a value of the schema; an empty object if it is invalid or too large."""
     try:
         return _Instance(schema).value(schema, pick, _DEPTH) if isinstance(schema, dict) else {}
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):

@@ -73,5 +73,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def fault(**values: Any) -> Fault:
-    """Make a fault from plain values. Raises ValueError, listing the known names, for an invalid one."""
+    """Make a fault from plain values.
+
+    Raises ValueError, listing the known names, for an invalid one.
+    """
     return msgspec.convert(values, Fault)

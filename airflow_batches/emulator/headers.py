@@ -1,9 +1,8 @@
-"""The headers of every answer, in the order in which the API was recorded to send them (2026-05, with the additions
-of 2026-09).
+"""The headers of every answer, in the order recorded live.
 
-Of the additions only the names and values are known; they are placed beside headers of their kind. `set-cookie` is
-left out: a cookie that never changes tells a client nothing. `wire` puts `transfer-encoding` and `connection` after the
-headers that describe the content.
+The order is that of 2026-05. Of the additions of 2026-09 only the names and values are known; they are placed beside
+headers of their kind. `set-cookie` is left out: a cookie that never changes tells a client nothing. `wire` puts
+`transfer-encoding` and `connection` after the headers that describe the content.
 """
 
 from __future__ import annotations
@@ -36,7 +35,10 @@ class HeaderValues:
 
 
 def with_headers(response: Response, values: HeaderValues) -> Response:
-    """Return the response with all headers of the API. The response's own come first, and take precedence."""
+    """Return the response with all headers of the API.
+
+    The response's own come first, and take precedence.
+    """
     own = {name.lower(): value for name, value in response.headers.items()}
     usual = _of_the_edge() if response.edge else _of_the_api(values)
     return replace(response, headers={"date": http_date(values.now), **own} | usual | own)

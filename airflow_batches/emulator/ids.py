@@ -1,4 +1,4 @@
-"""Ids that look like the API's own: a prefix and base58 characters (recorded live, 2024 to 2026)."""
+"""Ids like the API's: a prefix and base58 characters (recorded live, 2024 to 2026)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def request_id() -> str:
 
 
 def series(kind: str, batch: str) -> tuple[bytes, int]:
-    """Return what the ids of one batch's lines share: the first characters, and the number at which they start."""
+    """Return what the ids of a batch's lines share: a beginning, and the first number."""
     rng = random.Random(f"{kind}:{batch}")
     return (kind + base58(18 if kind.endswith("01") else 16, rng)).encode(), rng.randrange(_SPAN)
 
 
 def member(common: tuple[bytes, int], index: int) -> bytes:
-    """Return the id of the line at `index`: the same on every read, different for every line of the batch."""
+    """Return the id of the line at `index`, the same on every read of the batch."""
     first, second = divmod((common[1] + index * _STRIDE) % _SPAN, len(_PAIRS))
     return common[0] + _PAIRS[first] + _PAIRS[second]

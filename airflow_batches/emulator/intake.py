@@ -1,4 +1,4 @@
-"""A create call becomes a batch: its body is parsed, each line is checked, the batch is stored."""
+"""A create call becomes a batch: parse the body, check each line, store the batch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
 
 
 def _with_shares(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
-    """Apply `errored_share` and `expired_share`; the outcome is the same for the same id and seed."""
+    """Apply `errored_share` and `expired_share`, the same way for the same id and seed."""
     digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
     fraction = int.from_bytes(digest) / 2**64
     if fraction < settings.errored_share:

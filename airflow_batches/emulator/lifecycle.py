@@ -98,7 +98,7 @@ def new_record(
 
 
 def cancel(record: Record, lines: Lines, now: int, cancel_time: int) -> None:
-    """Change in_progress to canceling: lines that have run keep their result, the others are canceled."""
+    """Change in_progress to canceling; lines that have run keep their result."""
     record.done = _progress(record, now) if record.incremental else 0
     record.rest = "canceled"
     record.final = _final(lines, record.done, "canceled")

@@ -1,4 +1,4 @@
-"""The rate limit: calls per minute of the emulator's clock, shown in the headers of every answer."""
+"""The rate limit: calls per minute of the emulator's clock, shown in the headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RateWindow:
             return self._calls
 
     def headers(self, now: int, limit: int) -> Mapping[str, str]:
-        """Return the `anthropic-ratelimit-requests-*` headers (recorded live on batch calls, 2026-09)."""
+        """Return the `anthropic-ratelimit-requests-*` headers (recorded live, 2026-09)."""
         with self._lock:
             calls = self._calls if now // _MINUTE == self._minute else 0
         return {

@@ -1,4 +1,4 @@
-"""What is stored of a batch's requests: columns, not objects, so that 100,000 requests take some twenty megabytes.
+"""What is stored of a batch's requests: columns, 20 MB or so for 100,000 requests.
 
 A line's params are not stored (the API does not return them either), only what its result needs.
 """
@@ -39,7 +39,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Verdict(NamedTuple):
-    """One checked line: its shape, its answer (JSON, without quotes if it is text), its input tokens, its outcome."""
+    """One checked line; `text` is the answer as JSON, without quotes if it is text."""
 
     shape: Shape
     text: bytes
@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
 
 
 class Lines(msgspec.Struct, frozen=True):
-    """The columns of a batch: ids and texts joined by newlines, the others with one entry for each line."""
+    """The columns of a batch: ids and texts joined by newlines, the others as arrays."""
 
     ids: bytes
     texts: bytes

@@ -46,7 +46,10 @@ _ADAPTIVE: Final = (4, 7)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that a line may name. `max_tokens` is its output limit in tokens, `max_tokens_long` with the beta."""
+    """A model that a line may name.
+
+    `max_tokens` is its output limit in tokens, `max_tokens_long` with the beta.
+    """
 
     id: str
     max_tokens: int
@@ -73,7 +76,7 @@ def find_model(name: str, extra: Collection[str] = ()) -> Model | None:
 
 
 def model_info(name: str) -> dict[str, Any]:
-    """Return a model as `GET /v1/models` shows it; an unknown release date is the epoch, as the docs say."""
+    """Return a model as `GET /v1/models` shows it; an unknown date is the epoch (docs)."""
     match = re.fullmatch(r"(.*?)(?:-(\d{4})(\d{2})(\d{2}))?", name)
     found = find_model(name)
     if match is None or found is None:

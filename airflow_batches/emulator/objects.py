@@ -1,4 +1,4 @@
-"""The API's JSON except for result lines: batch object, page, deletion; keys in wire order (recorded live).
+"""The API's JSON except for result lines, with keys in wire order (recorded live).
 
 A poller requests pages of a thousand batches, most of them unchanged. So each object is encoded once and cached by
 everything that it depends on.
@@ -17,7 +17,7 @@ from airflow_batches.emulator.store import Store
 
 
 def batch_object(record: Record, store: Store, now: int, base: str) -> bytes:
-    """Return the batch object at the time `now`; `base` is the base of its results_url (`http://host/prefix`)."""
+    """Return the batch object at `now`; `base` is that of its results_url."""
     status = record.status(now)
     if status == "ended":
         counts = record.final

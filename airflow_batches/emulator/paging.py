@@ -1,4 +1,4 @@
-"""Paging of lists: `limit`, `after_id` and `before_id` of a call, and the page that they select.
+"""Paging: `limit`, `after_id` and `before_id` of a call, and the page that they select.
 
 Values out of range are refused in the API's style; those messages are not published.
 """
@@ -37,7 +37,7 @@ class Page(NamedTuple, Generic[_Item]):
 def page_of(
     oldest_first: Sequence[_Item], limit: int, *, after: int | None = None, before: int | None = None
 ) -> Page[_Item]:
-    """Return the items just older than index `after`, just newer than index `before`, or the newest."""
+    """Return the items just older than `after`, just newer than `before`, or the newest."""
     if before is not None:
         start = before + 1
         return Page(oldest_first[start : start + limit][::-1], start + limit < len(oldest_first))

@@ -56,7 +56,7 @@ class Plans:
             return plan
 
     def claim(self, actions: Collection[str], endpoint: str, batch_id: str) -> Fault | None:
-        """Return the fault that strikes this call in the phase of these actions, and count it as struck."""
+        """Return the fault that strikes this call with one of these actions, and count it."""
         with self._lock:
             for plan in self._plans.values():
                 if plan.fault.action in actions and not plan.exhausted and plan.matches(endpoint, batch_id):

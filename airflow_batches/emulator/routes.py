@@ -52,7 +52,10 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
 
 
 def find_route(method: str, path: str, prefix: str) -> Target:
-    """Find the target of a call. Raises ApiError: 404 for an unknown path, 405 for a known path with another method."""
+    """Find the target of a call.
+
+    Raises ApiError: 404 for an unknown path, 405 for a known path with another method.
+    """
     inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
     other = False
     for wanted, pattern, endpoint in _ROUTES:
@@ -88,7 +91,7 @@ def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
 
 def _get(call: Call) -> Response:
     with call.state.store.changing():
-        record = _settled(call)
+        record = _visible(call)
         response = _batch(call, record)
     if record.status(call.state.clock.micros()) != "in_progress":
         return response
@@ -127,7 +130,7 @@ _UNDELETABLE: Final = {
 
 def _results(call: Call) -> Response:
     with call.state.store.changing():
-        record = _settled(call)
+        record = _visible(call)
         now = call.state.clock.micros()
         if record.status(now) != "ended" or record.archived(now):
             raise ApiError(404, f"Message Batch {record.id} has no available results.")
@@ -188,8 +191,11 @@ def _found(call: Call) -> Record:
     return record
 
 
-def _settled(call: Call) -> Record:
-    """The batch, once it is visible everywhere: right after create it may not be (reported by users)."""
+def _visible(call: Call) -> Record:
+    """Return the batch, or raise a 404 until `fresh_404` seconds after create.
+
+    Users have reported such a 404 within seconds of create (anthropic-sdk-python issue 1432, 2026-04).
+    """
     record = _found(call)
     if call.state.clock.micros() < record.created_at + micros(call.settings.fresh_404):
         raise ApiError(404, f"Message Batch {call.batch_id} not found.")

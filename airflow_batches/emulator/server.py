@@ -28,7 +28,10 @@ Handler = Callable[[Connection, Head, Body], Response]
 
 
 class Server:
-    """An HTTP server that runs from construction to `close()`. Raises OSError when the port is taken."""
+    """An HTTP server that runs from construction to `close()`.
+
+    Raises OSError when the port is taken.
+    """
 
     def __init__(self, port: int, handler: Handler) -> None:
         self._handler = handler

@@ -37,7 +37,10 @@ def _option(default: Any, text: str, rule: Rule | None = None) -> Any:
 
 @dataclass(slots=True, kw_only=True)
 class Settings:
-    """The settings. Assignment raises ValueError for a value that is not allowed, AttributeError for no setting."""
+    """The settings.
+
+    Assignment raises ValueError for a value that is not allowed, AttributeError for no setting.
+    """
 
     api_key: str | None = _option("sk-ant-emulator", "key accepted, as x-api-key or Bearer; none: any key is")
     workspace_id: str = _option("wrkspc_01EmuLatorDefau1tWorkspace", "workspace of the key")

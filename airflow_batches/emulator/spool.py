@@ -1,4 +1,4 @@
-"""Request bodies: small ones in memory, large ones in a temporary file mapped into memory.
+"""Request bodies: small ones in memory, large ones in a mapped temporary file.
 
 A create body may have 256 MB. Mapped pages belong to the page cache, so the process itself grows only by what is
 stored of each line.
@@ -20,7 +20,10 @@ _IN_MEMORY: Final = 1_000_000
 
 
 def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:
-    """Read and decode the body. Raises EdgeTooLarge over `limit` bytes, ApiError for an unknown or broken encoding."""
+    """Read and decode the body.
+
+    Raises EdgeTooLarge over `limit` bytes, ApiError for an unknown or broken encoding.
+    """
     blocks = _limited(body.blocks(), limit, EdgeTooLarge())
     if encoding not in ("", "identity"):
         blocks = _decoded(blocks, encoding, limit)
@@ -54,7 +57,10 @@ def _limited(blocks: Iterable[bytes], limit: int, error: Exception) -> Iterator[
 
 
 def _decoded(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[bytes]:
-    """Decode the blocks. The error codes are those of the official SDK's table; the messages are not published."""
+    """Decode the blocks.
+
+    The error codes are those of the official SDK's table; the messages are not published.
+    """
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ApiError(
             400,

@@ -1,4 +1,4 @@
-"""The stored batches: one index in memory, in the order of creation, over a `Storage` that may outlive the process.
+"""The stored batches: an index in memory, in the order of creation, over a `Storage`.
 
 `MemoryStorage` ends with the process. `FolderStorage` writes two files for each batch: `<id>.lines` (msgpack) first,
 then `<id>.json`; with its rename into place the batch exists. Nothing is fsynced: the files survive the end of the
@@ -67,7 +67,7 @@ class MemoryStorage:
 
 
 class FolderStorage:
-    """Batches in a folder, loaded again by the next emulator that uses it; one emulator at a time.
+    """Batches in a folder, used by one emulator at a time and loaded by the next one.
 
     Raises BlockingIOError when another emulator uses the folder.
     """
@@ -126,7 +126,10 @@ class FolderStorage:
 
 
 class Store:
-    """All batches. Every method is atomic; steps that belong together are made inside `changing`."""
+    """All batches.
+
+    Every method is atomic; steps that belong together are made inside `changing`.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -188,7 +191,7 @@ class Store:
     def page(
         self, workspace: str, limit: int, *, after: Record | None = None, before: Record | None = None
     ) -> Page[Record]:
-        """Return the batches just older than `after`, just newer than `before`, or the newest; newest first."""
+        """Return the batches just older than `after`, just newer than `before`, or the newest."""
         with self._lock:
             ordered = self._ordered.get(workspace, [])
             older, newer = (None if record is None else _place(ordered, record) for record in (after, before))

@@ -22,7 +22,9 @@ _MEMBERS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) -> list[Turn]:
-    """Read and check the messages. Raises Refused for messages that the API, the version or the model refuses.
+    """Read and check the messages.
+
+    Raises Refused for messages that the API, the version or the model refuses.
 
     `system_turns`: the model accepts turns of the role `system`. That the adaptive models do is an assumption.
     """
@@ -61,7 +63,10 @@ def _check_role(number: int, role: str, following: Sequence[Turn], system_turns:
 
 
 def _check_content(number: int, role: str, content: Any, *, last: bool) -> None:
-    """Check a turn's content. The messages are recorded, except for that about content of another type."""
+    """Check a turn's content.
+
+    The messages are recorded, except for that about content of another type.
+    """
     if not isinstance(content, str | list):
         raise Refused(f"messages.{number}.content: Input should be a valid list")
     if not content and not (last and role == "assistant"):
@@ -76,7 +81,7 @@ def _check_content(number: int, role: str, content: Any, *, last: bool) -> None:
 
 
 def last_question(turns: Sequence[Turn]) -> str:
-    """Return the text of the last user turn: its first text block if it has several, empty if it has none."""
+    """Return the (first) text of the last user turn; empty if there is none."""
     for turn in reversed(turns):
         if turn.role == "user":
             return "" if turn.content is msgspec.UNSET else _first_text(msgspec.json.decode(turn.content))
@@ -91,7 +96,7 @@ def _first_text(content: Any) -> str:
 
 
 def _refuse_old_blocks(number: int, role: str, blocks: list[dict[str, Any]]) -> None:
-    """Refuse documents in assistant turns and citations in user turns, as version 2026-10-21 does (docs).
+    """Refuse documents in assistant turns and citations in user turns (docs, 2026-10-21).
 
     It is an assumption that the line ends errored, as with sampling parameters; both messages follow the API's style.
     """

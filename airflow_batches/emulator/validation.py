@@ -1,4 +1,4 @@
-"""Checks of a create call: the envelope only, not the params (docs; messages recorded live).
+"""Checks of a create call's envelope, not of params (docs; messages recorded live).
 
 The whole body is decoded once, strictly, with params as raw JSON. Only if that fails is it decoded step by step, to say
 which member of which request is wrong, in the API's words.
@@ -50,7 +50,7 @@ def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
 
 
 def not_json(body: bytes | mmap.mmap, error: Exception) -> ApiError:
-    """Return a 400; `The request body is not valid JSON: ` is recorded, the rest of the message is not."""
+    """Return a 400, of whose message only the part before the second colon is recorded."""
     found = re.search(r"\(byte (\d+)\)", str(error))
     if isinstance(error, UnicodeDecodeError):
         what, at = "invalid UTF-8", 0

@@ -1,4 +1,4 @@
-"""Whether a line's `params` are answered or refused, as the API reports it after the batch has ended.
+"""Whether a line's `params` are answered or refused when the line runs.
 
 The API checks `params` only when the line runs (docs; recorded live), so a refusal here is an errored line and
 never a 400 of the create. Everything except the messages is checked once and cached, since the lines of a batch differ
@@ -47,7 +47,7 @@ _USUAL: Final = msgspec.json.Decoder(_Usual)
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A line without its messages: refused, or the shape of its answer and the schema that the answer matches."""
+    """A line without its messages: refused, or shape and schema of its answer."""
 
     refused: bool = False
     shape: Shape = field(default_factory=Shape)
@@ -63,7 +63,10 @@ class Judge:
         self._last: tuple[Any, _Frame] = (None, _Frame())
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
-        """Check one line. Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON."""
+        """Check one line.
+
+        Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON.
+        """
         tokens = memoryview(raw).nbytes // _CHARS_PER_TOKEN
         try:
             frame, question = self._usual(raw) or self._unusual(raw)
@@ -75,7 +78,7 @@ class Judge:
         return Verdict(shape, text, tokens, LineOutcome.SUCCEEDED)
 
     def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
-        """Check a line that holds only text, as most do, on a faster path; None for any other line.
+        """Check a line that holds only text, on a faster path; None for any other line.
 
         Such lines usually equal the line before except for the messages, and nothing in their turns can be refused.
         """
@@ -137,7 +140,7 @@ def _shape_of(refused: Refused) -> Shape:
 
 
 def _answer(frame: _Frame, custom_id: str, question: str) -> tuple[Shape, bytes]:
-    """Return shape and text of the answer: an instance of the requested schema, or an echo of the last user turn."""
+    """Return the answer: an instance of the requested schema, or an echo of the question."""
     shape = frame.shape
     if frame.schema is None:
         text = f"Echo: {question[:_ECHOED]}"

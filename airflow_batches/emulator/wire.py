@@ -36,7 +36,7 @@ _RESET: Final = struct.pack("ii", 1, 0)  # linger on, zero seconds: close() send
 
 
 class Hangup(Exception):
-    """Ends the connection here, without the rest of the answer; `reset`: with RST instead of FIN."""
+    """Ends the connection without the rest of the answer; `reset`: with RST, not FIN."""
 
     def __init__(self, *, reset: bool = False) -> None:
         self.reset = reset
@@ -48,7 +48,7 @@ class MalformedRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Request line and headers; header names in lower case, a repeated header joined by a comma."""
+    """Request line and headers; names in lower case, repeated headers joined by a comma."""
 
     method: str
     path: str
@@ -86,7 +86,7 @@ class Response:
 
 
 class Connection:
-    """One client's socket; `closing` is set when the server closes, and interrupts every pause."""
+    """One client's socket; `closing` is set when the server closes, and ends every pause."""
 
     def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self.sock = sock
@@ -106,7 +106,10 @@ class Connection:
         return _parse_head(data[:end].lstrip(b"\r\n"))
 
     def read(self, size: int) -> bytes:
-        """Read at least one and at most `size` bytes. Raises ConnectionError when the client has closed."""
+        """Read at least one and at most `size` bytes.
+
+        Raises ConnectionError when the client has closed.
+        """
         if self._ahead:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
             return data
@@ -172,7 +175,7 @@ class Connection:
 
 
 class Body:
-    """A request's body, read at most once and only on demand, so that a fault can strike before or within it."""
+    """A request's body, read on demand, so that a fault can strike before or within it."""
 
     def __init__(self, connection: Connection, head: Head) -> None:
         self._connection = connection
@@ -191,7 +194,7 @@ class Body:
 
     @property
     def nearly_done(self) -> bool:
-        """Whether the rest is certain to be sent, and so short that reading it costs less than a new connection."""
+        """Whether the rest is certain to be sent, and cheaper to read than a new connection."""
         return self.done or not (self._expects or self._chunked or self._left > _WORTH_READING)
 
     def discard(self) -> None:
@@ -236,7 +239,7 @@ def rechunked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def _head(response: Response, *, keep_alive: bool) -> bytes:
-    """Return status line and headers; those of the framing follow those of the content, as recorded live."""
+    """Return status line and headers; framing follows content, as recorded live."""
     framing = {} if response.status in _BODILESS else {"transfer-encoding": "chunked"}
     framing["connection"] = "keep-alive" if keep_alive else "close"
     content = {name: value for name, value in response.headers.items() if name in _OF_CONTENT}
