@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 PAGE_WIDTH: Final = 120
-"""Columns of what is no terminal, and says nothing of its width."""
+"""Columns when the output is not a terminal; chosen: a row of the report fits, as does a log viewer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the demo's flags."""
     parser.add_argument(
         "--live",
         action="store_true",
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Raises BatchesError when the demo fails."""
+    """Run the demo, and return the exit code. Raises BatchesError when the demo fails."""
     from rich.console import Console
 
     from airflow_batches.demo.story import tell

@@ -1,7 +1,7 @@
-"""One command of Airflow as a session of its own, so that all it ever forks can be found, paused and ended.
+"""One command of Airflow, in a session of its own.
 
-A task's process has its own process group, an executor's worker outlives a killed scheduler: neither the tree of
-parents nor the process group finds them all. The session does, for no process leaves it.
+A task's process has its own process group, and an executor's worker outlives a killed scheduler: neither the tree of
+parents nor the process group contains them all. The session does, because none of Airflow's processes leaves it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Final
 
 POLL: Final = 0.05
-"""Seconds between two looks at processes that are ending."""
+"""Seconds between two checks of processes that are ending; chosen: short beside the time that they take."""
 
 
 class Component:
-    """`python -m airflow <arguments>`, from `start()` to `stop_all()`; its output goes to `log`."""
+    """One `python -m airflow …`, from `start()` to `stop_all()`; its output goes to `log`.
+
+    :param name: name of the component and of its log file.
+    :param arguments: arguments of the `airflow` command.
+    :param env: its whole environment.
+    :param home: its working directory, in which the log is written.
+    """
 
     def __init__(self, name: str, arguments: Iterable[str], *, env: Mapping[str, str], home: Path) -> None:
         self.name = name
@@ -31,6 +37,7 @@ class Component:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Start the command."""
         # `python -m` puts the working directory first on the path: the caller's may hold an `airflow.py`.
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
@@ -45,18 +52,21 @@ class Component:
 
     @property
     def pid(self) -> int:
-        """Of the command itself; it is also the id of the session."""
+        """The process id of the command, which is also the id of the session.
+
+        :raises RuntimeError: before `start()`.
+        """
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while the command runs."""
+        """The exit code, or None while the command runs."""
         return self._process.poll() if self._process else None
 
     def members(self) -> list[int]:
-        """The process ids of the session, the dead and unburied left out."""
+        """Return the process ids of the session, without zombies."""
         return session_members(self.pid) if self._process else []
 
     def signal(self, number: signal.Signals) -> None:
@@ -65,30 +75,33 @@ class Component:
             _send(pid, number)
 
     def pause(self) -> None:
-        """Stop the session as a machine does that hangs: it keeps its sockets and says nothing."""
+        """Stop all processes (SIGSTOP): like a hung machine, they keep their sockets open."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
+        """Continue after `pause()`."""
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the session as a machine does that loses power; nothing of it is left on return."""
+        """Kill all processes of the session (SIGKILL), and return when none is left."""
         while self.members():
             self.signal(signal.SIGKILL)
             self.exit_code  # noqa: B018 - reaps the child
             time.sleep(POLL)
 
+    # 15 s: chosen; Airflow grants a task 5 s after SIGTERM, and its components take some seconds more.
     def stop(self, patience: float = 15.0) -> None:
+        """End the session with SIGTERM, and with SIGKILL after `patience` seconds."""
         stop_all([self], patience=patience)
 
     def tail(self, lines: int = 30) -> str:
-        """The end of its output."""
+        """Return the last `lines` lines of its output."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
 
 def stop_all(components: Iterable[Component], *, patience: float) -> None:
-    """SIGTERM to all at once, and SIGKILL after `patience` seconds to those that still run."""
+    """Send SIGTERM to all, and SIGKILL after `patience` seconds to those that still run."""
     components = list(components)
     for component in components:
         component.resume()
@@ -103,7 +116,7 @@ def stop_all(components: Iterable[Component], *, patience: float) -> None:
 
 
 def session_members(session: int) -> list[int]:
-    """The living processes of a session."""
+    """Return the process ids of a session, without zombies."""
     import psutil  # type: ignore[import-untyped]
 
     return [pid for pid in psutil.pids() if _session_of(pid) == session and not _is_zombie(pid)]

@@ -1,7 +1,7 @@
-"""What the processes of a private Airflow see of the world: its own home and keys, and nothing of the user's Airflow.
+"""The environment variables of a private Airflow's processes.
 
-- Every `AIRFLOW*` variable of the caller is dropped (home, configuration, connections, variables), and so is every
-  `ANTHROPIC*` one: a key reaches a task through its connection only.
+- Every `AIRFLOW*` variable of the caller is dropped (home, configuration, connections, variables), and every
+  `ANTHROPIC*` one: a task gets a key only through its connection.
 - Everything listens on 127.0.0.1, on one port; calls to it never go through a proxy.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 LOOPBACK: Final = "127.0.0.1"
 DROPPED: Final = ("AIRFLOW", "ANTHROPIC")
-"""Beginnings of the variables that do not reach the private Airflow."""
+"""Prefixes of the variables that are not passed to the private Airflow."""
 
 SETTINGS: Final[Mapping[str, str]] = {
     "CORE__EXECUTOR": "LocalExecutor",
@@ -24,18 +24,22 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CORE__LOAD_EXAMPLES": "False",
     "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-    # Asking the name server who we are takes seconds where there is none.
+    # The default asks a name server for the own host name, which takes seconds where there is none.
     "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
     "API__WORKERS": "1",
-    # The default of 5 s lets a trigger that fires early overtake the news that its task has deferred.
+    # With the default of 5 s, a trigger that fires early may do so before the scheduler knows of the deferral.
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "USAGE_DATA_COLLECTION__ENABLED": "False",
 }
-"""`AIRFLOW__…` of every private Airflow, unless the caller says otherwise."""
+"""The `AIRFLOW__…` options of every private Airflow, unless the caller overrides them.
+
+Those without a comment are chosen to start fast, to need little of a machine with two cores, and to call nothing
+outside.
+"""
 
 Connections = Mapping[str, Mapping[str, Any]]
-"""`{conn_id: {"conn_type", "host", "password", "extra", …}}`, the fields of Airflow's connection JSON."""
+"""`{conn_id: {"conn_type", "host", "password", "extra", …}}`: the fields of Airflow's connection JSON."""
 
 
 def private_environment(
@@ -48,7 +52,16 @@ def private_environment(
     connections: Connections | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The environment of an Airflow in `home`, made from the caller's. `settings` are `{"SECTION__OPTION": value}`."""
+    """Return the environment of an Airflow in `home`, made from the caller's.
+
+    :param caller: the caller's environment.
+    :param home: the Airflow home.
+    :param port: port of the API server.
+    :param dags: the DAGs folder.
+    :param database_url: SQLAlchemy URL of the database; None: SQLite in the home.
+    :param connections: Airflow connections, by id.
+    :param settings: `{"SECTION__OPTION": value}`, which override `SETTINGS`.
+    """
     inherited = {name: value for name, value in caller.items() if not name.startswith(DROPPED)}
     chosen = {**SETTINGS, **_places(port, dags), **_fresh_keys(), **_database(database_url), **(settings or {})}
     return {
@@ -80,7 +93,10 @@ def _fresh_keys() -> dict[str, str]:
 
 
 def _database(url: str | None) -> dict[str, str]:
-    """psycopg does both ways; for the asynchronous one, Airflow would take asyncpg, which may not be installed."""
+    """Return the options of the database.
+
+    psycopg also works asynchronously; by default Airflow would use asyncpg for that, which may not be installed.
+    """
     if url is None:
         return {}
     both_ways = {"DATABASE__SQL_ALCHEMY_CONN_ASYNC": url} if "+psycopg" in url else {}

@@ -1,4 +1,4 @@
-"""One run of the example DAG, watched from outside: through Airflow's REST API and the Message Batches API."""
+"""One run of the example DAG, followed over Airflow's REST API and the batches API."""
 
 from __future__ import annotations
 
@@ -18,32 +18,36 @@ from airflow_batches.landing.manifest import Manifest
 
 DAG_ID: Final = "submit_and_land"
 EMULATED_TIMEOUT: Final = 180.0
+"""Seconds that a run against the emulator may take; chosen: several times what it needs."""
 LIVE_TIMEOUT: Final = 25 * 3600.0
-"""Seconds a run may take; the API itself ends a batch after 24 hours."""
+"""Seconds that a live run may take; the API ends a batch after 24 hours (docs), and an hour is left for the rest."""
 POLL: Final = 0.4
-"""Seconds between two looks at the run."""
+"""Seconds between two checks of the run; chosen: the screen looks live, and the API server has little to do."""
 LOG_LINES: Final = 25
+"""Lines of a failed task's log in the error; chosen: a traceback fits."""
 
 
 class DemoFailed(BatchesError):
-    """The run of the example DAG did not succeed; the message ends with the log of the task that failed."""
+    """Raised when the run of the example DAG fails; the message has the task's log."""
 
 
 @dataclass(frozen=True)
 class Landed:
+    """The manifest of a run, and the first lines of its results."""
+
     manifest: Manifest
     first_lines: list[bytes]
 
 
 def example_dag() -> Path:
-    """The file of the example DAG, in an installed package or in a checkout."""
+    """Find the file of the example DAG, in an installed package or in a checkout."""
     package = Path(__file__).parent.parent
     folders = (package / "example_dags", package.parent / "example_dags")
     return next(path for folder in folders if (path := folder / f"{DAG_ID}.py").exists())
 
 
 class ExampleRun:
-    """`to_its_end()` starts the run and follows it on the screen."""
+    """One run of the example DAG; `to_its_end()` starts it and shows its progress."""
 
     def __init__(self, airflow: PrivateAirflow, client: BatchesClient, screen: Screen, service: Service) -> None:
         self._airflow = airflow
@@ -57,7 +61,7 @@ class ExampleRun:
         self._counts_due = 0.0
 
     def to_its_end(self, folder: Path) -> Landed:
-        """What landed in the folder. Raises DemoFailed or AirflowFailed."""
+        """Run the DAG, and return what landed in the folder. Raises DemoFailed or AirflowFailed."""
         self._screen.show("Airflow reads the DAG", example_dag().name)
         self._api.wait_for_dag(DAG_ID)
         self._run_id = self._api.trigger(DAG_ID, {"path": f"file://{folder.absolute()}"})
@@ -66,8 +70,8 @@ class ExampleRun:
         manifest = Manifest.from_dict(self._api.xcom(DAG_ID, self._run_id, scenes.LAND))
         return Landed(manifest, _first_lines(folder / f"{self._run_id}.jsonl"))
 
-    def call_off_batch(self) -> None:
-        """Cancel what still runs: a batch of the live API would go on, and be billed."""
+    def cancel_batch(self) -> None:
+        """Cancel the batch if it still runs: a batch of the live API would go on, and be billed."""
         if not self._service.live or not self._run_id:
             return
         with self._airflow.held():
@@ -79,7 +83,7 @@ class ExampleRun:
                 self._screen.show("No batch is known to have been submitted", "the Claude Console lists them all")
                 return
             batch = self._client.cancel(self._seen.batch_id)
-            self._screen.show("The batch is called off", f"{batch.id} is {batch.processing_status}")
+            self._screen.show("The batch is being canceled", f"{batch.id} is {batch.processing_status}")
 
     def _followed(self) -> str:
         deadline = time.monotonic() + (LIVE_TIMEOUT if self._service.live else EMULATED_TIMEOUT)
@@ -124,9 +128,9 @@ class ExampleRun:
             return DemoFailed("The run failed, and none of its tasks did; run the demo with --ui to look at it.")
         tries = {each["task_id"]: each["try_number"] for each in self._api.task_instances(DAG_ID, self._run_id)}
         log = self._api.log(DAG_ID, self._run_id, task, tries[task])
-        told = [line for line in log.splitlines() if "group::" not in line][-LOG_LINES:]
-        cure = "Is the key good, and has its workspace credit?" if self._service.live else "Please report this."
-        return DemoFailed("\n".join([f"Task {task} failed. {cure} The end of its log:", *told]))
+        log_end = [line for line in log.splitlines() if "group::" not in line][-LOG_LINES:]
+        advice = "Is the key good, and has its workspace credit?" if self._service.live else "Please report this."
+        return DemoFailed("\n".join([f"Task {task} failed. {advice} The end of its log:", *log_end]))
 
 
 def _first_lines(landed: Path) -> list[bytes]:

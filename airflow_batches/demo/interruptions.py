@@ -1,8 +1,8 @@
-"""Being interrupted at moments of our own choosing.
+"""Signals as exceptions, raised only where they are safe.
 
-Ctrl-C, SIGTERM (a supervisor ends us) and SIGHUP (the terminal is closed) all become exceptions, so that `with`
-blocks clean up. Inside `held()` they wait: between starting a process and noting it down, and during the cleaning
-up itself, an exception would leave something running.
+Ctrl-C, SIGTERM (sent by a supervisor) and SIGHUP (the terminal is closed) all become exceptions, so that `with` blocks
+clean up. Inside `held()` they are postponed: between starting a process and recording it, and during the clean-up
+itself, an exception would leave something running.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruptions:
-    """While entered, the signals above raise KeyboardInterrupt, or SystemExit with 128 + the signal's number.
+    """Turns `SIGNALS` into exceptions during a `with` block.
 
-    Outside of the main thread Python allows no signal handlers; there, entering does nothing.
+    SIGINT raises KeyboardInterrupt, the others SystemExit with 128 + the signal's number.
+
+    Python allows signal handlers in the main thread only; in another thread the block changes nothing.
     """
 
     def __init__(self) -> None:
@@ -40,7 +42,7 @@ class Interruptions:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What is run in here is run to its end; an interruption that came meanwhile is raised after it."""
+        """Run the block to its end; an interruption that arrives meanwhile is raised after it."""
         self._holds += 1
         try:
             yield

@@ -1,7 +1,8 @@
-"""A real Airflow for a few minutes: scheduler, triggerer, DAG processor, API server, in a home that is gone afterwards.
+"""A real Airflow for a few minutes, in a temporary home.
 
-- Nothing of the caller's own Airflow is read or touched, nothing listens beyond 127.0.0.1.
-- Whatever ends the `with` block (its end, an exception, Ctrl-C, SIGTERM, SIGHUP), no process and no file is left.
+- It has a scheduler, a triggerer, a DAG processor and an API server.
+- It neither reads nor changes the caller's own Airflow, and listens on 127.0.0.1 only.
+- However the `with` block ends (normally, an exception, Ctrl-C, SIGTERM, SIGHUP), no process and no file is left.
 
 Measured on two cores, SQLite: healthy after 10 s.
 """
@@ -25,7 +26,7 @@ from airflow_batches.demo.interruptions import Interruptions
 from airflow_batches.demo.rest import AirflowApi, AirflowFailed
 
 PARTS: Final = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-"""What the health call tells of."""
+"""The parts that the health call reports and that must be healthy."""
 
 Progress = Callable[[str], None]
 
@@ -35,11 +36,21 @@ def _say_nothing(_: str) -> None:
 
 
 class PrivateAirflow:
-    """`with PrivateAirflow(dags=[file]) as airflow: airflow.api.trigger("my_dag")`; the files are copied.
+    """An Airflow that runs during a `with` block.
 
-    `connections` are `{conn_id: fields}`, `settings` `{"SECTION__OPTION": value}`. `database_url` is SQLAlchemy's, of
-    an empty database; without one it is SQLite in the home. `on_progress` is told, in a few words each, what is done.
-    Raises AirflowFailed when a process dies at the start, or is not healthy within `start_timeout` seconds.
+        with PrivateAirflow(dags=[Path("my_dag.py")]) as airflow:
+            airflow.api.wait_for_dag("my_dag")
+            run_id = airflow.api.trigger("my_dag")
+            assert airflow.api.wait_for_run("my_dag", run_id) == "success"
+
+    :param dags: DAG files, which are copied.
+    :param connections: `{conn_id: fields}`, with the fields of Airflow's connection JSON; none by default.
+    :param settings: `{"SECTION__OPTION": value}`, which override `environment.SETTINGS`.
+    :param database_url: SQLAlchemy URL of an empty database; None: SQLite in the home.
+    :param start_timeout: seconds until everything must be healthy. Chosen: many times the 10 s measured.
+    :param stop_patience: seconds between SIGTERM and SIGKILL at the end. Chosen: nothing of it is needed then.
+    :param on_progress: called with the name of each part that is ready.
+    :raises AirflowFailed: when a process ends during the start, or something is not healthy in time.
     """
 
     def __init__(
@@ -79,7 +90,7 @@ class PrivateAirflow:
         self._leave()
 
     def held(self) -> AbstractContextManager[None]:
-        """What is run in here is run to its end, whatever interrupts the demo."""
+        """Postpone signals until the end of the block."""
         return self._interruptions.held()
 
     def _leave(self) -> None:
@@ -106,7 +117,7 @@ class PrivateAirflow:
         )
         self.api = AirflowApi(f"http://{LOOPBACK}:{port}")
         self._make_database()
-        # The API server is the slowest to come up.
+        # The API server takes longest to start.
         self.start("api-server")
         self.start("dag-processor")
         self.start("scheduler", "--skip-serve-logs")
@@ -115,7 +126,7 @@ class PrivateAirflow:
         self.api.log_in()
 
     def start(self, *arguments: str, name: str | None = None) -> Component:
-        """Run one more command of Airflow in this home, until it is stopped or the Airflow is."""
+        """Start another command of Airflow in this home; it is stopped with it at the latest."""
         component = Component(name or arguments[0], arguments, env=self._env, home=self.home)
         with self._interruptions.held():
             component.start()
@@ -123,8 +134,8 @@ class PrivateAirflow:
         return component
 
     def start_triggerer(self) -> Component:
-        """A triggerer beside those that run; more than one needs a database other than SQLite."""
-        # Its log server would listen on every interface, and serve what the API server reads from disk anyway.
+        """Start another triggerer; more than one needs a database other than SQLite."""
+        # Its log server would listen on every interface, and the API server reads the logs from disk.
         triggerer = self.start("triggerer", "--skip-serve-logs", name=f"triggerer-{len(self.triggerers) + 1}")
         self.triggerers.append(triggerer)
         return triggerer
@@ -158,7 +169,7 @@ class PrivateAirflow:
         self._until(all_healthy, "was not healthy")
 
     def check_alive(self) -> None:
-        """Raises AirflowFailed, with the end of the log, when one of the processes has ended by itself."""
+        """Raise AirflowFailed, with the end of the log, if one of the processes has ended."""
         for component in self.components:
             if component.exit_code is not None:
                 raise AirflowFailed(f"Airflow's {component.name} has ended:\n{component.tail()}")
@@ -173,7 +184,7 @@ class PrivateAirflow:
 
 
 def free_port() -> int:
-    """Return a free port of the loopback."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])

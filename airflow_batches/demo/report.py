@@ -1,4 +1,4 @@
-"""What is printed when the demo is over: the manifest, the first results, and where the time went."""
+"""The report at the end: the manifest, the first results, and the time of each step."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from airflow_batches.demo.screen import Step
 from airflow_batches.landing.manifest import Manifest
 
 RESULTS_SHOWN: Final = 5
+"""Results in the report; chosen: the report fits on a screen."""
 TEXT_SHOWN: Final = 160
-"""Characters of an answer."""
+"""Characters of an answer; chosen: two lines of a table."""
 
 Row = tuple[str, str]
 
 
 def print_report(console: Console, manifest: Manifest, lines: Iterable[bytes], steps: Iterable[Step]) -> None:
-    """`lines` are result lines as they landed, `steps` over."""
+    """Print the report from the manifest, the landed lines and the screen's steps."""
     console.print(_table("Manifest", manifest_rows(manifest)))
     console.print(_table("The first results", map(_result, _first(lines))))
     console.print(_table("Where the time went", _times(steps)))
 
 
 def manifest_rows(manifest: Manifest) -> Iterator[Row]:
-    """The manifest as far as it matters at a first look."""
+    """Yield the rows for the fields of the manifest that matter at first sight."""
     yield "batch", manifest.batch_id
     yield "results", manifest.uri
     yield "lines", f"{manifest.lines:,}, {'verified' if manifest.verified else 'not as the batch counts them'}"

@@ -1,4 +1,4 @@
-"""The part of Airflow's REST API (v2) that a demo and an end-to-end test ask for."""
+"""The part of Airflow's REST API (v2) that the demo and the end-to-end tests use."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Final
 from airflow_batches.api.errors import BatchesError
 
 TIMEOUT: Final = 30.0
-"""Seconds a call may take; the first call of a fresh API server takes several."""
+"""Seconds that a call may take; chosen: the first call to a new API server takes several."""
 
 
 class AirflowFailed(BatchesError):
-    """The private Airflow did not start, or did not do what it was asked to."""
+    """Raised when the private Airflow does not start, or does not do what was requested."""
 
 
 class AirflowApi:
-    """The API of an Airflow whose every user is an admin, as the private one's."""
+    """A client for an Airflow on which every user is an admin, as on the private one."""
 
     def __init__(self, url: str) -> None:
         import requests
 
         self.url = url
         self._session = requests.Session()
-        self._session.trust_env = False  # neither a proxy nor a ~/.netrc has a say on the loopback
+        self._session.trust_env = False  # no proxy and no ~/.netrc for the loopback address
 
     def health(self) -> dict[str, str]:
-        """`{"scheduler": "healthy", …}`; empty as long as no server answers."""
+        """Return `{"scheduler": "healthy", …}`; empty until the server answers."""
         import requests
 
         try:
@@ -38,10 +38,15 @@ class AirflowApi:
         return {name: str(part["status"]) for name, part in answer.json().items()} if answer.ok else {}
 
     def log_in(self) -> None:
+        """Get a token for the following calls."""
         self._session.headers["Authorization"] = f"Bearer {self.call('GET', '/auth/token')['access_token']}"
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The decoded answer of any call; `options` are those of `requests`. Raises AirflowFailed for all but a 2xx."""
+        """Call the API and return the decoded answer.
+
+        :param options: keyword arguments of `requests.Session.request`.
+        :raises AirflowFailed: when there is no answer, or it is not a 2xx.
+        """
         import requests
 
         try:
@@ -53,7 +58,11 @@ class AirflowApi:
         return answer.json() if answer.content else None
 
     def wait_for_dag(self, dag_id: str, *, timeout: float = 60.0) -> None:
-        """Until the DAG can be run. Raises AirflowFailed, with the import error if there is one."""
+        """Wait until the DAG can be run.
+
+        :param timeout: seconds; 60 by default, as the DAG processor looks for new files every 10 s.
+        :raises AirflowFailed: when it cannot be imported, or is not there in time.
+        """
         deadline = time.monotonic() + timeout
         while not self._knows(dag_id):
             if errors := self.call("GET", "/api/v2/importErrors")["import_errors"]:
@@ -67,16 +76,19 @@ class AirflowApi:
         return any(dag["dag_id"] == dag_id for dag in found)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run; its run_id."""
+        """Start a run, and return its run_id."""
         body = {"logical_date": None, "conf": dict(conf or {})}
         return str(self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        """`queued`, `running`, `success` or `failed`."""
+        """Return the run's state: `queued`, `running`, `success` or `failed`."""
         return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 180.0) -> str:
-        """The state a run ends in. Raises AirflowFailed when it has not ended in time."""
+        """Wait until a run ends, and return its state.
+
+        Raises AirflowFailed after `timeout` seconds.
+        """
         deadline = time.monotonic() + timeout
         while (state := self.run_state(dag_id, run_id)) not in ("success", "failed"):
             if time.monotonic() > deadline:
@@ -85,12 +97,12 @@ class AirflowApi:
         return state
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """As the API gives them: `task_id`, `state`, `try_number`, `operator_name`, `start_date`, `end_date`, …"""
+        """Return the task instances with `task_id`, `state`, `try_number`, `start_date`, …"""
         listed = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return list(listed)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
-        """The value, or None when nothing was pushed under the key."""
+        """Return the value of an XCom, or None when nothing was pushed under the key."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
         entries = self.call("GET", path, params={"xcom_key": key, "map_index": map_index})["xcom_entries"]
         if not any(entry["key"] == key for entry in entries):
@@ -99,7 +111,7 @@ class AirflowApi:
         return self.call("GET", f"{path}/{key}", params=options)["value"]
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int, *, map_index: int = -1) -> str:
-        """The log of one try as text, a line an event."""
+        """Return the log of one try as text, one line for each event."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         options = {"full_content": True, "map_index": map_index}
         content = self.call("GET", path, params=options, headers={"Accept": "application/json"})["content"]

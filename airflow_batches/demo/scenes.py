@@ -1,4 +1,7 @@
-"""Where a run of the example DAG stands, told from what Airflow and the API say of it. Pure."""
+"""The step that a run of the example DAG is in, from what Airflow and the API report.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ DEFERRED: Final = "Deferred: no worker slot is held"
 
 @dataclass(frozen=True)
 class Observed:
-    """States are Airflow's task states, None before the first. `deferred_before`: the wait was seen, now or earlier."""
+    """What is known of a run. States are Airflow's task states, None before the first.
+
+    `deferred_before`: the wait was observed, now or earlier.
+    """
 
     submit: str | None
     land: str | None
@@ -23,7 +29,7 @@ class Observed:
 
 
 def scene(seen: Observed) -> str:
-    """The title of the step that a run is in."""
+    """Return the title of the step that a run is in."""
     if failed_task(seen):
         return "The run has failed"
     if seen.submit == "deferred":
@@ -38,6 +44,6 @@ def scene(seen: Observed) -> str:
 
 
 def failed_task(seen: Observed) -> str | None:
-    """The task that a failed run owes its end to."""
+    """Return the task that made a run fail, or None."""
     states = {SUBMIT: seen.submit, LAND: seen.land}
     return next((task for task, state in states.items() if state in ("failed", "upstream_failed")), None)

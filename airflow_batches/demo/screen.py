@@ -1,4 +1,4 @@
-"""What the demo is doing, a line a step: redrawn in place on a terminal, printed as it comes anywhere else."""
+"""The demo's progress, one line for each step: redrawn on a terminal, otherwise printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 
 @dataclass
 class Step:
-    """One thing after the other: `started` and `ended` are seconds since the screen was made."""
+    """One step of the demo; `started` and `ended` are seconds since the screen was made."""
 
     title: str
     detail: str
@@ -26,12 +26,12 @@ class Step:
     failed: bool = False
 
     def seconds(self, now: float = 0.0) -> float:
-        """How long it took, or has taken until `now`."""
+        """Return the seconds that it took, or has taken until `now`."""
         return (now if self.ended is None else self.ended) - self.started
 
 
 class Screen:
-    """`show()` is all there is to say; a step lasts until another title is shown, or the screen is left."""
+    """Shows steps; a step lasts until another title is shown, or the `with` block ends."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
@@ -50,13 +50,18 @@ class Screen:
         self.finish(failed=kind is not None)
 
     def finish(self, *, failed: bool = False) -> None:
-        """End the step and stop drawing; what stands there stays."""
+        """End the step and stop drawing; the steps stay on the screen."""
         self._end(failed=failed)
         if self._live:
             self._live.stop()
 
     def show(self, title: str, detail: str = "", *, failed: bool = False) -> None:
-        """Go on to the step of this title, or tell the news of the present one. `failed`: the step before did."""
+        """Start the step of this title, or update the detail of the current one.
+
+        :param title: title of the step; another one than the current step's starts a new step.
+        :param detail: what is known of the step now.
+        :param failed: whether the step before failed.
+        """
         if not self.steps or self.steps[-1].title != title:
             self._end(failed=failed)
             self.steps.append(Step(title, detail, started=self._now()))
@@ -79,7 +84,7 @@ class Screen:
         self.console.print(f"{self._now():6.1f} s  {said}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
-        # Where it is narrow, the details give way: theirs is the only column that may shrink.
+        # On a narrow terminal, only the column of details shrinks.
         table = Table.grid(padding=(0, 2))
         table.add_column(width=1)
         table.add_column(no_wrap=True)

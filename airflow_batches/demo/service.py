@@ -18,12 +18,12 @@ EMULATED: Final[Mapping[str, Any]] = {
     "errored_share": 0.15,
     "seed": 3,
 }
-"""A batch long enough to be seen deferred, short enough to be waited for, and one line that fails."""
+"""Settings of the emulator; chosen: the deferral can be seen, the wait is short, and one line fails (seed 3)."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Where the batches go, what that costs, and how often an onlooker may ask (seconds)."""
+    """The API that the demo uses. `poll_interval` is in seconds, `price` a text for the user."""
 
     name: str
     url: str
@@ -33,13 +33,13 @@ class Service:
     poll_interval: float
 
     def connection(self) -> dict[str, str]:
-        """The Airflow connection to it."""
+        """Return the fields of an Airflow connection to it."""
         return {"conn_type": CONNECTION_TYPE, "host": self.url, "password": self.api_key}
 
 
 @contextmanager
 def emulated() -> Iterator[Service]:
-    """The emulator, for as long as the block lasts."""
+    """Run the emulator during the block."""
     from airflow_batches.emulator import Emulator
 
     with Emulator(**EMULATED) as emulator:
@@ -55,7 +55,7 @@ def emulated() -> Iterator[Service]:
 
 @contextmanager
 def live(environment: Mapping[str, str]) -> Iterator[Service]:
-    """Anthropic's API. Raises InvalidRequest when the environment holds no key."""
+    """Use Anthropic's API. Raises InvalidRequest when the environment has no key."""
     from airflow_batches.api.address import BASE_URL
 
     key = environment.get(KEY_VARIABLE)

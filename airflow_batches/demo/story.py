@@ -1,4 +1,4 @@
-"""The demo from its first step to its last: an API, an Airflow, one run of the example DAG, what it landed."""
+"""The steps of the demo: an API, an Airflow, one run of the example DAG, what it landed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ CONNECTION: Final = "anthropic_default"
 
 
 def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
-    """Run the demo. Raises BatchesError when it fails; in any case nothing of it is left running."""
+    """Run the demo; however it ends, none of its processes is left.
+
+    :param console: where progress and results are printed.
+    :param on_live_api: use Anthropic's API, which costs money; the emulator by default.
+    :param ui: keep Airflow running after the run until Ctrl-C.
+    :param keep: folder in which the results stay; None: they are removed with Airflow.
+    :raises BatchesError: when the demo fails.
+    """
     with Interruptions(), ExitStack() as outer:
         service = outer.enter_context(live(os.environ) if on_live_api else emulated())
         client = outer.enter_context(BatchesClient(api_key=service.api_key, base_url=service.url))
@@ -33,7 +40,7 @@ def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep:
         airflow = inner.enter_context(_airflow(service, screen))
         inner.push(lambda kind, *_: screen.show("Airflow is stopped and removed", failed=kind is not None))
         run = ExampleRun(airflow, client, screen, service)
-        inner.callback(run.call_off_batch)
+        inner.callback(run.cancel_batch)
         landed = run.to_its_end(keep or airflow.home / "landed")
         if not ui:
             inner.close()

@@ -1,9 +1,15 @@
-"""The Message Batches API on localhost: a library, and a program (`airflow-batches emulator`).
+"""The Message Batches API on localhost: a library, and `airflow-batches emulator`.
+
+The way of a call: `server` accepts the connection, `wire` reads the request, `api` takes it through the route, the
+faults (`plans`, `actions`), the key (`access`), the rate limit and the body (`spool`), and `routes` handles it. A
+create goes through `validation` (envelope) and `verdicts` (each line's params) into `store`. `lifecycle` computes
+status and counts from the stored record and `clock`; `answers` makes the result lines when they are read. `control`
+serves the methods of `Emulator` over HTTP.
 
     with Emulator() as emu:
         client = BatchesClient(emu.api_key, base_url=emu.url)
 
-It knows nothing of Airflow, nor of our own client. Importing it costs nothing: the server is loaded at first use.
+The emulator imports neither Airflow nor our own client. Importing it is cheap: the server is loaded at first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m airflow_batches.emulator`: prints `listening on <url>` and serves until SIGINT or SIGTERM."""
+"""`python -m airflow_batches.emulator`: print the URL and serve until a signal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who may call: the key (as `x-api-key` or Bearer), its workspace, the API version.
+"""Authentication: the key (as `x-api-key` or Bearer), its workspace, the API version.
 
-Both headers may be present; one valid key is enough. A bad key's wording is recorded live (2026-09); that of the
-other refusals is not published.
+Both headers may be present; one valid key is enough. The message for a bad key is recorded live (2026-09); those of
+the other refusals are not published, and are written here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from airflow_batches.emulator.errors import ApiError
 from airflow_batches.emulator.settings import Settings
 
 VERSIONS: Final = ("2023-06-01", "2026-10-21")
+"""Values of `anthropic-version` that are accepted (docs: API reference of the batch endpoints, 2026)."""
 EVERY_WORKSPACE: Final = "*"
+"""As a key's workspace: the key works in all of them. A notation of the emulator, not of the API."""
 
 
 def admit(headers: Mapping[str, str], endpoint: str, settings: Settings) -> str:
-    """The workspace the call works in. Raises ApiError: 401, 403, or 400 for the version."""
+    """Return the workspace that the call works in.
+
+    Raises ApiError: 401, 403, or 400 for the version.
+    """
     workspace = _workspace(headers, settings)
     if endpoint in settings.denied:
         raise ApiError(403)

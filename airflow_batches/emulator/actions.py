@@ -1,12 +1,12 @@
 """What each fault action does, as four tables: one for each phase of a call.
 
 ARRIVAL   the head has been read, the body has not.
-EFFECT    the body has been read, nothing has happened yet; `proceed` makes it happen and gives the answer.
+EFFECT    the body has been read, the call has had no effect; `proceed` executes it and returns the answer.
 LINES     results are about to be sent, in blocks of whole lines.
-ANSWER    it has happened, and the answer is a 200, in blocks as they go onto the wire.
+ANSWER    the call has taken effect, and the answer is a 200, in blocks as they are sent.
 
-Calls that are refused anyway never come to the last two phases, and cost no strike. An action is a function of a
-few lines; it returns what to send instead, or raises Hangup.
+Calls that are refused for another reason never reach the last two phases, and use up no strike of a fault. An action is
+a function of a few lines; it returns what to send instead, or raises Hangup.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Proceed = Callable[[], Response]
 Blocks = Iterable[bytes]
 LineEdit = Callable[[bytes], bytes]
 Table = Mapping[str, Callable[..., object]]
-_TICK: Final = 0.05  # seconds between two writes of a slow answer
+_TICK: Final = 0.05  # seconds between two writes of a slow answer; chosen: far below any read timeout, no busy loop
 
 
 def _drop_before_body(fault: Fault, call: Call) -> None:
@@ -47,17 +47,17 @@ def _drop_in_body(fault: Fault, call: Call) -> None:
 
 
 def _status(fault: Fault, call: Call, proceed: Proceed) -> Response:
-    """An answer of `status` with the body the API (or its edge) gives it; nothing happens."""
+    """An answer of `status` with the body that the API (or its edge) sends; the call has no effect."""
     return _refusal(fault, call)
 
 
 def _redirect(fault: Fault, call: Call, proceed: Proceed) -> Response:
-    """302 to `location`; nothing happens."""
+    """302 to `location`; the call has no effect."""
     return Response(302, {"location": fault.location or "", **fault.headers})
 
 
 def _reset(fault: Fault, call: Call, proceed: Proceed) -> Response:
-    """The connection is reset before the first byte of the answer; nothing happens."""
+    """The connection is reset before the first byte of the answer; the call has no effect."""
     raise Hangup(reset=True)
 
 
@@ -70,12 +70,12 @@ def _late_accept(fault: Fault, call: Call, proceed: Proceed) -> Response:
 
 
 def _drop_after_accept(fault: Fault, call: Call, response: Response) -> Response:
-    """It has happened, then the connection is reset without an answer."""
+    """The call takes effect, then the connection is reset without an answer."""
     raise Hangup(reset=True)
 
 
 def _error_after_accept(fault: Fault, call: Call, response: Response) -> Response:
-    """It has happened, then the answer is an error (`status`)."""
+    """The call takes effect, then the answer is an error (`status`)."""
     return _refusal(fault, call)
 
 
@@ -85,12 +85,12 @@ def _retry_after_on_200(fault: Fault, call: Call, response: Response) -> Respons
 
 
 def _cut(fault: Fault, call: Call, response: Response) -> Response:
-    """The body ends after `after_bytes` with the connection closed: its encoding is torn."""
+    """The body ends after `after_bytes` and the connection closes: its chunked encoding is incomplete."""
     return response.with_body(_then_hang_up(_first(response.blocks(), fault.after_bytes)))
 
 
 def _stall(fault: Fault, call: Call, response: Response) -> Response:
-    """After `after_bytes` nothing more comes for `seconds`, then the connection closes."""
+    """After `after_bytes` nothing is sent for `seconds`, then the connection closes."""
     held = _first(response.blocks(), fault.after_bytes)
     return response.with_body(_then_hang_up(held, lambda: call.connection.pause(fault.seconds)))
 
@@ -101,12 +101,12 @@ def _end_early(fault: Fault, call: Call, response: Response) -> Response:
 
 
 def _slow(fault: Fault, call: Call, response: Response) -> Response:
-    """The body comes at `bytes_per_second`."""
+    """The body is sent at `bytes_per_second`."""
     return response.with_body(_paced(response.blocks(), fault.bytes_per_second, call.connection.pause))
 
 
 def _broken_json(fault: Fault, call: Call, response: Response) -> Response:
-    """A 200 whose body is no JSON."""
+    """A 200 whose body is not JSON."""
     return response.with_body(b'{"id":"msgbatch_')
 
 
@@ -121,23 +121,23 @@ def _torn_line(fault: Fault, blocks: Blocks) -> Blocks:
 
 
 def _duplicate_line(fault: Fault, blocks: Blocks) -> Blocks:
-    """`line` comes twice."""
+    """`line` is sent twice."""
     return _with_line(blocks, fault.line, lambda line: line + line)
 
 
 def _missing_line(fault: Fault, blocks: Blocks) -> Blocks:
-    """`line` does not come."""
+    """`line` is not sent."""
     return _with_line(blocks, fault.line, lambda line: b"")
 
 
 def _foreign_line(fault: Fault, blocks: Blocks) -> Blocks:
-    """Before `line` comes one whose custom_id was never submitted."""
+    """Before `line`, a line is sent whose custom_id was never submitted."""
     foreign = b'{"custom_id":"foreign-line","result":{"type":"canceled"}}\n'
     return _with_line(blocks, fault.line, lambda line: foreign + line)
 
 
 def _unknown_type_line(fault: Fault, blocks: Blocks) -> Blocks:
-    """`line` has a result type from the future."""
+    """`line` has a result type that does not exist yet."""
     return _with_line(blocks, fault.line, _from_the_future)
 
 
@@ -176,7 +176,7 @@ ACTIONS: Final[Mapping[str, str]] = {
 
 
 def check(fault: Fault) -> None:
-    """Raises ValueError for a fault whose action is unknown or could never strike."""
+    """Raise ValueError for a fault whose action is unknown or can never apply."""
     if fault.action not in ACTIONS:
         raise ValueError(f"unknown action {fault.action!r}; known are {', '.join(ACTIONS)}")
     if fault.action in LINES and fault.endpoint != "results":
@@ -224,7 +224,7 @@ def _paced(blocks: Blocks, pace: int, pause: Callable[[float], None]) -> Iterato
 
 
 def _with_line(blocks: Blocks, number: int, edit: LineEdit) -> Iterator[bytes]:
-    """The blocks with one line edited; no such line: as they are."""
+    """Yield the blocks with one line edited; unchanged if there is no such line."""
     for block in blocks:
         count = block.count(b"\n")
         if 0 <= number < count:

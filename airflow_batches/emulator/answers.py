@@ -1,8 +1,8 @@
-"""Result lines, made while they are read: one line of JSON a request, in the key order recorded live.
+"""Result lines, made while they are read, with keys in the order recorded live.
 
 A succeeded line has the shape of 2026-09 (`container` and `diagnostics` null). Each shape of a batch becomes a
-template once; a line is then one formatting of bytes, so that 100,000 lines cost no more than copying them.
-Message ids follow from the batch and the place in it, so that every read of the results gives the same ones.
+template once; a line is then one formatting of bytes, so that 100,000 lines cost little more than copying them.
+Message ids are computed from the batch and the position in it, so that every read of the results gives the same ones.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import msgspec
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.errors import error_object
 from airflow_batches.emulator.lifecycle import Record
-from airflow_batches.emulator.lines import Fate, Lines, Shape
+from airflow_batches.emulator.lines import LineOutcome, Lines, Shape
 
 _BLOCK_BYTES: Final = 262_144
+"""Bytes of a block of lines; chosen: as the default `chunk_bytes`, so that a block is sent in about one piece."""
 _VARIANTS: Final = 16
+"""Different texts of `answer_chars`; chosen: neighbouring lines differ, and all texts are built in no time."""
 _PROSE: Final = (
     "The request was read in full and answered in order. Amounts are given in euro, dates in ISO form;"
     " names — where the text has several spellings — follow the first mention. "
@@ -27,11 +29,11 @@ _PROSE: Final = (
 _UNRUN: Final = b'{"custom_id":"%b","result":{"type":"%b"}}\n'
 
 _Format = Callable[[bytes, int], bytes]
-"""custom_id and place in the batch -> line."""
+"""custom_id and position in the batch -> line."""
 
 
 def arrange(count: int, order: str, seed: str) -> Sequence[int]:
-    """The places of the lines in the order they are sent."""
+    """Return the positions of the lines in the order in which they are sent."""
     places: Sequence[int] = range(count)
     if order == "reversed":
         return places[::-1]
@@ -43,7 +45,7 @@ def arrange(count: int, order: str, seed: str) -> Sequence[int]:
 
 
 def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
-    """Blocks of whole lines, each line ending in a newline, each block of about a quarter of a megabyte."""
+    """Yield blocks of whole lines, each block of about a quarter of a megabyte."""
     block: list[bytes] = []
     size = 0
     for line in _lines(record, lines, places):
@@ -58,20 +60,20 @@ def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterat
 
 def _lines(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
     custom_ids = lines.ids.split(b"\n")
-    fates, done, rest = lines.fates, record.done, record.rest.encode()
+    outcomes, done, rest = lines.outcomes, record.done, record.rest.encode()
     numbers = lines.shape_numbers()
     formats = _Formats(record, lines)
     for place in places:
         if place >= done:
             yield _UNRUN % (custom_ids[place], rest)
-        elif fates[place] == Fate.EXPIRED:
+        elif outcomes[place] == LineOutcome.EXPIRED:
             yield _UNRUN % (custom_ids[place], b"expired")
         else:
             yield formats[numbers[place]](custom_ids[place], place)
 
 
 def without_last_newline(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The form recorded live: no newline after the last line."""
+    """Drop the newline after the last line, as recorded live."""
     held = b""
     for block in blocks:
         if block:
@@ -81,7 +83,7 @@ def without_last_newline(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Formats(dict[int, _Format]):
-    """Shape number -> how its lines are formatted, made when first needed."""
+    """Shape number -> the function that formats its lines, made when first needed."""
 
     def __init__(self, record: Record, lines: Lines) -> None:
         self._shapes = lines.shapes
@@ -161,7 +163,7 @@ def _escaped(data: bytes) -> bytes:
 
 
 def _fillers(chars: int) -> list[bytes]:
-    """Texts of exactly so many characters, no two starting alike, ready to stand between quotes."""
+    """Return texts of `chars` characters with different beginnings, escaped for JSON."""
     length = len(_PROSE)
     prose = _PROSE * (chars // length + 2)
     starts = [number * length // _VARIANTS for number in range(_VARIANTS)]

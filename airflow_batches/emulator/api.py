@@ -1,7 +1,7 @@
-"""The way of an API call: route, faults, length, key, rate, body, faults, handler, faults, headers.
+"""The steps of a call: route, faults, length, key, rate, body, handler, headers.
 
-What can be refused by the head alone is refused before the body is read, as the API and its edge do. Everything that
-refuses raises ApiError; it becomes a response here and nowhere else.
+What can be refused by the head alone is refused before the body is read, as the API and its edge do. Every refusal is
+raised as ApiError, and becomes a response only here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 from airflow_batches.emulator import actions, ids
 from airflow_batches.emulator.access import admit
-from airflow_batches.emulator.call import Call, World
+from airflow_batches.emulator.call import Call, State
 from airflow_batches.emulator.errors import ApiError, EdgeTooLarge, edge_response, error_response
 from airflow_batches.emulator.faults import Fault
-from airflow_batches.emulator.headers import Told, dressed
+from airflow_batches.emulator.headers import HeaderValues, with_headers
 from airflow_batches.emulator.limits import seconds_left
 from airflow_batches.emulator.routes import HANDLERS, find_route
 from airflow_batches.emulator.spool import spool
@@ -25,26 +25,26 @@ from airflow_batches.emulator.wire import Body, Connection, Head, Response
 _LOG: Final = logging.getLogger(__name__)
 
 
-def answer(world: World, connection: Connection, head: Head, body: Body) -> Response:
-    """The response to one API call. Raises Hangup where a fault ends the connection instead."""
+def answer(state: State, connection: Connection, head: Head, body: Body) -> Response:
+    """Answer one API call. Raises Hangup where a fault ends the connection instead."""
     request_id, began = ids.request_id(), monotonic()
     call: Call | None = None
     try:
-        target = find_route(head.method, head.path, world.prefix)
-        world.count(target.endpoint)
-        call = Call(world, connection, head, body, target.endpoint, target.batch_id, request_id)
-        response = _struck(call)
+        target = find_route(head.method, head.path, state.prefix)
+        state.count(target.endpoint)
+        call = Call(state, connection, head, body, target.endpoint, target.batch_id, request_id)
+        response = _handled(call)
     except EdgeTooLarge:
         response = edge_response(413)
     except ApiError as error:
         response = error_response(error, request_id)
     _LOG.info("%s %s -> %s", head.method, head.path, response.status)
     workspace = call.workspace if call is not None else ""
-    return dressed(response, _told(world, request_id, workspace, monotonic() - began))
+    return with_headers(response, _header_values(state, request_id, workspace, monotonic() - began))
 
 
-def _struck(call: Call) -> Response:
-    """The answer, or what the faults that wait for such a call make of it."""
+def _handled(call: Call) -> Response:
+    """Return the answer, or what the fault plans for such a call make of it."""
     if fault := _claim(call, actions.ARRIVAL):
         actions.ARRIVAL[fault.action](fault, call)
     limit = call.settings.max_body_bytes
@@ -64,18 +64,21 @@ def _struck(call: Call) -> Response:
 
 
 def _keep_to_limit(call: Call) -> None:
-    now = call.world.clock.micros()
-    calls = call.world.window.enter(now)
+    now = call.state.clock.micros()
+    calls = call.state.window.enter(now)
     if call.settings.enforce_rate_limit and calls > call.settings.requests_per_minute:
         raise ApiError(429, headers={"retry-after": str(seconds_left(now))})
 
 
-def _told(world: World, request_id: str, workspace: str, seconds: float) -> Told:
-    """What the headers say; the rate limit, like the workspace, only once the key is known."""
-    now = world.clock.micros()
-    limits = world.window.headers(now, world.settings.requests_per_minute) if workspace else {}
-    return Told(now, round(seconds * 1000), request_id, workspace, limits)
+def _header_values(state: State, request_id: str, workspace: str, seconds: float) -> HeaderValues:
+    """Collect the values of the headers.
+
+    The rate limit, like the workspace, is sent only once the key is accepted.
+    """
+    now = state.clock.micros()
+    limits = state.window.headers(now, state.settings.requests_per_minute) if workspace else {}
+    return HeaderValues(now, round(seconds * 1000), request_id, workspace, limits)
 
 
 def _claim(call: Call, table: actions.Table) -> Fault | None:
-    return call.world.plans.claim(table, call.endpoint, call.batch_id)
+    return call.state.plans.claim(table, call.endpoint, call.batch_id)

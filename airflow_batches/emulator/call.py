@@ -1,4 +1,4 @@
-"""One API call on its way through the emulator, and what all calls share."""
+"""One API call, and the state that all calls share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from airflow_batches.emulator.wire import Body, Connection, Head
 
 
 @dataclass(slots=True)
-class World:
-    """All state of one emulator. `prefix` stands before every API path."""
+class State:
+    """All state of one emulator. `prefix` precedes every API path."""
 
     settings: Settings
     clock: Clock
@@ -34,12 +34,12 @@ class World:
             self._calls[endpoint] += 1
 
     def counted(self) -> dict[str, int]:
-        """Calls per endpoint so far, the ones a fault struck among them."""
+        """Return the calls per endpoint so far, including those that a fault struck."""
         with self._lock:
             return {endpoint: self._calls[endpoint] for endpoint in ENDPOINTS}
 
     def next_read(self, batch_id: str) -> int:
-        """The number of this read of a batch's results, from 1."""
+        """Count a read of a batch's results, and return its number, from 1."""
         with self._lock:
             self.reads[batch_id] += 1
             return self.reads[batch_id]
@@ -52,10 +52,13 @@ class World:
 
 @dataclass(slots=True)
 class Call:
-    """A call whose endpoint is known. `batch_id` is empty where the path has none, `workspace` until the key is
-    accepted; `payload` is the decoded body, once it has been read."""
+    """A call whose endpoint is known.
 
-    world: World
+    `batch_id` is empty where the path has none, `workspace` until the key is accepted. `payload` is the decoded body,
+    once it has been read.
+    """
+
+    state: State
     connection: Connection
     head: Head
     body: Body
@@ -67,12 +70,12 @@ class Call:
 
     @property
     def settings(self) -> Settings:
-        return self.world.settings
+        return self.state.settings
 
     @property
     def base(self) -> str:
-        """Where results_url points: the host the client used, unless a setting says otherwise."""
+        """Base of results_url: the host that the client used, unless `results_base` is set."""
         if self.settings.results_base is not None:
             return self.settings.results_base
         address, port = self.connection.sock.getsockname()[:2]
-        return f"http://{self.head.headers.get('host') or f'{address}:{port}'}{self.world.prefix}"
+        return f"http://{self.head.headers.get('host') or f'{address}:{port}'}{self.state.prefix}"

@@ -1,5 +1,7 @@
-"""What the API refuses in a line's `params` but its messages: two tables of checks, in order, the second once the
-model is known; the first that objects decides. Texts are recorded live (2026) unless a check says otherwise.
+"""What the API refuses in a line's `params`, except in its messages (see `turns`).
+
+Two tables of checks run in order, the second once the model is known; the first check that fails decides. Messages are
+recorded live (2026) unless a check says otherwise.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model, find_model
 
 Params = Mapping[str, Any]
 _STRICT_SINCE: Final = "2026-10-21"
+"""First API version without sampling parameters (docs: migration to 2026-10-21)."""
 _SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": inf}
-"""Parameters of sampling, from 0 to this."""
+"""Sampling parameters and their upper bounds; the lower bound is 0 (docs: API reference, Messages)."""
 _MEMBERS: Final = frozenset(
     {
         "model",
@@ -40,6 +43,7 @@ _MEMBERS: Final = frozenset(
         "user_profile_id",
     }
 )
+"""Members that the official SDK declares, and those that older versions take (`tests/contract/test_members.py`)."""
 _BETA_MEMBERS: Final = frozenset(
     {
         "billing_policy",
@@ -52,10 +56,11 @@ _BETA_MEMBERS: Final = frozenset(
         "thread",
     }
 )
+"""Members that the SDK declares for its beta calls only."""
 
 
 class Refused(Exception):
-    """Why a line ends errored: message and error type."""
+    """The reason why a line ends errored: message and error type."""
 
     def __init__(self, message: str, kind: str = "invalid_request_error") -> None:
         super().__init__(message)
@@ -65,7 +70,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What of the create call applies to all of its lines."""
+    """The parts of the create call that apply to all of its lines."""
 
     version: str = ""
     betas: Collection[str] = ()
@@ -74,28 +79,33 @@ class Terms:
 
     @property
     def strict(self) -> bool:
-        """Whether the version refuses what 2026-10-21 took away: sampling parameters, and some blocks in turns."""
+        """Whether the version refuses sampling parameters and some blocks in turns."""
         return self.version >= _STRICT_SINCE
 
     def members(self) -> frozenset[str]:
-        """The members params may have. Which of them need a beta is the SDK's division, and that one beta opens all
-        of them is ours."""
+        """Return the members that params may have.
+
+        Which of them need a beta is taken from the SDK. That any beta allows all of them is a simplification.
+        """
         known = _MEMBERS | (_BETA_MEMBERS if self.betas else frozenset())
         return known - set(_SAMPLING) if self.strict else known
 
 
 def check(params: Params, terms: Terms) -> Model:
-    """The model that answers the line; `params` decoded, the messages aside. Raises Refused."""
-    for objects in _CHECKS:
-        objects(params, terms)
+    """Check decoded `params`, except for the messages, and return the line's model.
+
+    Raises Refused.
+    """
+    for check_params in _CHECKS:
+        check_params(params, terms)
     model = _known_model(params["model"], terms)
-    for objects_to in _CHECKS_OF_MODEL:
-        objects_to(params, terms, model)
+    for check_for_model in _CHECKS_OF_MODEL:
+        check_for_model(params, terms, model)
     return model
 
 
 def forced_tool(params: Params) -> dict[str, Any] | None:
-    """The tool that must be used, if one must."""
+    """Return the tool that `tool_choice` forces, or None."""
     choice = params.get("tool_choice")
     if not isinstance(choice, dict) or choice.get("type") not in ("tool", "any"):
         return None
@@ -104,7 +114,7 @@ def forced_tool(params: Params) -> dict[str, Any] | None:
 
 
 def output_schema(params: Params) -> Any:
-    """The JSON schema that the answer's text must keep to, if there is one."""
+    """Return the JSON schema that the answer's text must match, or None."""
     config = params.get("output_config")
     form = config.get("format") if isinstance(config, dict) else params.get("output_format")
     return form.get("schema") if isinstance(form, dict) and form.get("type") == "json_schema" else None
@@ -132,7 +142,7 @@ def _streamed(params: Params, terms: Terms) -> None:
 
 
 def refuse_empty_texts(where: str, blocks: Iterable[Any]) -> None:
-    """Raises Refused for a text block without text (both texts of the API are recorded)."""
+    """Raise Refused for a text block without text (both messages are recorded live)."""
     for block in blocks:
         if not isinstance(block, dict):
             raise Refused(f"{where}: Input should be a valid dictionary")
@@ -141,7 +151,7 @@ def refuse_empty_texts(where: str, blocks: Iterable[Any]) -> None:
 
 
 def refuse_empty_text(where: str, text: Any) -> None:
-    """Raises Refused for what is no text, or has nothing to read in it."""
+    """Raise Refused for a value that is not a string, is empty, or is only whitespace."""
     if not isinstance(text, str):
         raise Refused(f"{where}: text: Input should be a valid string")
     if not text:
@@ -151,7 +161,7 @@ def refuse_empty_text(where: str, text: Any) -> None:
 
 
 def _empty_system(params: Params, terms: Terms) -> None:
-    """That an empty text of the system is answered is ours."""
+    """An empty system string is accepted; that is an assumption, not recorded."""
     system = params.get("system", "")
     if isinstance(system, list):
         refuse_empty_texts("system", system)
@@ -216,7 +226,7 @@ def _missing_tool(params: Params, terms: Terms) -> None:
 
 
 def _not_in_batches(params: Params, terms: Terms) -> None:
-    """Refused according to the docs; the texts are not published."""
+    """Refused according to the docs; the messages are not published."""
     if params.get("speed") not in (None, "standard"):
         raise Refused("`speed` is not supported in the Message Batches API")
     policy = params.get("billing_policy")

@@ -1,6 +1,6 @@
 """The emulator's clock: real time plus an offset that only grows.
 
-Every state a batch is in follows from this clock and what was written down at create and cancel; no timer runs.
+The state of a batch is computed from this clock and the record written at create and cancel; no timer runs.
 Times are integers, microseconds since the epoch, so that `expires_at` is `created_at` plus exactly 24 hours.
 """
 
@@ -18,7 +18,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """Real time (UTC) plus `offset` microseconds; `keep` is told every new offset."""
+    """Real time (UTC) plus `offset` microseconds; `keep` is called with every new offset."""
 
     def __init__(self, offset: int, keep: Callable[[int], None]) -> None:
         self.offset = offset
@@ -32,14 +32,18 @@ class Clock:
         return time.time_ns() // 1000 + self.offset
 
     def advance(self, seconds: float) -> datetime:
-        """Moves the clock forward and returns the new time. Raises ValueError for a step back."""
+        """Move the clock forward by `seconds` and return the new time.
+
+        Raises ValueError for a step back.
+        """
+        # 100 years keep every time within what datetime can hold.
         if not 0 <= seconds <= 100 * 365 * 24 * 3600:
             raise ValueError(f"the clock moves forward only, by at most 100 years: {seconds} s")
         self._set(self.offset + micros(seconds))
         return self.now()
 
     def reset(self) -> None:
-        """Back to real time."""
+        """Return to real time."""
         self._set(0)
 
     def _set(self, offset: int) -> None:
@@ -52,15 +56,15 @@ def micros(seconds: float) -> int:
 
 
 def http_date(at: int) -> str:
-    """`Fri, 01 May 2026 20:29:05 GMT`."""
+    """Return `Fri, 01 May 2026 20:29:05 GMT`."""
     return formatdate(at // SECOND, usegmt=True)
 
 
 def timestamp(at: int) -> str:
-    """`2026-05-01T20:29:05.358585+00:00`: six digits and `+00:00`, as recorded live (the docs print `Z`)."""
+    """Return `2026-05-01T20:29:05.358585+00:00`, the form recorded live (the docs print `Z`)."""
     return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds")
 
 
 def short_timestamp(at: int) -> str:
-    """`2026-05-01T20:29:07Z`: the form of the rate-limit headers."""
+    """Return `2026-05-01T20:29:07Z`, the form of the rate-limit headers."""
     return (_EPOCH + timedelta(seconds=at // SECOND)).strftime("%Y-%m-%dT%H:%M:%SZ")

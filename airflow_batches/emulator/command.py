@@ -1,7 +1,7 @@
 """`airflow-batches emulator`: the emulator as a program, until Ctrl-C or SIGTERM.
 
-Every setting is a flag, so that this file need not know them. `none` stands for no value, a list is separated by
-commas, a mapping is JSON.
+The flags are made from the fields of `Settings`, so this file names none of them. `none` means no value, a list is
+separated by commas, a mapping is JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ABSENT: Final = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the emulator's flags."""
+    """Add the emulator's flags."""
     parser.add_argument("--port", type=_port, default=0, help="on 127.0.0.1; 0: a free one (default)")
     parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
     parser.add_argument("--log", action="store_true", help="write a line for every call to standard error")
@@ -52,8 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, *, brief: bool = False) -> int:
-    """Serves until SIGINT or SIGTERM and returns the exit code. Prints where, in one line if `brief`; the last word
-    of the first line is the URL, for a program that starts it."""
+    """Serve until SIGINT or SIGTERM, and return the exit code.
+
+    The address is printed first, in one line if `brief`. The last word of the first line is the URL, for programs that
+    start the emulator.
+    """
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)}
     if args.log:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
@@ -77,14 +80,14 @@ def run(args: argparse.Namespace, *, brief: bool = False) -> int:
 
 
 def _connection(emulator: Emulator) -> str:
-    """The emulator as Airflow's default connection, for a shell."""
+    """Return a shell command that sets Airflow's default connection to the emulator."""
     fields = {"conn_type": "anthropicbatches", "host": emulator.url, "password": emulator.api_key}
     return f"export AIRFLOW_CONN_ANTHROPIC_DEFAULT={shlex.quote(json.dumps(fields))}"
 
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, while inside."""
+    """Yield an event that SIGINT and SIGTERM set during the block."""
     stop = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]

@@ -1,7 +1,7 @@
-"""`/_emulator/`: the handles of `Emulator` over HTTP, so that another process can drive the program.
+"""`/_emulator/`: the methods of `Emulator` over HTTP, for other processes.
 
-No part of the API, so it stands under a path that the API does not have, and without a key: who reaches the loopback
-address may. Answers are JSON; a refusal is `{"error": text}`, and names what is known.
+This is not part of the API, so it has a path that the API does not have, and needs no key: everyone on this machine may
+call it. Answers are JSON; an error is `{"error": text}`, and lists the known names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = "/_emulator"
 _LIMIT: Final = 1_000_000
+"""Bytes of a body; chosen: far more than all settings or a fault take."""
 
 
 def concerns(path: str) -> bool:
@@ -29,7 +30,7 @@ def concerns(path: str) -> bool:
 
 
 def answer(emulator: Emulator, head: Head, body: Body) -> Response:
-    """The response to a call of the control address."""
+    """Answer a call of the control address."""
     try:
         arguments = _arguments(body)
         return _json(200, _handler(head)(emulator, arguments))
@@ -40,7 +41,7 @@ def answer(emulator: Emulator, head: Head, body: Body) -> Response:
 
 
 def _handler(head: Head) -> Callable[[Emulator, dict[str, Any]], Any]:
-    """The handler of a route; a path segment in braces becomes its argument of that name."""
+    """Find the handler of a route; the segment `{id}` of its path becomes an argument."""
     given = head.path.removeprefix(ROOT).strip("/").split("/")
     for (method, path), handler in _ROUTES.items():
         wanted = path.split("/")

@@ -1,4 +1,4 @@
-"""`Emulator`: the API on a port of the loopback address, and the handles a test needs."""
+"""`Emulator`: the API on a port of localhost, and the methods that a test needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from airflow_batches.emulator import api, control, lifecycle
-from airflow_batches.emulator.call import World
+from airflow_batches.emulator.call import State
 from airflow_batches.emulator.clock import Clock
 from airflow_batches.emulator.faults import Fault
 from airflow_batches.emulator.lifecycle import Record
@@ -19,19 +19,30 @@ from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
 from airflow_batches.emulator.server import HOST, Server
 from airflow_batches.emulator.settings import Settings
-from airflow_batches.emulator.store import FolderShelf, MemoryShelf, Shelf, Store
+from airflow_batches.emulator.store import FolderStorage, MemoryStorage, Storage, Store
 from airflow_batches.emulator.wire import Body, Connection, Head, Response
 
 
 class Emulator:
-    """A Message Batches API that serves from construction to `close()`; best used in a `with`.
+    """A Message Batches API on localhost that serves from construction to `close()`.
 
-    :param port: on 127.0.0.1; 0: a free one.
-    :param folder: where batches are kept and found again; None: in memory.
-    :param prefix: path before `/v1/…`, as some platforms have one.
-    :param values: any field of `Settings`.
+    Use it in a `with` block. It answers as the API does (docs and recorded answers of 2025 and 2026); batches end as
+    soon as `processing_time` has passed on the emulator's clock, at once by default.
 
-    Raises OSError when the port is taken, ValueError or TypeError for settings it cannot take.
+        with Emulator(processing_time=3600) as emulator:
+            with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+                batch = client.create(requests)
+                emulator.fault(Fault(endpoint="get", action="status", status=529))
+                emulator.clock.advance(3600)
+                assert client.get(batch.id).processing_status == "ended"
+
+    :param port: port on 127.0.0.1; 0 takes a free one.
+    :param folder: folder in which batches survive a restart, used by one emulator at a time; None keeps them in memory.
+    :param prefix: path before `/v1/…`, as some platforms have one; none by default.
+    :param values: any field of `Settings`. Times are in seconds, or timedeltas.
+    :raises OSError: when the port is taken, or another emulator uses the folder.
+    :raises ValueError: for a setting's value that is not allowed.
+    :raises TypeError: for an unknown setting.
     """
 
     def __init__(
@@ -40,13 +51,13 @@ class Emulator:
         settings = Settings(**values)
         self._initial = settings.as_dict()
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
-        shelf: Shelf = MemoryShelf() if folder is None else FolderShelf(Path(folder))
+        storage: Storage = MemoryStorage() if folder is None else FolderStorage(Path(folder))
         try:
-            self.clock = Clock(shelf.offset(), shelf.save_offset)
-            self._world = World(settings, self.clock, Store(shelf), Plans(), prefix)
+            self.clock = Clock(storage.offset(), storage.save_offset)
+            self._state = State(settings, self.clock, Store(storage), Plans(), prefix)
             self._server = Server(port, self._answer)
         except BaseException:
-            shelf.close()
+            storage.close()
             raise
         self.port = self._server.port
 
@@ -59,18 +70,18 @@ class Emulator:
         self.close()
 
     def close(self) -> None:
-        """Ends the server and every connection to it; a second call does nothing."""
+        """Stop the server and close every connection; a second call does nothing."""
         self._server.close()
-        self._world.store.close()
+        self._state.store.close()
 
     @property
     def url(self) -> str:
-        """The base URL to give to a client, prefix included."""
-        return self._origin + self._world.prefix
+        """The base URL for a client, prefix included."""
+        return self._origin + self._state.prefix
 
     @property
     def control_url(self) -> str:
-        """Where the same handles are reached over HTTP (see `control`)."""
+        """The URL under which another process controls this emulator (see `control`)."""
         return self._origin + control.ROOT
 
     @property
@@ -80,63 +91,82 @@ class Emulator:
 
     @property
     def settings(self) -> Settings:
-        """How it behaves; a field that is assigned counts from the next call on."""
-        return self._world.settings
+        """The settings; an assigned field applies from the next call on.
+
+        :raises ValueError: on assignment of a value that is not allowed.
+        """
+        return self._state.settings
 
     def configure(self, **changes: Any) -> None:
-        """Changes several settings at once. Raises ValueError, and then changes none."""
+        """Change several settings at once.
+
+        :param changes: fields of `Settings`, applied from the next call on.
+        :raises ValueError: for an unknown setting or a value that is not allowed; then nothing is changed.
+        """
         self.settings.change(changes)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Calls per endpoint so far, those a fault struck among them."""
-        return self._world.counted()
+        """The calls per endpoint so far, including those that a fault struck."""
+        return self._state.counted()
 
     @property
     def connections(self) -> int:
-        """TCP connections accepted so far."""
+        """The number of TCP connections accepted so far."""
         return self._server.accepted
 
     def batches(self) -> list[dict[str, Any]]:
-        """Every batch object of every workspace, newest first."""
-        with self._world.store.changing():
-            return [self._object(record) for record in self._world.store.all()]
+        """Return the batch objects of all workspaces, newest first."""
+        with self._state.store.changing():
+            return [self._object(record) for record in self._state.store.all()]
 
     def fault(self, fault: Fault) -> Plan:
-        """Puts a fault to work. The plan tells how often it `struck`, and can be deleted."""
-        return self._world.plans.add(fault)
+        """Add a fault.
+
+        :param fault: what fails, where and how often.
+        :return: the plan, whose `struck` counts the calls that it hit, and which can be deleted.
+        """
+        return self._state.plans.add(fault)
 
     @property
     def faults(self) -> Plans:
         """All fault plans."""
-        return self._world.plans
+        return self._state.plans
 
     def end(self, batch_id: str) -> dict[str, Any]:
-        """Ends a batch now; one that has ended stays as it is. Raises KeyError when there is none."""
-        with self._world.store.changing():
+        """End a batch now; a batch that has ended stays unchanged.
+
+        :return: the batch object.
+        :raises KeyError: when no batch has this id.
+        """
+        with self._state.store.changing():
             record = self._record(batch_id)
             self._end(record)
             return self._object(record)
 
     def end_all(self) -> int:
-        """Ends every batch that has not ended, and returns how many those were."""
-        with self._world.store.changing():
-            return sum(self._end(record) for record in self._world.store.all())
+        """End every batch that has not ended, and return how many there were."""
+        with self._state.store.changing():
+            return sum(self._end(record) for record in self._state.store.all())
 
     def archive(self, batch_id: str) -> dict[str, Any]:
-        """Ends a batch if need be and takes its results away, as 29 days do. Raises KeyError."""
-        with self._world.store.changing():
+        """End a batch if it runs, and remove its results, as the API does after 29 days (docs).
+
+        :return: the batch object.
+        :raises KeyError: when no batch has this id.
+        """
+        with self._state.store.changing():
             record = self._record(batch_id)
             self._end(record)
             record.archive_at = min(record.archive_at, self.clock.micros())
-            self._world.store.save(record)
+            self._state.store.save(record)
             return self._object(record)
 
     def reset(self) -> None:
-        """Back to the start: no batches, faults or counts, the clock at real time, the settings as given."""
-        self._world.store.clear()
-        self._world.plans.clear()
-        self._world.forget_calls()
+        """Remove all batches, faults and counts, and restore clock and settings."""
+        self._state.store.clear()
+        self._state.plans.clear()
+        self._state.forget_calls()
         self.settings.change(self._initial)
         self.clock.reset()
 
@@ -147,16 +177,16 @@ class Emulator:
     def _answer(self, connection: Connection, head: Head, body: Body) -> Response:
         if control.concerns(head.path):
             return control.answer(self, head, body)
-        return api.answer(self._world, connection, head, body)
+        return api.answer(self._state, connection, head, body)
 
     def _record(self, batch_id: str) -> Record:
-        record = self._world.store.find(batch_id)
+        record = self._state.store.find(batch_id)
         if record is None:
             raise KeyError(batch_id)
         return record
 
     def _end(self, record: Record) -> bool:
-        store, now = self._world.store, self.clock.micros()
+        store, now = self._state.store, self.clock.micros()
         if record.status(now) == "ended":
             return False
         lifecycle.end(record, store.lines(record), now)
@@ -165,6 +195,6 @@ class Emulator:
 
     def _object(self, record: Record) -> dict[str, Any]:
         base = self.settings.results_base or self.url
-        encoded = batch_object(record, self._world.store, self.clock.micros(), base)
+        encoded = batch_object(record, self._state.store, self.clock.micros(), base)
         decoded: dict[str, Any] = msgspec.json.decode(encoded)
         return decoded

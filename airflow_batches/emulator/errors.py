@@ -1,7 +1,7 @@
-"""What the API says when it says no: every refusal's status, type and body, in one place.
+"""The API's error answers: status, type and body of each, in one place.
 
 The envelope is `{"type":"error","error":{"type","message"},"request_id"}` (recorded live). Two answers come from
-the edge before the API and look otherwise: 413 (JSON without `type` and `request_id`) and 502, 503, 52x (HTML).
+the edge in front of the API and have another form: 413 (JSON without `type` and `request_id`) and 502, 503, 52x (HTML).
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ MESSAGES: Final[Mapping[str, str]] = dict(tuple(KINDS.values())[::-1])
 """Error type to its usual message."""
 
 EDGE_PAGES: Final = frozenset({502, 503, 520, 521, 522, 523, 524})
+"""Statuses that the edge answers with an HTML page; 52x are Cloudflare's own."""
 _NOT_RETRIED: Final = frozenset({400, 404})
 """Statuses that were recorded with `x-should-retry: false`."""
 
 
 class ApiError(Exception):
-    """A call refused. `details` goes into the error object, `headers` onto the response."""
+    """A refused call. `details` becomes part of the error object, `headers` of the response."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class ApiError(Exception):
 
 
 class EdgeTooLarge(Exception):
-    """The body passed the edge's limit: 413 in the edge's own form."""
+    """The body is larger than the edge's limit: 413 in the edge's own form."""
 
 
 def error_object(kind: str, message: str, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -68,7 +69,10 @@ def error_object(kind: str, message: str, details: Mapping[str, Any] | None = No
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
-    """The refusal as the API words it. A bad key's answer carries no `request_id` (recorded live, 2026-09)."""
+    """Return an error in the API's form.
+
+    The answer to a bad key has no `request_id` (recorded live, 2026-09).
+    """
     body: dict[str, Any] = {
         "type": "error",
         "error": error_object(error.kind, error.message, error.details),
@@ -82,7 +86,7 @@ def error_response(error: ApiError, request_id: str) -> Response:
 
 
 def edge_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer of the edge in front of the API."""
+    """Return an answer of the edge in front of the API."""
     if status == 413:
         body = msgspec.json.encode({"error": {"type": KINDS[413][0], "message": KINDS[413][1]}})
         return Response(413, {"content-type": "application/json", **(headers or {})}, body, close=True, edge=True)

@@ -1,8 +1,8 @@
-"""An instance of a JSON schema: what a model that keeps to the schema might answer.
+"""An instance of a JSON schema: what a model might answer with structured output.
 
-`pick` (any number) decides between the members of an enum or the branches of an anyOf, so that the lines of a batch
-differ, and the same line is answered the same way every time. A schema whose instances are larger than any answer
-gets none: it must not cost the emulator its memory.
+`pick` (any number) chooses a member of an enum or a branch of an anyOf, so that the lines of a batch differ, and the
+same line always gets the same answer. A schema with instances larger than any answer gets an empty object: a schema
+with `minLength` 10**10 once used all memory of the machine.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-_DEPTH: Final = 8  # of a schema that refers to itself
-_LARGEST: Final = 100_000  # values and characters of an instance
+_DEPTH: Final = 8
+"""Levels of a schema that refers to itself; chosen: deep enough to show the nesting."""
+_LARGEST: Final = 100_000
+"""Values and characters of an instance; chosen: far above schemas in use, and built at once."""
 _TEXTS: Final[Mapping[str, str]] = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -23,7 +25,7 @@ _TEXTS: Final[Mapping[str, str]] = {
 
 
 def example(schema: Any, pick: int) -> Any:
-    """A value of the schema; a schema that is none, or wants too much, gives an empty object."""
+    """Return a value of the schema; an empty object if it is invalid or too large."""
     try:
         return _Instance(schema).value(schema, pick, _DEPTH) if isinstance(schema, dict) else {}
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
@@ -31,7 +33,7 @@ def example(schema: Any, pick: int) -> Any:
 
 
 class _Instance:
-    """One instance in the making; raises OverflowError where it grows over `_LARGEST`."""
+    """Builds one instance; raises OverflowError when it grows larger than `_LARGEST`."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root

@@ -1,7 +1,7 @@
-"""What can go wrong on the way, as data: a `Fault` says where, what and how often.
+"""Failures as data: a `Fault` says which calls fail, how, and how often.
 
-A fault strikes each call of its endpoint after the first `skip`, `times` times. Several plans may wait at one
-endpoint: a call meets at most one of each phase (arrival, effect, answer; see `actions`), the oldest first.
+A fault strikes the calls of its endpoint after the first `skip`, `times` times. An endpoint may have several faults: a
+call gets at most one of each phase (arrival, effect, lines, answer; see `actions`), the oldest first.
 """
 
 from __future__ import annotations
@@ -17,23 +17,30 @@ ANY: Final = "*"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A failure to be had.
+    """A failure that the emulator produces: which calls, what happens, how often.
 
-    :param endpoint: one of the counted endpoints (`create`, `list`, `get`, …), or `*` for every one.
+    Add it with `Emulator.fault`. The names of all actions and what each does are in `actions.ACTIONS`.
+
+        plan = emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
+        ...  # the create takes effect, its answer is lost
+        assert plan.struck == 1
+
+    :param endpoint: `create`, `list`, `get`, `cancel`, `delete`, `results` or `models`; `*` for all of them.
     :param action: a name from `actions.ACTIONS`.
-    :param times: how often it strikes; None: until deleted.
-    :param skip: calls let through before the first strike.
-    :param batch_id: only calls about this batch.
-    :param status: of the answer, for the actions that give one.
-    :param message: its text; None: the API's usual one for the status.
-    :param error_type: its error type; None: the usual one.
-    :param headers: added to the answer.
-    :param retry_after: seconds in its `retry-after`; unset: 1 on a 429, none otherwise.
+    :param times: number of calls that fail, 1 by default; None: all of them until the plan is deleted.
+    :param skip: number of calls that pass before the first one fails.
+    :param batch_id: only calls about this batch fail; None: calls about any batch.
+    :param status: status of the answer, for the actions that send one; 500 by default.
+    :param message: error message of the answer; None: the API's usual one for the status.
+    :param error_type: error type of the answer; None: the usual one.
+    :param headers: headers added to the answer.
+    :param retry_after: seconds in the answer's `retry-after`; unset: 1 on a 429, none otherwise.
     :param after_bytes: bytes of the body (of the request for `drop_in_body`) that still pass.
-    :param seconds: real seconds of a delay.
-    :param bytes_per_second: pace of `slow`.
-    :param line: result line (from 0, in the order sent) that a line action strikes.
-    :param location: where `redirect` points.
+    :param seconds: real seconds of a delay, or the `retry-after` of `retry_after_on_200`.
+    :param bytes_per_second: speed of `slow`.
+    :param line: result line (from 0, in the order sent) that a line action changes.
+    :param location: target of `redirect`.
+    :raises ValueError: for an unknown endpoint or action, a value out of range, or a fault that can never apply.
     """
 
     endpoint: str
@@ -66,5 +73,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def fault(**values: Any) -> Fault:
-    """A fault from plain values. Raises ValueError, naming what is known, for one that could never strike."""
+    """Make a fault from plain values.
+
+    Raises ValueError, listing the known names, for an invalid one.
+    """
     return msgspec.convert(values, Fault)

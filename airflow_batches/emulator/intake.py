@@ -1,4 +1,4 @@
-"""A create call turned into a batch: parsed, judged line by line, written down."""
+"""A create call becomes a batch: parse the body, check each line, store the batch."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from airflow_batches.emulator.checks import Terms
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import MESSAGES, ApiError
 from airflow_batches.emulator.lifecycle import Record, new_record
-from airflow_batches.emulator.lines import Fate, Lines, Shape, Verdict
+from airflow_batches.emulator.lines import LineOutcome, Lines, Shape, Verdict
 from airflow_batches.emulator.settings import Settings
 from airflow_batches.emulator.validation import Line, not_json, parse_create
 from airflow_batches.emulator.verdicts import Judge
 
 
-def take_in(call: Call) -> Record:
-    """Creates the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
-    settings, world = call.settings, call.world
+def create_batch(call: Call) -> Record:
+    """Create the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
+    settings, state = call.settings, call.state
     requests = parse_create(call.payload, settings.max_requests)
     try:
         lines = Lines.gather(_judged(requests, call))
     except ValueError as error:
         raise not_json(call.payload, error) from None
-    with world.store.changing():
-        now = world.clock.micros()
+    with state.store.changing():
+        now = state.clock.micros()
         _keep_to_queue(call, len(requests), now)
         record = new_record(
             ids.batch_id(),
@@ -37,7 +37,7 @@ def take_in(call: Call) -> Record:
             incremental=settings.incremental_counts,
             answer_chars=settings.answer_chars,
         )
-        world.store.add(record, lines)
+        state.store.add(record, lines)
     return record
 
 
@@ -47,19 +47,19 @@ def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
     shares = settings.errored_share + settings.expired_share > 0
     for line in requests:
         verdict = judge.verdict(line.custom_id, line.params)
-        if shares and verdict.fate is Fate.SUCCEEDED:
-            verdict = _unlucky(verdict, line.custom_id, settings)
+        if shares and verdict.outcome is LineOutcome.SUCCEEDED:
+            verdict = _with_shares(verdict, line.custom_id, settings)
         yield line.custom_id, verdict
 
 
-def _unlucky(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
-    """Errored, expired or as it was: the same for the same id and seed."""
+def _with_shares(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
+    """Apply `errored_share` and `expired_share`, the same way for the same id and seed."""
     digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
-    luck = int.from_bytes(digest) / 2**64
-    if luck < settings.errored_share:
-        return verdict._replace(shape=_failure(settings), fate=Fate.ERRORED)
-    if luck < settings.errored_share + settings.expired_share:
-        return verdict._replace(fate=Fate.EXPIRED)
+    fraction = int.from_bytes(digest) / 2**64
+    if fraction < settings.errored_share:
+        return verdict._replace(shape=_failure(settings), outcome=LineOutcome.ERRORED)
+    if fraction < settings.errored_share + settings.expired_share:
+        return verdict._replace(outcome=LineOutcome.EXPIRED)
     return verdict
 
 
@@ -85,6 +85,6 @@ def _keep_to_queue(call: Call, count: int, now: int) -> None:
     limit = call.settings.queue_limit
     if limit is None:
         return
-    waiting = sum(r.total for r in call.world.store.all() if r.status(now) != "ended")
+    waiting = sum(r.total for r in call.state.store.all() if r.status(now) != "ended")
     if waiting + count > limit:
         raise ApiError(429, headers={"retry-after": str(call.settings.retry_after)})

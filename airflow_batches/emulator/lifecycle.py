@@ -1,11 +1,12 @@
-"""States of a batch, as a function of what is written down and the time.
+"""The states of a batch, as a function of its record and the time.
 
     create -> in_progress ---------------> ended -> archived (29 days after created_at)
                   +- cancel -> canceling -> ended
 
-Rules: `ended` is the only end; success, cancel and expiry are told apart by the counts. All counts stay in
-`processing` until the end (docs), unless the batch was made with incremental counts (seen by one party live).
-A batch still running 24 hours after create ends then; lines run at an even pace, and those not reached expire.
+Rules: `ended` is the only final status; the counts distinguish success, cancel and expiry. All counts stay in
+`processing` until the end (docs), unless the batch was created with incremental counts (reported from live polls by one
+user, 2026-09). A batch that still runs 24 hours after create ends then (docs); lines run at an even pace, and those
+that have not run by then expire.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from airflow_batches.emulator.clock import DAY
 from airflow_batches.emulator.lines import Lines
 
 ARCHIVED_AFTER: Final = 29 * DAY
+"""From create until the results are removed (docs: "Batch processing")."""
 
 Status = Literal["in_progress", "canceling", "ended"]
 
@@ -33,8 +35,10 @@ class Counts(NamedTuple):
 
 
 class Record(msgspec.Struct, kw_only=True, eq=False):
-    """A batch as it is kept; times in microseconds since the epoch. `done` lines run, in the order submitted; the
-    others end as `rest` says. `final` are the counts at the end."""
+    """A batch as it is stored; times in microseconds since the epoch.
+
+    The first `done` lines run, in the order submitted; the others end as `rest` says. `final` holds the last counts.
+    """
 
     id: str
     workspace: str
@@ -74,8 +78,8 @@ def new_record(
     incremental: bool,
     answer_chars: int | None,
 ) -> Record:
-    """A batch created now that takes `run_time` microseconds, or expires."""
-    total = len(lines.fates)
+    """Make the record of a batch created now that takes `run_time` microseconds, or expires."""
+    total = len(lines.outcomes)
     done = total if run_time <= DAY else total * DAY // run_time
     return Record(
         id=batch_id,
@@ -94,7 +98,7 @@ def new_record(
 
 
 def cancel(record: Record, lines: Lines, now: int, cancel_time: int) -> None:
-    """in_progress -> canceling: lines already run keep their result, the others are canceled."""
+    """Change in_progress to canceling; lines that have run keep their result."""
     record.done = _progress(record, now) if record.incremental else 0
     record.rest = "canceled"
     record.final = _final(lines, record.done, "canceled")
@@ -103,7 +107,7 @@ def cancel(record: Record, lines: Lines, now: int, cancel_time: int) -> None:
 
 
 def end(record: Record, lines: Lines, now: int) -> None:
-    """Ends the batch now; one that is not being canceled with all its lines run."""
+    """End the batch now; unless it is being canceled, all of its lines have run."""
     if record.cancel_at is None:
         record.done = record.total
         record.final = _final(lines, record.done, "expired")
@@ -111,7 +115,7 @@ def end(record: Record, lines: Lines, now: int) -> None:
 
 
 def counts_before_end(record: Record, lines: Lines, now: int) -> Counts:
-    """The counts of a batch with incremental counts while it runs."""
+    """Return the counts of a running batch that has incremental counts."""
     run = record.done if record.cancel_at is not None else _progress(record, now)
     succeeded, errored, expired = lines.tally(run)
     return Counts(record.total - run, succeeded, errored, 0, expired)
@@ -123,6 +127,6 @@ def _progress(record: Record, now: int) -> int:
 
 def _final(lines: Lines, done: int, rest: str) -> Counts:
     succeeded, errored, expired = lines.tally(done)
-    left = len(lines.fates) - done
+    left = len(lines.outcomes) - done
     canceled = left if rest == "canceled" else 0
     return Counts(0, succeeded, errored, canceled, expired + left - canceled)

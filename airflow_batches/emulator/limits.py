@@ -1,4 +1,4 @@
-"""The rate limit: so many calls a minute of the emulator's clock, told in the headers of every answer."""
+"""The rate limit: calls per minute of the emulator's clock, shown in the headers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Final
 from airflow_batches.emulator.clock import SECOND, short_timestamp
 
 _MINUTE: Final = 60 * SECOND
+"""The window: the docs give rate limits in requests per minute ("Rate limits")."""
 
 
 class RateWindow:
-    """Calls of the current minute."""
+    """The calls of the current minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,7 +21,7 @@ class RateWindow:
         self._calls = 0
 
     def enter(self, now: int) -> int:
-        """Counts a call and returns how many this minute has had."""
+        """Count a call, and return the number of calls in this minute."""
         with self._lock:
             if now // _MINUTE != self._minute:
                 self._minute, self._calls = now // _MINUTE, 0
@@ -28,7 +29,7 @@ class RateWindow:
             return self._calls
 
     def headers(self, now: int, limit: int) -> Mapping[str, str]:
-        """The `anthropic-ratelimit-requests-*` family (recorded live on batch calls, 2026-09)."""
+        """Return the `anthropic-ratelimit-requests-*` headers (recorded live, 2026-09)."""
         with self._lock:
             calls = self._calls if now // _MINUTE == self._minute else 0
         return {
@@ -39,5 +40,5 @@ class RateWindow:
 
 
 def seconds_left(now: int) -> int:
-    """Whole seconds until the next window, at least one."""
+    """Return the whole seconds until the next window, at least one."""
     return 1 + (_MINUTE - now % _MINUTE - 1) // SECOND

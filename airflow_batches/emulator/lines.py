@@ -1,6 +1,6 @@
-"""What is kept of a batch's requests: columns, not objects, so that 100,000 requests cost some twenty megabytes.
+"""What is stored of a batch's requests: columns, 20 MB or so for 100,000 requests.
 
-A line's params are gone after create (the API does not give them back either); kept is what its result needs.
+A line's params are not stored (the API does not return them either), only what its result needs.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 
-class Fate(IntEnum):
-    """How a line ends once it has run."""
+class LineOutcome(IntEnum):
+    """How a line ends, if it runs."""
 
     SUCCEEDED = 0
     ERRORED = 1
@@ -22,9 +22,9 @@ class Fate(IntEnum):
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True):
-    """What many lines of a batch have in common: an error, or all of an answer but its text.
+    """What many lines of a batch share: an error, or all of an answer except its text.
 
-    `ran` tells an error met while running (it has a worker's request id) from a refusal before.
+    `ran` distinguishes an error of a line that ran (it has a worker's request id) from a refusal before.
     """
 
     model: str = ""
@@ -39,29 +39,29 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Verdict(NamedTuple):
-    """One line, judged: its shape, its answer (JSON without quotes where it is text), its input tokens."""
+    """One checked line; `text` is the answer as JSON, without quotes if it is text."""
 
     shape: Shape
     text: bytes
     tokens: int
-    fate: Fate
+    outcome: LineOutcome
 
 
 class Lines(msgspec.Struct, frozen=True):
-    """The columns of a batch: ids and texts joined by newlines, the others one entry a line."""
+    """The columns of a batch: ids and texts joined by newlines, the others as arrays."""
 
     ids: bytes
     texts: bytes
     tokens: bytes
     shape: bytes
-    fates: bytes
+    outcomes: bytes
     shapes: list[Shape]
 
     @classmethod
     def gather(cls, judged: Iterable[tuple[str, Verdict]]) -> Lines:
         ids: list[str] = []
         texts: list[bytes] = []
-        tokens, shape, fates = array("I"), array("I"), bytearray()
+        tokens, shape, outcomes = array("I"), array("I"), bytearray()
         numbers: dict[Shape, int] = {}
         last, number = None, 0
         for custom_id, verdict in judged:
@@ -72,20 +72,20 @@ class Lines(msgspec.Struct, frozen=True):
             texts.append(verdict.text)
             tokens.append(verdict.tokens)
             shape.append(number)
-            fates.append(verdict.fate)
+            outcomes.append(verdict.outcome)
         return cls(
             "\n".join(ids).encode(),
             b"\n".join(texts),
             tokens.tobytes(),
             shape.tobytes(),
-            bytes(fates),
+            bytes(outcomes),
             list(numbers),
         )
 
     def tally(self, first: int) -> tuple[int, int, int]:
-        """Succeeded, errored, expired among the first so many lines."""
-        head = self.fates[:first]
-        succeeded, errored = head.count(Fate.SUCCEEDED), head.count(Fate.ERRORED)
+        """Count succeeded, errored and expired among the first `first` lines."""
+        head = self.outcomes[:first]
+        succeeded, errored = head.count(LineOutcome.SUCCEEDED), head.count(LineOutcome.ERRORED)
         return succeeded, errored, len(head) - succeeded - errored
 
     def token_counts(self) -> array[int]:

@@ -1,9 +1,8 @@
-"""Which models there are, and what of them a batch line can get wrong.
+"""The models, as far as the checks of a batch line depend on them.
 
-A name is known by its shape, so that models published after this file work too: `claude-<line>-<version>`, version
-4.5 or newer (older ones are retired and end as `not_found_error` lines). Aliases resolve to the dated name where
-there is one. Output limits: 64,000 tokens is recorded live for Haiku 4.5; 300,000 needs its beta (docs:
-build-with-claude/batch-processing).
+A name is recognized by its form, so that newer models work too: `claude-<line>-<version>`, version 4.5 or newer (older
+ones are retired and end as `not_found_error` lines). Aliases resolve to the dated name where there is one. Output
+limits: 64,000 tokens is recorded live for Haiku 4.5; 300,000 needs its beta (docs: "Batch processing").
 """
 
 from __future__ import annotations
@@ -33,19 +32,24 @@ OLDEST_FIRST: Final = (
     "claude-mythos-5-2",
     "claude-fable-5-2",
 )
-"""What `GET /v1/models` lists."""
+"""The models that `GET /v1/models` lists."""
 
 LONG_OUTPUT_BETA: Final = "output-300k-2026-03-24"
+"""The beta that allows 300,000 output tokens (docs: "Batch processing")."""
 _NAME: Final = re.compile(r"claude-(haiku|sonnet|opus|fable|mythos)-(\d{1,2})(?:-(\d{1,2}))?(?:-(\d{8}))?")
 _DATED: Final = {name[:-9]: name for name in OLDEST_FIRST if re.fullmatch(r".*-\d{8}", name)}
 _OLDEST: Final = (4, 5)
+"""The oldest version that is still served."""
 _ADAPTIVE: Final = (4, 7)
-"""From this version on: no sampling parameters, no fixed thinking budget."""
+"""First version without sampling parameters and fixed thinking budgets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model a line may name. `max_tokens` is its output limit in tokens."""
+    """A model that a line may name.
+
+    `max_tokens` is its output limit in tokens, `max_tokens_long` with the beta.
+    """
 
     id: str
     max_tokens: int
@@ -55,7 +59,7 @@ class Model:
 
 
 def find_model(name: str, extra: Collection[str] = ()) -> Model | None:
-    """The model of that name, None when the API would answer `not_found_error`."""
+    """Return the model of that name, or None when the API would answer `not_found_error`."""
     if name in extra:
         return Model(name, 128_000, 300_000, adaptive=False, inference_geo="global")
     match = _NAME.fullmatch(name)
@@ -72,7 +76,7 @@ def find_model(name: str, extra: Collection[str] = ()) -> Model | None:
 
 
 def model_info(name: str) -> dict[str, Any]:
-    """A model as `GET /v1/models` shows it; an unknown release date is the epoch, as the docs say."""
+    """Return a model as `GET /v1/models` shows it; an unknown date is the epoch (docs)."""
     match = re.fullmatch(r"(.*?)(?:-(\d{4})(\d{2})(\d{2}))?", name)
     found = find_model(name)
     if match is None or found is None:

@@ -1,7 +1,7 @@
-"""The JSON the API speaks besides result lines: batch object, page, deletion; keys in wire order (recorded live).
+"""The API's JSON except for result lines, with keys in wire order (recorded live).
 
-A poller asks for pages of a thousand batches that have not changed since; so what an object says is encoded once
-and remembered by all it depends on.
+A poller requests pages of a thousand batches, most of them unchanged. So each object is encoded once and cached by
+everything that it depends on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_batches.emulator.store import Store
 
 
 def batch_object(record: Record, store: Store, now: int, base: str) -> bytes:
-    """The batch as it is now; `base` is where its results_url lies (`http://host/prefix`)."""
+    """Return the batch object at `now`; `base` is that of its results_url."""
     status = record.status(now)
     if status == "ended":
         counts = record.final
@@ -47,7 +47,7 @@ def deletion_object(batch_id: str) -> bytes:
     return msgspec.json.encode({"id": batch_id, "type": "message_batch_deleted"})
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=16_384)  # chosen: sixteen pages of the largest size
 def _encoded(
     batch_id: str,
     status: Status,

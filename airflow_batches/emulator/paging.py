@@ -1,6 +1,6 @@
-"""Lists, page by page: `limit`, `after_id` and `before_id` of a call, and the page that they ask for.
+"""Paging: `limit`, `after_id` and `before_id` of a call, and the page that they select.
 
-Values out of range are refused in the API's style.
+Values out of range are refused in the API's style; those messages are not published.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from airflow_batches.emulator.errors import ApiError
 
 _Item = TypeVar("_Item")
 DEFAULT_LIMIT: Final = 20
+"""Items of a page when `limit` is missing (docs: API reference, list)."""
 MAX_LIMIT: Final = 1_000
+"""The largest `limit` (docs: API reference, list)."""
 
 
 class PageQuery(NamedTuple):
-    """`after`: only what is older than this id; `before`: only what is newer."""
+    """The paging parameters: `after` selects items older than that id, `before` newer ones."""
 
     limit: int
     after: str | None
@@ -26,7 +28,7 @@ class PageQuery(NamedTuple):
 
 
 class Page(NamedTuple, Generic[_Item]):
-    """Items newest first, and whether more lie further in the direction asked for."""
+    """Items, newest first, and whether there are more in the requested direction."""
 
     items: Sequence[_Item]
     has_more: bool
@@ -35,7 +37,7 @@ class Page(NamedTuple, Generic[_Item]):
 def page_of(
     oldest_first: Sequence[_Item], limit: int, *, after: int | None = None, before: int | None = None
 ) -> Page[_Item]:
-    """The items next older than the one at the index `after`, or next newer than that at `before`, or the newest."""
+    """Return the items just older than `after`, just newer than `before`, or the newest."""
     if before is not None:
         start = before + 1
         return Page(oldest_first[start : start + limit][::-1], start + limit < len(oldest_first))
@@ -45,7 +47,7 @@ def page_of(
 
 
 def page_json(objects: Sequence[bytes], ids: Sequence[str], *, has_more: bool) -> bytes:
-    """A page of JSON objects that have these ids; keys in wire order (recorded live)."""
+    """Encode a page of JSON objects with these ids; keys in wire order (recorded live)."""
     return b'{"data":[%b],"has_more":%b,"first_id":%b,"last_id":%b}' % (
         b",".join(objects),
         b"true" if has_more else b"false",
@@ -55,7 +57,7 @@ def page_json(objects: Sequence[bytes], ids: Sequence[str], *, has_more: bool) -
 
 
 def page_query(query: Mapping[str, str]) -> PageQuery:
-    """Raises ApiError (400)."""
+    """Read the paging parameters. Raises ApiError (400)."""
     after, before = query.get("after_id") or None, query.get("before_id") or None
     if after is not None and before is not None:
         raise ApiError(400, "Only one of after_id and before_id may be given.")

@@ -1,4 +1,4 @@
-"""Fault plans at work: which of them a call meets, and how often each has struck."""
+"""Fault plans: which of them applies to a call, and how often each has struck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_batches.emulator.faults import ANY, Fault
 
 
 class Plan:
-    """One fault under way; `struck` counts the calls it has hit."""
+    """One added fault; `struck` counts the calls that it has hit."""
 
     def __init__(self, plans: Plans, plan_id: str, fault: Fault) -> None:
         self._plans = plans
@@ -29,7 +29,7 @@ class Plan:
         return self.fault.times is not None and self.struck >= self.fault.times
 
     def delete(self) -> None:
-        """Takes the plan out; it strikes no more. Its `struck` stays readable."""
+        """Remove the plan, so that no further call is hit. `struck` stays readable."""
         self._plans.remove(self.id)
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Plans:
             return plan
 
     def claim(self, actions: Collection[str], endpoint: str, batch_id: str) -> Fault | None:
-        """The fault that strikes this call in the phase of these actions; it counts as struck."""
+        """Return the fault that strikes this call with one of these actions, and count it."""
         with self._lock:
             for plan in self._plans.values():
                 if plan.fault.action in actions and not plan.exhausted and plan.matches(endpoint, batch_id):

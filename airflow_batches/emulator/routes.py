@@ -1,7 +1,7 @@
 """The routes of the API, in one table, and a handler each.
 
-A handler gets an admitted call and returns its 200, or raises ApiError. Texts are recorded live where the API
-gives one (2025 to 2026); those of limits and cursors follow its style.
+A handler gets an authenticated call and returns its 200, or raises ApiError. Messages are recorded live where the API
+sends one (2025 to 2026); those of limits and cursors follow its style.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_batches.emulator.answers import arrange, result_blocks, without_las
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import ApiError
-from airflow_batches.emulator.intake import take_in
+from airflow_batches.emulator.intake import create_batch
 from airflow_batches.emulator.lifecycle import Record
 from airflow_batches.emulator.models import OLDEST_FIRST, model_info
 from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
@@ -31,7 +31,7 @@ _BATCHES: Final = "/v1/messages/batches"
 
 
 class Target(NamedTuple):
-    """Where a call goes: endpoint, and batch id (empty where there is none)."""
+    """The target of a call: endpoint, and batch id (empty where there is none)."""
 
     endpoint: str
     batch_id: str = ""
@@ -52,7 +52,10 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
 
 
 def find_route(method: str, path: str, prefix: str) -> Target:
-    """Raises ApiError: 404 for a path that leads nowhere, 405 for one that knows other methods."""
+    """Find the target of a call.
+
+    Raises ApiError: 404 for an unknown path, 405 for a known path with another method.
+    """
     inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
     other = False
     for wanted, pattern, endpoint in _ROUTES:
@@ -64,39 +67,39 @@ def find_route(method: str, path: str, prefix: str) -> Target:
 
 
 def _create(call: Call) -> Response:
-    return _batch(call, take_in(call))
+    return _batch(call, create_batch(call))
 
 
 def _list(call: Call) -> Response:
     query = page_query(call.head.query)
-    store = call.world.store
+    store = call.state.store
     with store.changing():
         after = _cursor(call, "after_id", query.after)
         before = _cursor(call, "before_id", query.before)
         page = store.page(call.workspace, query.limit, after=after, before=before)
-        return Response(200, _JSON, page_object(page, store, call.world.clock.micros(), call.base))
+        return Response(200, _JSON, page_object(page, store, call.state.clock.micros(), call.base))
 
 
 def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
     if batch_id is None:
         return None
-    record = call.world.store.get(call.workspace, batch_id)
+    record = call.state.store.get(call.workspace, batch_id)
     if record is None:
         raise ApiError(400, f"{name}: Message Batch {batch_id} not found.")
     return record
 
 
 def _get(call: Call) -> Response:
-    with call.world.store.changing():
-        record = _settled(call)
+    with call.state.store.changing():
+        record = _visible(call)
         response = _batch(call, record)
-    if record.status(call.world.clock.micros()) != "in_progress":
+    if record.status(call.state.clock.micros()) != "in_progress":
         return response
     return response.with_headers(**{"retry-after": str(call.settings.retry_after)})
 
 
 def _cancel(call: Call) -> Response:
-    store, now = call.world.store, call.world.clock.micros()
+    store, now = call.state.store, call.state.clock.micros()
     with store.changing():
         record = _found(call)
         status = record.status(now)
@@ -109,10 +112,10 @@ def _cancel(call: Call) -> Response:
 
 
 def _delete(call: Call) -> Response:
-    store = call.world.store
+    store = call.state.store
     with store.changing():
         record = _found(call)
-        status = record.status(call.world.clock.micros())
+        status = record.status(call.state.clock.micros())
         if status != "ended":
             raise ApiError(400, _UNDELETABLE[status].format(record.id))
         store.remove(record)
@@ -126,14 +129,14 @@ _UNDELETABLE: Final = {
 
 
 def _results(call: Call) -> Response:
-    with call.world.store.changing():
-        record = _settled(call)
-        now = call.world.clock.micros()
+    with call.state.store.changing():
+        record = _visible(call)
+        now = call.state.clock.micros()
         if record.status(now) != "ended" or record.archived(now):
             raise ApiError(404, f"Message Batch {record.id} has no available results.")
-        lines = call.world.store.lines(record)
+        lines = call.state.store.lines(record)
     settings = call.settings
-    read = call.world.next_read(record.id)
+    read = call.state.next_read(record.id)
     places = arrange(record.total, settings.order, f"{settings.seed}:{record.id}:{read}")
     headers = {
         "content-type": "application/x-jsonl",
@@ -143,9 +146,9 @@ def _results(call: Call) -> Response:
 
 
 def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> Response:
-    """Blocks of lines as they go onto the wire."""
+    """Answer with blocks of lines, changed as faults and settings say."""
     settings = call.settings
-    if fault := call.world.plans.claim(actions.LINES, call.endpoint, call.batch_id):
+    if fault := call.state.plans.claim(actions.LINES, call.endpoint, call.batch_id):
         blocks = actions.LINES[fault.action](fault, blocks)
     if not settings.trailing_newline:
         blocks = without_last_newline(blocks)
@@ -156,7 +159,7 @@ def _streamed(call: Call, blocks: Iterable[bytes], headers: dict[str, str]) -> R
 
 
 def _models(call: Call) -> Response:
-    """The catalogue, paged like batches."""
+    """List the models, paged like batches."""
     query = page_query(call.head.query)
     after, before = _model("after_id", query.after), _model("before_id", query.before)
     page = page_of(OLDEST_FIRST, query.limit, after=after, before=before)
@@ -182,22 +185,25 @@ HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
 
 
 def _found(call: Call) -> Record:
-    record = call.world.store.get(call.workspace, call.batch_id)
+    record = call.state.store.get(call.workspace, call.batch_id)
     if record is None:
         raise ApiError(404, f"Message Batch {call.batch_id} not found.")
     return record
 
 
-def _settled(call: Call) -> Record:
-    """The batch, once it is visible everywhere: right after create it may not be (reported by users)."""
+def _visible(call: Call) -> Record:
+    """Return the batch, or raise a 404 until `fresh_404` seconds after create.
+
+    Users have reported such a 404 within seconds of create (anthropic-sdk-python issue 1432, 2026-04).
+    """
     record = _found(call)
-    if call.world.clock.micros() < record.created_at + micros(call.settings.fresh_404):
+    if call.state.clock.micros() < record.created_at + micros(call.settings.fresh_404):
         raise ApiError(404, f"Message Batch {call.batch_id} not found.")
     return record
 
 
 def _batch(call: Call, record: Record) -> Response:
-    return Response(200, _JSON, batch_object(record, call.world.store, call.world.clock.micros(), call.base))
+    return Response(200, _JSON, batch_object(record, call.state.store, call.state.clock.micros(), call.base))
 
 
 def _accepts_gzip(headers: Mapping[str, str]) -> bool:

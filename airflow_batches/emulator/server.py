@@ -1,8 +1,8 @@
 """The sockets: one listener on the loopback address, one thread for each connection.
 
-Threads, because a fault acts on the socket itself (a reset, a torn body, a stall) and blocking code says so most
-plainly. An answer may come before the body was read: a small rest of it is read after the answer, a larger one costs
-the connection. `close()` shuts every socket down, so that no thread outlives it, whatever its client is doing.
+It uses threads because a fault acts on the socket itself (a reset, an incomplete body, a stall), and blocking code
+does that most plainly. An answer may be sent before the body was read: a small remainder is read after the answer, for
+a larger one the connection is closed. `close()` shuts every socket down, so that no thread outlives it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from airflow_batches.emulator.wire import Body, Connection, Hangup, Head, Malfor
 
 HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4_096
-_PATIENCE: Final = 10.0
+"""Connections that wait to be accepted; chosen: the default limit of Linux (`somaxconn`), for bursts."""
+_JOIN_TIMEOUT: Final = 10.0
+"""Seconds for a thread to end after its socket was shut down; chosen: it should take milliseconds."""
 _LOG: Final = logging.getLogger(__name__)
 
 Handler = Callable[[Connection, Head, Body], Response]
 
 
 class Server:
-    """Serves from construction to `close()`. Raises OSError when the port is taken."""
+    """An HTTP server that runs from construction to `close()`.
+
+    Raises OSError when the port is taken.
+    """
 
     def __init__(self, port: int, handler: Handler) -> None:
         self._handler = handler
@@ -45,7 +50,7 @@ class Server:
         return int(self._listener.getsockname()[1])
 
     def close(self) -> None:
-        """Ends every connection and thread; a second call does nothing."""
+        """End every connection and thread; a second call does nothing."""
         with self._lock:
             if self._closing.is_set():
                 return
@@ -57,10 +62,10 @@ class Server:
         with self._lock:
             left = dict(self._open)
         for connection in left.values():
-            with contextlib.suppress(OSError):  # the client may have gone first
+            with contextlib.suppress(OSError):  # the client may have closed it first
                 connection.sock.shutdown(socket.SHUT_RDWR)
         for thread in left:
-            thread.join(_PATIENCE)
+            thread.join(_JOIN_TIMEOUT)
 
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -68,7 +73,7 @@ class Server:
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._closing.is_set():
                 selector.select()
-                with contextlib.suppress(OSError):  # BlockingIOError, or a client gone before it was accepted
+                with contextlib.suppress(OSError):  # BlockingIOError, or the client left before it was accepted
                     while not self._closing.is_set():
                         self._start(self._listener.accept()[0])
 
@@ -93,7 +98,7 @@ class Server:
             with contextlib.suppress(OSError):
                 connection.answer(Response(400, {"content-type": "text/plain"}, str(error).encode()), keep_alive=False)
                 connection.linger()
-        except OSError:  # the client left, or the server is closing: there is no one to answer
+        except OSError:  # the client left, or the server is closing: no answer can be sent
             pass
         finally:
             connection.close(reset=reset)
@@ -101,7 +106,7 @@ class Server:
                 self._open.pop(threading.current_thread(), None)
 
     def _exchange(self, connection: Connection) -> bool:
-        """One request and its response. False: the connection has no next one."""
+        """Read one request and send its response. Return False if the connection ends with it."""
         head = connection.read_head()
         if head is None:
             return False
@@ -110,7 +115,7 @@ class Server:
             response = self._handler(connection, head, body)
         except (Hangup, MalformedRequest, OSError):
             raise
-        except Exception:  # noqa: BLE001 - a fault of the emulator itself: the client is told, the log has it all
+        except Exception:  # noqa: BLE001 - a bug of the emulator: a 500 for the client, the traceback for the log
             _LOG.exception("the emulator failed at %s %s", head.method, head.path)
             response = Response(500, {"content-type": "text/plain"}, b"the emulator failed; see its log\n")
         keep_alive = head.keep_alive and body.nearly_done and not response.close

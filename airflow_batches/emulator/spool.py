@@ -1,7 +1,7 @@
-"""Request bodies: small ones in memory, large ones in a temporary file mapped into memory.
+"""Request bodies: small ones in memory, large ones in a mapped temporary file.
 
 A create body may have 256 MB. Mapped pages belong to the page cache, so the process itself grows only by what is
-kept of each line.
+stored of each line.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from airflow_batches.emulator.errors import ApiError, EdgeTooLarge
 from airflow_batches.emulator.wire import Body
 
 _IN_MEMORY: Final = 1_000_000
+"""Bytes of a body that stays in memory; chosen: most bodies of tests are smaller, and need no file."""
 
 
 def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:
-    """The body, decoded. Raises EdgeTooLarge over `limit` bytes, ApiError for an encoding that is none."""
+    """Read and decode the body.
+
+    Raises EdgeTooLarge over `limit` bytes, ApiError for an unknown or broken encoding.
+    """
     blocks = _limited(body.blocks(), limit, EdgeTooLarge())
     if encoding not in ("", "identity"):
         blocks = _decoded(blocks, encoding, limit)
@@ -53,7 +57,10 @@ def _limited(blocks: Iterable[bytes], limit: int, error: Exception) -> Iterator[
 
 
 def _decoded(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[bytes]:
-    """Codes of the three refusals: official SDK's table of error codes; their texts are not published."""
+    """Decode the blocks.
+
+    The error codes are those of the official SDK's table; the messages are not published.
+    """
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ApiError(
             400,
@@ -69,7 +76,7 @@ def _decoded(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[byt
 
 
 def _inflated(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    inflate = zlib.decompressobj(wbits=47)  # zlib or gzip, told by the header
+    inflate = zlib.decompressobj(wbits=47)  # zlib or gzip, recognized by the header
     try:
         for block in blocks:
             while block:

@@ -1,8 +1,8 @@
-"""Where batches are kept: one index in memory, in the order of creation, over a shelf that may outlive the process.
+"""The stored batches: an index in memory, in the order of creation, over a `Storage`.
 
-`MemoryShelf` forgets; `FolderShelf` keeps two files a batch: `<id>.lines` (msgpack), written first, and
-`<id>.json`, whose rename into place is the moment the batch exists. Nothing is fsynced: the files survive the
-process, which is what is promised, not the machine.
+`MemoryStorage` ends with the process. `FolderStorage` writes two files for each batch: `<id>.lines` (msgpack) first,
+then `<id>.json`; with its rename into place the batch exists. Nothing is fsynced: the files survive the end of the
+process, as documented, not a crash of the machine.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from airflow_batches.emulator.lines import Lines
 from airflow_batches.emulator.paging import Page, page_of
 
 
-class Shelf(Protocol):
-    """What a store needs of the place where batches lie."""
+class Storage(Protocol):
+    """What `Store` needs of the place where batches are stored."""
 
     def records(self) -> list[Record]: ...
     def add(self, record: Record, lines: Lines) -> None: ...
@@ -35,8 +35,8 @@ class Shelf(Protocol):
     def close(self) -> None: ...
 
 
-class MemoryShelf:
-    """Batches that end with the process."""
+class MemoryStorage:
+    """Batches in memory, lost when the process ends."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Lines] = {}
@@ -66,10 +66,10 @@ class MemoryShelf:
         """Nothing to do."""
 
 
-class FolderShelf:
-    """Batches in a folder, found again by the next emulator that is given it; one emulator at a time.
+class FolderStorage:
+    """Batches in a folder, used by one emulator at a time and loaded by the next one.
 
-    Raises BlockingIOError when another one has the folder.
+    Raises BlockingIOError when another emulator uses the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,7 +87,7 @@ class FolderShelf:
         decoder = msgspec.json.Decoder(Record)
         found = [decoder.decode(path.read_bytes()) for path in self._folder.glob("msgbatch_*.json")]
         known = {record.id for record in found}
-        for path in self._folder.glob("msgbatch_*.*"):  # what is left of a create that never came to its end
+        for path in self._folder.glob("msgbatch_*.*"):  # the remains of a create that did not finish
             if path.suffix == ".part" or path.stem not in known:
                 path.unlink()
         return found
@@ -120,60 +120,63 @@ class FolderShelf:
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
-        torso = path.with_name(path.name + ".part")
-        torso.write_bytes(data)
-        torso.replace(path)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(data)
+        part.replace(path)
 
 
 class Store:
-    """All batches. Every method is atomic; what decides over several steps does so inside `changing`."""
+    """All batches.
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    Every method is atomic; steps that belong together are made inside `changing`.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._lock = threading.RLock()
         self._by_id: dict[str, Record] = {}
         self._ordered: dict[str, list[Record]] = {}
         self._count = 0
-        for record in sorted(shelf.records(), key=lambda r: r.order):
+        for record in sorted(storage.records(), key=lambda r: r.order):
             self._enter(record)
 
     def add(self, record: Record, lines: Lines) -> None:
         with self._lock:
             record.order = self._count
-            self._shelf.add(record, lines)
+            self._storage.add(record, lines)
             self._enter(record)
 
     def get(self, workspace: str, batch_id: str) -> Record | None:
-        """The batch, None when this workspace has none of that id."""
+        """Return the batch, or None when this workspace has none of that id."""
         record = self._by_id.get(batch_id)
         return record if record is not None and record.workspace == workspace else None
 
     def find(self, batch_id: str) -> Record | None:
-        """The batch of any workspace."""
+        """Return the batch, of whichever workspace, or None."""
         return self._by_id.get(batch_id)
 
     def lines(self, record: Record) -> Lines:
-        return self._shelf.lines(record.id)
+        return self._storage.lines(record.id)
 
     def close(self) -> None:
-        self._shelf.close()
+        self._storage.close()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """No other thread adds, changes or removes a batch meanwhile."""
+        """Keep other threads from adding, changing or removing batches during the block."""
         with self._lock:
             yield
 
     def save(self, record: Record) -> None:
         with self._lock:
-            self._shelf.save(record)
+            self._storage.save(record)
 
     def remove(self, record: Record) -> None:
         with self._lock:
             del self._by_id[record.id]
             ordered = self._ordered[record.workspace]
             del ordered[_place(ordered, record)]
-            self._shelf.remove(record.id)
+            self._storage.remove(record.id)
 
     def clear(self) -> None:
         with self._lock:
@@ -181,14 +184,14 @@ class Store:
                 self.remove(record)
 
     def all(self) -> list[Record]:
-        """Every batch of every workspace, newest first."""
+        """Return all batches of all workspaces, newest first."""
         with self._lock:
             return sorted(self._by_id.values(), key=lambda r: -r.order)
 
     def page(
         self, workspace: str, limit: int, *, after: Record | None = None, before: Record | None = None
     ) -> Page[Record]:
-        """Newest first: the batches next older than `after`, or next newer than `before`, or the newest."""
+        """Return the batches just older than `after`, just newer than `before`, or the newest."""
         with self._lock:
             ordered = self._ordered.get(workspace, [])
             older, newer = (None if record is None else _place(ordered, record) for record in (after, before))

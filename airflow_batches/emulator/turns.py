@@ -1,4 +1,4 @@
-"""The messages of a line: read as far as the API would object to them, and no further."""
+"""The messages of a line: decoded as far as the API's checks need, and no further."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ _MEMBERS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) -> list[Turn]:
-    """Raises Refused for messages that are none, or that the version of the call or the model does not take.
+    """Read and check the messages.
 
-    `system_turns`: the model takes turns of the role `system`; that the adaptive ones do is ours.
+    Raises Refused for messages that the API, the version or the model refuses.
+
+    `system_turns`: the model accepts turns of the role `system`. That the adaptive models do is an assumption.
     """
     try:
         turns = _TURNS.decode(raw)
@@ -37,7 +39,7 @@ def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) ->
             missing = "role" if turn.role is msgspec.UNSET else "content"
             raise Refused(f"messages.{number}.{missing}: Field required")
         _check_role(number, turn.role, turns[number + 1 :], system_turns)
-        # What else betas put into a system turn is not looked at.
+        # Betas may add other members to a system turn; those are not checked.
         unknown = [name for name in members if name not in ("role", "content") and turn.role != "system"]
         if unknown:
             raise Refused(f"messages.{number}.{unknown[0]}: Extra inputs are not permitted")
@@ -49,7 +51,7 @@ def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) ->
 
 
 def _check_role(number: int, role: str, following: Sequence[Turn], system_turns: bool) -> None:
-    """The texts about `system` are recorded, the other one is ours."""
+    """Check a turn's role. The messages about `system` are recorded, the other one is not."""
     if role in ("user", "assistant"):
         return
     if role != "system":
@@ -61,7 +63,10 @@ def _check_role(number: int, role: str, following: Sequence[Turn], system_turns:
 
 
 def _check_content(number: int, role: str, content: Any, *, last: bool) -> None:
-    """The texts are recorded, that about content of another type is ours."""
+    """Check a turn's content.
+
+    The messages are recorded, except for that about content of another type.
+    """
     if not isinstance(content, str | list):
         raise Refused(f"messages.{number}.content: Input should be a valid list")
     if not content and not (last and role == "assistant"):
@@ -76,7 +81,7 @@ def _check_content(number: int, role: str, content: Any, *, last: bool) -> None:
 
 
 def last_question(turns: Sequence[Turn]) -> str:
-    """The text of the last user turn, its first text block where it has several, empty where it has none."""
+    """Return the (first) text of the last user turn; empty if there is none."""
     for turn in reversed(turns):
         if turn.role == "user":
             return "" if turn.content is msgspec.UNSET else _first_text(msgspec.json.decode(turn.content))
@@ -91,8 +96,10 @@ def _first_text(content: Any) -> str:
 
 
 def _refuse_old_blocks(number: int, role: str, blocks: list[dict[str, Any]]) -> None:
-    """Version 2026-10-21 takes no documents in assistant turns and no citations on text in user turns (docs). That
-    the line ends errored, as it does for sampling parameters, and both texts are ours, in the API's style."""
+    """Refuse documents in assistant turns and citations in user turns (docs, 2026-10-21).
+
+    It is an assumption that the line ends errored, as with sampling parameters; both messages follow the API's style.
+    """
     for place, block in enumerate(blocks):
         kind = block.get("type")
         at = f"messages.{number}.content.{place}.{kind}"

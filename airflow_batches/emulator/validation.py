@@ -1,7 +1,7 @@
-"""What a create call is refused for: the envelope, and nothing of the params (docs; texts recorded live).
+"""Checks of a create call's envelope, not of params (docs; messages recorded live).
 
-The whole body is decoded once, strictly, params left as raw JSON. Only when that fails is it walked again, to say
-which member of which request is wrong, the way the API says it.
+The whole body is decoded once, strictly, with params as raw JSON. Only if that fails is it decoded step by step, to say
+which member of which request is wrong, in the API's words.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
-    """The requests of a create body. Raises ApiError (400) with the API's text."""
+    """Return the requests of a create body. Raises ApiError (400) with the API's message."""
     try:
         lines = _STRICT.decode(body)
     except msgspec.ValidationError:
@@ -50,7 +50,7 @@ def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
 
 
 def not_json(body: bytes | mmap.mmap, error: Exception) -> ApiError:
-    """400; `The request body is not valid JSON: ` is recorded, what follows it is not."""
+    """Return a 400, of whose message only the part before the second colon is recorded."""
     found = re.search(r"\(byte (\d+)\)", str(error))
     if isinstance(error, UnicodeDecodeError):
         what, at = "invalid UTF-8", 0
@@ -85,7 +85,7 @@ def _too_many(limit: int, count: int) -> str:
 
 
 def _objection(body: bytes | mmap.mmap) -> str:
-    """What is wrong with an envelope that is JSON: the first thing met."""
+    """Return the first error of an envelope that is valid JSON."""
     try:
         envelope = _LOOSE.decode(body)
     except msgspec.ValidationError:

@@ -1,8 +1,8 @@
-"""What becomes of one line's `params`: refused, as the API reports it after the end, or answered.
+"""Whether a line's `params` are answered or refused when the line runs.
 
 The API checks `params` only when the line runs (docs; recorded live), so a refusal here is an errored line and
-never a 400 of the create. Everything but the messages is judged once and remembered, since the lines of a batch
-differ in little else.
+never a 400 of the create. Everything except the messages is checked once and cached, since the lines of a batch differ
+in little else.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ import msgspec
 
 from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
 from airflow_batches.emulator.examples import example
-from airflow_batches.emulator.lines import Fate, Shape, Verdict
+from airflow_batches.emulator.lines import LineOutcome, Shape, Verdict
 from airflow_batches.emulator.turns import last_question, read_turns
 
 _ECHOED: Final = 80
+"""Characters of the question in an answer; chosen: enough to recognize it in a test or a log."""
 _CHARS_PER_TOKEN: Final = 4
+"""Chosen: the usual rule of thumb for English text; the emulator has no tokenizer."""
 _REMEMBERED: Final = 100
-_WORTH_REMEMBERING: Final = 65_536  # bytes
+"""Cached frames of one create; chosen: real batches have a few, and a cache of unlike lines would only cost memory."""
+_WORTH_REMEMBERING: Final = 65_536
+"""Bytes of the largest params that are cached; chosen: with `_REMEMBERED`, the cache stays under 7 MB."""
 _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -43,7 +47,7 @@ _USUAL: Final = msgspec.json.Decoder(_Usual)
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A line without its messages: refused, or the shape of its answer and the schema that answer keeps to."""
+    """A line without its messages: refused, or shape and schema of its answer."""
 
     refused: bool = False
     shape: Shape = field(default_factory=Shape)
@@ -51,7 +55,7 @@ class _Frame:
 
 
 class Judge:
-    """Judges the lines of one create call."""
+    """Checks the lines of one create call."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -59,20 +63,25 @@ class Judge:
         self._last: tuple[Any, _Frame] = (None, _Frame())
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
-        """Raises msgspec.DecodeError or UnicodeDecodeError where the params are no JSON after all."""
+        """Check one line.
+
+        Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON.
+        """
         tokens = memoryview(raw).nbytes // _CHARS_PER_TOKEN
         try:
             frame, question = self._usual(raw) or self._unusual(raw)
         except Refused as refused:
-            return Verdict(_shape_of(refused), b"", tokens, Fate.ERRORED)
+            return Verdict(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
         if frame.refused:
-            return Verdict(frame.shape, b"", tokens, Fate.ERRORED)
+            return Verdict(frame.shape, b"", tokens, LineOutcome.ERRORED)
         shape, text = _answer(frame, custom_id, question)
-        return Verdict(shape, text, tokens, Fate.SUCCEEDED)
+        return Verdict(shape, text, tokens, LineOutcome.SUCCEEDED)
 
     def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
-        """Most lines are nothing but text, and like the line before them except for the messages. They are decoded
-        once, and nothing in their turns can be refused."""
+        """Check a line that holds only text, on a faster path; None for any other line.
+
+        Such lines usually equal the line before except for the messages, and nothing in their turns can be refused.
+        """
         try:
             usual = _USUAL.decode(raw)
         except (msgspec.ValidationError, UnicodeDecodeError):
@@ -131,7 +140,7 @@ def _shape_of(refused: Refused) -> Shape:
 
 
 def _answer(frame: _Frame, custom_id: str, question: str) -> tuple[Shape, bytes]:
-    """The text of the answer: an instance of the schema asked for, or an echo of the last user turn."""
+    """Return the answer: an instance of the requested schema, or an echo of the question."""
     shape = frame.shape
     if frame.schema is None:
         text = f"Echo: {question[:_ECHOED]}"

@@ -1,8 +1,8 @@
-"""HTTP/1.1 over one socket: a request read, a response written.
+"""HTTP/1.1 over one socket: read a request, write a response.
 
 Rules: handlers return a `Response`, and only `Connection.answer` writes one. A body is bytes or an iterator of
-blocks; both travel chunked, as the API's do. `Hangup`, raised anywhere between the first byte of a request and the
-last byte of its response, ends the connection at that point: that is how a torn answer is made.
+blocks; both are sent chunked, as the API does. `Hangup`, raised anywhere between the first byte of a request and the
+last byte of its response, ends the connection at that point: faults produce incomplete answers with it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,36 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 MAX_HEAD: Final = 65_536
+"""Bytes of a request's head or of a line of its framing; chosen: several times what clients send."""
 READ: Final = 262_144
+"""Bytes read from the socket at once; chosen: few system calls for bodies of up to 256 MB."""
 LINGER_SECONDS: Final = 30.0
+"""Longest time to read on after a last answer; chosen: time enough for a body of 256 MB on a busy machine."""
 LINGER_BYTES: Final = 1_000_000_000
-_LINGER_IDLE: Final = 5.0  # seconds
-_WORTH_READING: Final = 65_536  # bytes
+"""Most bytes to read on after a last answer; chosen: several times the largest body that the API takes."""
+_LINGER_IDLE: Final = 5.0
+"""Seconds without a byte after which the client has nothing more to send; chosen."""
+_WORTH_READING: Final = 65_536
+"""Bytes of a remaining body that are cheaper to read than a new connection; chosen, not measured."""
 _BODILESS: Final = (204, 304)
 _OF_CONTENT: Final = ("date", "content-type", "content-disposition", "content-encoding")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, zero seconds: close() sends RST
 
 
 class Hangup(Exception):
-    """The connection ends here, without the rest of the answer; `reset` with RST instead of FIN."""
+    """Ends the connection without the rest of the answer; `reset`: with RST, not FIN."""
 
     def __init__(self, *, reset: bool = False) -> None:
         self.reset = reset
 
 
 class MalformedRequest(ValueError):
-    """What came is not HTTP/1.1."""
+    """The client sent something that is not HTTP/1.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Request line and headers; header names in lower case, a repeated header joined by a comma."""
+    """Request line and headers; names in lower case, repeated headers joined by a comma."""
 
     method: str
     path: str
@@ -60,7 +66,7 @@ class Head:
 class Response:
     """Status, headers in wire order, and the body: bytes, or blocks made while they are sent.
 
-    `close`: the connection ends after it; `edge`: it is not the API's, but of the edge in front of it.
+    `close`: the connection ends after it; `edge`: it is sent by the edge in front of the API.
     """
 
     status: int
@@ -80,7 +86,7 @@ class Response:
 
 
 class Connection:
-    """One client's socket; `closing` is set when the server goes down and interrupts every pause."""
+    """One client's socket; `closing` is set when the server closes, and ends every pause."""
 
     def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self.sock = sock
@@ -88,7 +94,7 @@ class Connection:
         self._ahead = b""
 
     def read_head(self) -> Head | None:
-        """The next request's head, None when the client is done. Raises MalformedRequest."""
+        """Read the next request's head; None when the client has closed. Raises MalformedRequest."""
         data = self._ahead
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > MAX_HEAD:
@@ -100,7 +106,10 @@ class Connection:
         return _parse_head(data[:end].lstrip(b"\r\n"))
 
     def read(self, size: int) -> bytes:
-        """At least one and at most `size` bytes. Raises ConnectionError when the client is gone."""
+        """Read at least one and at most `size` bytes.
+
+        Raises ConnectionError when the client has closed.
+        """
         if self._ahead:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
             return data
@@ -121,7 +130,7 @@ class Connection:
         return bytes(line).strip()
 
     def pause(self, seconds: float) -> None:
-        """Real seconds; a closing server ends the pause and the connection."""
+        """Wait for real seconds; a closing server ends the pause and the connection."""
         if self.closing.wait(seconds):
             raise Hangup
 
@@ -129,7 +138,7 @@ class Connection:
         self.sock.sendall(data)
 
     def answer(self, response: Response, *, keep_alive: bool, head_only: bool = False) -> None:
-        """Writes a response. A body that raises Hangup leaves the chunked encoding torn."""
+        """Write a response. A body that raises Hangup leaves the chunked encoding incomplete."""
         head = _head(response, keep_alive=keep_alive)
         if head_only or response.status in _BODILESS:
             self.send(head)
@@ -145,10 +154,12 @@ class Connection:
             self.send(b"0\r\n\r\n")
 
     def linger(self) -> None:
-        """After a last answer: takes what the client still sends, within bounds. To close over unread bytes would
-        reset the connection, and the client might lose the answer that it has not read yet."""
+        """Read what the client still sends after a last answer, within bounds.
+
+        Closing a socket with unread bytes resets the connection, and the client may lose the answer.
+        """
         deadline, left = monotonic() + LINGER_SECONDS, LINGER_BYTES
-        with suppress(OSError):  # the client is done, too slow, or gone
+        with suppress(OSError):  # the client has closed, or is too slow
             self.sock.shutdown(socket.SHUT_WR)
             while left > 0 and (wait := deadline - monotonic()) > 0:
                 self.sock.settimeout(min(wait, _LINGER_IDLE))
@@ -158,13 +169,13 @@ class Connection:
 
     def close(self, *, reset: bool = False) -> None:
         if reset:
-            with suppress(OSError):  # a socket that is down already cannot be told
+            with suppress(OSError):  # the socket is shut down already
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.close()
 
 
 class Body:
-    """A request's body, read at most once and only when asked for, so that a fault can strike before or within it."""
+    """A request's body, read on demand, so that a fault can strike before or within it."""
 
     def __init__(self, connection: Connection, head: Head) -> None:
         self._connection = connection
@@ -183,11 +194,11 @@ class Body:
 
     @property
     def nearly_done(self) -> bool:
-        """Whether what is left is sure to come and so little that to read it costs less than a new connection."""
+        """Whether the rest is certain to be sent, and cheaper to read than a new connection."""
         return self.done or not (self._expects or self._chunked or self._left > _WORTH_READING)
 
     def discard(self) -> None:
-        """Reads what is left."""
+        """Read the rest."""
         if not self.done:
             for _ in self.blocks():
                 pass
@@ -209,13 +220,13 @@ class Body:
             block = self._connection.read(self._left)
             self._left -= len(block)
             if not self._left:
-                # consumed before the block goes out: the generator may never be resumed
+                # read before the block is yielded: the generator may never be resumed
                 self._connection.read_line()
             yield block
 
 
 def rechunked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in blocks of exactly `size`, the last one shorter."""
+    """Yield the same bytes in blocks of exactly `size`, the last one shorter."""
     waiting = bytearray()
     for block in blocks:
         waiting += block
@@ -228,7 +239,7 @@ def rechunked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def _head(response: Response, *, keep_alive: bool) -> bytes:
-    """Status line and headers; those of the framing stand behind those of the content, as recorded live."""
+    """Return status line and headers; framing follows content, as recorded live."""
     framing = {} if response.status in _BODILESS else {"transfer-encoding": "chunked"}
     framing["connection"] = "keep-alive" if keep_alive else "close"
     content = {name: value for name, value in response.headers.items() if name in _OF_CONTENT}
