@@ -7,15 +7,16 @@ is no record, and batches are looked for in the API's list:
 |-------------------------------------------------------|--------------------------------------------------------|
 | the first                                             | not at all: none can have been sent                    |
 | the first after a clear                               | not at all: without a record it is unknown whether the |
-|                                                       | prompts are the same, so the task submits anew         |
+|                                                       | prompts are the same, so the task submits again        |
 | a retry                                               | since the run's start                                  |
 | resumed after waiting for a batch that may be its     | since the run's start                                  |
 
-Before 3.3 a retry after `retries` was lowered in the DAG looks like the first try after a clear. From 3.3 on, a store
-that a clear has wiped makes the task submit anew; the batch that the record named is not canceled.
+Before 3.3 a retry after `retries` was lowered in the DAG looks like the first try after a clear. From 3.3 on, if a
+clear has emptied the store, the task submits again and the batch of the lost record is not canceled.
 
-A clear raises a task's `max_tries`, a retry does not (`airflow.models.taskinstance.clear_task_instances`): this tells a
-run of the task that a person asked for from a retry. Clearing a task while it runs on a worker does not raise it.
+A clear raises a task's `max_tries`, a retry does not (`airflow.models.taskinstance.clear_task_instances`): this is how
+a run that a person asked for is distinguished from a retry. Clearing a task while it runs on a worker does not raise
+it.
 """
 
 from __future__ import annotations

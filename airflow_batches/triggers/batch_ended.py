@@ -40,8 +40,9 @@ GAP: Final = 10.0
 """Seconds. Chosen: several loops of a scheduler, which sleeps for 1 s when idle (`[scheduler]
 scheduler_idle_sleep_time`)."""
 FIRST_PAUSE: Final = 1.0
+"""Seconds until a state store that did not answer is asked again; doubled each time. Chosen: as in `waiting.outage`."""
 LONGEST_PAUSE: Final = 60.0
-"""Seconds until a state store that did not answer is asked again, doubled each time. Chosen: as in `waiting.outage`."""
+"""The most that `FIRST_PAUSE` grows to, in seconds. Chosen: as in `waiting.outage`."""
 STORE_PATIENCE: Final = 60.0
 """Seconds for one answer of the store. Chosen: as `connect.READ_TIMEOUT`."""
 

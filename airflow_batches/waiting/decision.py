@@ -38,7 +38,7 @@ LONGEST_HINT: Final = 600.0
 REFUSED: Final = timedelta(minutes=5)
 """How long a refusal must stand. Chosen: longer than it takes to replace a key in a secret store and in the Console."""
 AUTH_FAILURES: Final = frozenset({401, 403})
-"""Statuses after which the connection is read anew: keys are replaced while batches run."""
+"""Statuses after which the connection is read again: keys are replaced while batches run."""
 
 OVERDUE: Final = "the timeout is over and the batch has not ended"
 
