@@ -1,13 +1,14 @@
-"""`@task.message_batch`: a function that yields or returns requests becomes a task that submits them as one batch.
+"""`@task.message_batch`: make a task that submits a function's requests as one batch.
 
     @task.message_batch(model="claude-haiku-4-5")
     def classify(rows):
         for row in rows:
             yield {"custom_id": row["id"], "params": {"max_tokens": 10, "messages": [...]}}
 
-It may as well return the URI of a JSONL object. What it gives is never rendered by Jinja; texts among its arguments
-are, as in any TaskFlow task. It runs once in each try, and again after a wait for a batch that may have been its own.
-What it yields is written to local disk as it goes, and if it raises half-way, nothing is sent.
+The function yields or returns requests, or returns the URI of a JSONL object. Jinja never renders them; it renders
+texts among the function's arguments, as in any TaskFlow task. The function runs once in each try, and again after the
+task has waited for a batch that may be its own. Yielded requests are written to local disk one by one; if the function
+raises before its end, nothing is sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class _MessageBatchDecoratedOperator(DecoratedOperator, MessageBatchSubmitOperator):
-    """Submits what a function gives; takes the submit operator's arguments beside the function's own."""
+    """An operator that submits a function's requests.
+
+    It takes the submit operator's arguments too.
+    """
 
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
@@ -52,7 +56,10 @@ class _MessageBatchDecoratedOperator(DecoratedOperator, MessageBatchSubmitOperat
         )
 
     def execute(self, context: Context) -> str:
-        """Submit what the function gives, or take up again what it gave before, then wait."""
+        """Submit the function's requests or re-attach to their batch, then wait.
+
+        :return: the batch's id.
+        """
         arguments = {**context, **self.op_kwargs}
         kwargs = determine_kwargs(self.python_callable, self.op_args, arguments)
         self.requests = Verbatim(partial(self.python_callable, *self.op_args, **kwargs))
@@ -60,7 +67,11 @@ class _MessageBatchDecoratedOperator(DecoratedOperator, MessageBatchSubmitOperat
 
 
 def message_batch_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
-    """What `@task.message_batch` is: the submit operator's arguments may be given to it."""
+    """Make the decorator `@task.message_batch`.
+
+    :param python_callable: the function, if the decorator is used without arguments.
+    :param kwargs: arguments of `MessageBatchSubmitOperator`.
+    """
     return task_decorator_factory(
         python_callable=python_callable, decorated_operator_class=_MessageBatchDecoratedOperator, **kwargs
     )

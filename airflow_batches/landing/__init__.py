@@ -1,4 +1,13 @@
-"""Results stream -> object storage: every line, once, checked. Works without Airflow, on any fsspec path."""
+"""Land a batch's results in object storage: every line once, checked.
+
+It works without Airflow, on any fsspec path. The journey of a landing, file by file:
+1. `engine.land` parses the paths (`location`) and asks `place` whether the batch has already landed there.
+2. `stream` reads the results, again after a reading breaks off (`patience`, `watchdog`); `lines` decodes each block.
+3. `ingest` counts the lines (`tally`, `prices`) and hands them to the thread of `background`, which encodes them
+   (`formats`, `parquet`) and writes them (`writer`, with `local_file` and `s3_upload`).
+4. `verify` compares the lines with the batch's counts, and their ids with the receipt (`sent`).
+5. `publish` makes the results and the `manifest` visible. `command` does all of it from a terminal.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One thread that does a store's calls in order, so that writing overlaps with reading and nothing waits for ever.
+"""One thread that makes a store's calls in order, so that writing overlaps with reading.
 
-A store that hangs is left alone with its thread, which ends with the process.
+No wait is unbounded: if a store hangs, its thread is abandoned, and ends with the process.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from typing import Any, Final, Self, TypeVar
 from airflow_batches.landing.errors import StoreTimeout
 
 DEPTH: Final = 4
-"""Calls that may wait; with blocks of 1 MiB this is also what they hold of memory."""
+"""Calls that may be queued. Chosen: enough to bridge a slow write, and with blocks of 1 MiB they hold 4 MiB at most."""
 
 _Result = TypeVar("_Result")
 
 
 class Background:
-    """Does calls elsewhere, one after the other. A call's error is raised by a later `do`, or by `drain`.
+    """A thread that makes calls in order, for use in a `with`.
 
-    `deadline`, on the monotonic clock, is how long anything is waited for; `StoreTimeout` after it. Leaving the
-    `with` drops the calls that wait.
+    Leaving it drops the calls that have not begun.
+
+    The error of a queued call is raised by a later `do` or by `drain`.
+
+    :param deadline: seconds on the monotonic clock after which waiting for a call raises `StoreTimeout`.
     """
 
     def __init__(self, deadline: float) -> None:
@@ -43,7 +46,10 @@ class Background:
         self._calls.put(None)
 
     def do(self, call: Callable[..., _Result], *args: Any) -> Future[_Result]:
-        """Queues a call; blocks while `DEPTH` of them wait."""
+        """Queue a call; block while `DEPTH` of them are queued.
+
+        :raises StoreTimeout: an earlier call did not end before the deadline.
+        """
         while self._waiting and (len(self._waiting) >= DEPTH or self._waiting[0].done()):
             self._finished(self._waiting.popleft())
         queued = self._queue(call, *args)
@@ -51,16 +57,27 @@ class Background:
         return queued
 
     def call(self, call: Callable[..., _Result], *args: Any, grace: float = 0.0) -> _Result:
-        """What a call returns that comes after all others; it has `grace` seconds even when the deadline is near."""
+        """Make a call after all queued ones and return its result.
+
+        :param call: the call.
+        :param args: its arguments.
+        :param grace: seconds to wait at least, even beyond the deadline.
+        :raises StoreTimeout: it did not end in time.
+        """
         return self._finished(self._queue(call, *args), grace)
 
     def drain(self) -> None:
-        """Waits until everything is done."""
+        """Wait until every queued call has ended."""
         while self._waiting:
             self._finished(self._waiting.popleft())
 
     def undo(self, call: Callable[[], None], patience: float) -> None:
-        """Does this instead of the calls that have not begun; later, where it is not waited for any more."""
+        """Make this call instead of those that have not begun.
+
+        :param call: the call; if the wait for it times out, it is still made later.
+        :param patience: seconds to wait for it.
+        :raises StoreTimeout: it did not end in time.
+        """
         self._drop()
         _result(self._queue(call), patience)
 
@@ -86,7 +103,7 @@ class Background:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(call(*args))
-                except BaseException as error:  # noqa: BLE001  # told to the one who waits, whatever it is
+                except BaseException as error:  # noqa: BLE001  # raised in the waiting thread
                     future.set_exception(error)
 
 
@@ -94,6 +111,6 @@ def _result(future: Future[_Result], seconds: float) -> _Result:
     try:
         return future.result(seconds)
     except TimeoutError:
-        if future.done():  # just now, or the timeout is the call's own
+        if future.done():  # it ended just now, or the call itself raised TimeoutError
             return future.result()
         raise StoreTimeout("the store did not do in time what it was asked for") from None

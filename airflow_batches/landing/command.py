@@ -1,7 +1,7 @@
-"""`airflow-batches land`: a batch's results to a file or an object store, from a terminal.
+"""`airflow-batches land`: land a batch's results from a terminal.
 
-The key comes from the environment (`ANTHROPIC_API_KEY`): command lines are read by others. The manifest goes to
-standard output, everything else to standard error.
+The key comes from the environment (`ANTHROPIC_API_KEY`), because other users can see a process's command line. The
+manifest goes to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from airflow_batches.landing.progress import Progress
 KEY: Final = "ANTHROPIC_API_KEY"
 BASE_URL: Final = "ANTHROPIC_BASE_URL"
 REDRAW: Final = 0.2
-"""Seconds between two states of the bar; a log gets a line every `LOG` seconds."""
+"""Seconds between two updates of the bar. Chosen: five a second look continuous and cost next to nothing."""
 LOG: Final = 5.0
+"""Seconds between two lines where standard error is not a terminal. Chosen: as `engine.PROGRESS_EVERY`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `run` reads."""
+    """Add the arguments that `run` reads."""
     parser.add_argument("batch_id", metavar="BATCH_ID", help="a batch that has ended")
     parser.add_argument("path", metavar="PATH", help="file, or URI such as s3://bucket/key.jsonl; .gz, .zst, .parquet")
     parser.add_argument("--failed-path", metavar="PATH", help="where the lines go that did not succeed")
@@ -40,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lands and prints the manifest; 0. Raises what `land` raises."""
+    """Land and print the manifest.
+
+    :param args: the parsed arguments of `add_arguments`.
+    :return: the exit status 0.
+    :raises BatchesError: what `land` raises, or `InvalidRequest` without a key in the environment.
+    """
     every = REDRAW if sys.stderr.isatty() else LOG
     with _client(args.base_url) as client, _display() as progress:
         manifest = land(
@@ -70,13 +76,16 @@ def _client(base_url: str | None) -> BatchesClient:
 
 
 def _uri(path: str) -> str:
-    """In a terminal a path is a file's."""
+    """Return a URI; a path without a scheme names a local file."""
     return path if "://" in path else f"file://{Path(path).absolute()}{'/' if path.endswith('/') else ''}"
 
 
 @contextmanager
 def _display() -> Iterator[Callable[[Progress], None]]:
-    """What shows progress: a bar that goes when the block ends; lines where the output is no terminal."""
+    """Give the function that shows progress.
+
+    It updates a bar, which disappears at the end; without a terminal it prints lines.
+    """
     if not sys.stderr.isatty():
         yield lambda progress: print(progress, file=sys.stderr, flush=True)  # noqa: T201
         return

@@ -1,11 +1,11 @@
-"""Landing: a batch's results into an object, complete and checked, or not at all.
+"""Land a batch's results in an object: complete and checked, or not at all.
 
     batch -> readings -> [decode, count] -> [encode, hash, write] -> [compare] -> publish
 
 Rules:
 - Nothing is published before everything has been compared (`ingest`, `verify`).
-- What may be published where is decided in `place`, and how it appears in `publish`.
-- Reading and decoding are this thread's; encoding, writing and everything else of the store are another thread's.
+- `place` decides whether a batch may land at a path, `publish` makes it visible.
+- The caller's thread reads and decodes. A second thread encodes, writes and makes every other call to the store.
 """
 
 from __future__ import annotations
@@ -46,10 +46,14 @@ from airflow_batches.landing.stream import Results
 logger = logging.getLogger(__name__)
 
 PROGRESS_EVERY: Final = 5.0
+"""Seconds between two progress reports. Chosen: a stall shows well before `stall_timeout`, and a landing that takes its
+whole hour logs 720 lines."""
 GRACE: Final = 30.0
-"""Seconds that a store has beyond the timeout."""
+"""Seconds that a store has beyond the timeout, for each step. Chosen: enough for a slow call that the store's client
+retries, and little beside the default timeout of an hour."""
 LONGEST: Final = 10**9
-"""Seconds; longer than that no thread can wait."""
+"""Seconds of the longest timeout. Chosen below `threading.TIMEOUT_MAX` (9.2e9 s on 64-bit Linux), beyond which a wait
+raises `OverflowError`."""
 STAYS: Final = "Nothing is published: what stands there is verified"
 
 
@@ -59,7 +63,7 @@ def land(
     path: str | PathLike[str] | Location,
     *,
     failed_path: str | PathLike[str] | Location | None = None,
-    format: str | None = None,  # noqa: A002  # the word for it, here as in the libraries people know
+    format: str | None = None,  # noqa: A002  # the usual name, as in pandas and pyarrow
     verify: Verify = "error",
     overwrite: bool = False,
     receipt: Receipt | None = None,
@@ -74,33 +78,44 @@ def land(
 ) -> Manifest:
     """Land an ended batch's results at a URI and return what landed.
 
-    Landing again where the batch has landed already does nothing; only to prove the ids of a receipt, where none were
-    proven, the results are read again. With `verify="warn"` what came is published even if it is not what the batch
-    counts, or the API failed in between, and the manifest says so; but never in place of the batch's verified results.
+    Landing a batch again at the same path does nothing. The results are read again only when a receipt is given and the
+    first landing proved no ids. With `verify="warn"` the results that were read are published even if they differ from
+    the batch's counts or the API failed in between, and the manifest says so; they never replace verified results.
 
-    :param client: settings of the API; the calls are made by clients of their own with the same settings.
+    :param client: a client whose settings are used; the calls are made by clones of it.
     :param batch_id: the batch, which must have ended.
-    :param path: URI of the results; the manifest stands at the same URI with `.manifest.json` after it.
-    :param failed_path: URI of the lines that did not succeed; none by default.
-    :param format: `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`, `.zst`).
-    :param verify: `error` publishes nothing that is not what the batch counts, `warn` publishes what came.
-    :param overwrite: land whatever stands at the place.
-    :param receipt: a submission's receipt, or just its ids digest.
-    :param sent_ids: gives the custom_ids that were sent. It is called only where ids do not match, to name up to 20
-        that are missing or foreign, or where the API counts no requests.
-    :param landed_by: the task instance that lands. What the same one landed of an older batch may be replaced.
-    :param storage_options: fsspec's, for the URIs' file systems.
-    :param timeout: seconds (or a timedelta) for everything that is asked of the API. What has come then may be stored:
-        the store has `GRACE` seconds more, and as many for each step of publishing or discarding.
-    :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
-    :param retry: what is asked again, and how often in vain.
+    :param path: URI of the results; the manifest's URI is the same with `.manifest.json` appended.
+    :param failed_path: URI for a copy of the lines that did not succeed; none is written by default.
+    :param format: `jsonl` or `parquet`; by default the path's suffix decides. It also decides on compression (`.gz`,
+        `.zst`).
+    :param verify: `error` publishes only results that match the batch's counts, `warn` publishes what was read.
+    :param overwrite: land whatever is at the path; by default another batch's results are never replaced.
+    :param receipt: a submission's receipt or its ids digest, to prove the custom_ids; by default only their number is
+        checked.
+    :param sent_ids: a function that gives the custom_ids that were sent. It is called only where ids do not match, to
+        name up to 20 that are missing or foreign, or where the API counts no requests.
+    :param landed_by: the task instance that lands. It may replace results of an older batch that it landed itself.
+    :param storage_options: options for the fsspec file systems of the URIs.
+    :param timeout: seconds (or a timedelta) for all calls to the API. After them the store has `GRACE` seconds to store
+        what was read, and as many for each step of publishing or discarding.
+    :param stall_timeout: seconds (or a timedelta) without a byte after which the results are requested again.
+    :param retry: which failures are retried, and how often in a row; by default those of `RetryPolicy()`.
     :param progress: called every `progress_every` seconds, from another thread.
-    :return: the manifest, as it stands beside the results.
-    :raises LandingRefused: nothing can land there like this, for example over another batch's results.
-    :raises LandingMismatch: what came is not what the batch holds.
-    :raises LandingOvertaken: another landing published at the same place meanwhile; a retry helps.
-    :raises LandingTimeout: the time was over before everything had come, or the store did not answer in time.
-    :raises LandingError: the batch has not ended, or the store failed. Errors of the API come through as they are.
+    :param progress_every: seconds between two calls of `progress`, at least 0.01.
+    :return: the manifest, as it is stored beside the results.
+    :raises InvalidRequest: an argument is not valid, or the receipt belongs to another batch.
+    :raises LandingRefused: the batch cannot land at this path, for example over another batch's results.
+    :raises LandingMismatch: the results that were read are not those that the batch must hold.
+    :raises LandingOvertaken: another landing published at the same path meanwhile; a retry helps.
+    :raises LandingTimeout: the time was over before every result was read, or the store did not answer in time.
+    :raises LandingError: the batch has not ended, or the store failed.
+    :raises ApiError: the API refused a call; it is raised as it is, as every other error of the client is.
+
+    Example::
+
+        with BatchesClient(api_key) as client:
+            manifest = land(client, "msgbatch_01ab", "file:///data/results.jsonl.gz")
+        print(manifest.lines, manifest.counts)
     """
     if verify not in {"error", "warn"}:
         raise InvalidRequest(f"verify must be 'error' or 'warn', not {verify!r}")
@@ -134,11 +149,11 @@ def land(
         ):
             with reported(progress, progress_every, ingest.progress):
                 ingest.fill(stream, out, failed_out, background)
-                background.drain()  # otherwise each write left competes with the digesting for the interpreter
+                background.drain()  # otherwise the remaining writes and the digest compete for the interpreter's lock
                 finishing = [background.do(output.finish) for output in (out, failed_out) if output]
                 ingest.compare(stream)
                 background.drain()
-            # What another landing has made meanwhile stays if it is verified; a part never takes its place.
+            # Another landing may have published meanwhile: incomplete results never replace its verified ones.
             ask = replace(ask, verify="error", sent=None if ingest.mismatch else sent, created_at=batch.created_at)
             seen = store.look()
             if (manifest := store.landed(seen, ask)) is not None:
@@ -152,7 +167,10 @@ def land(
 
 
 class _Store:
-    """A place, asked through the background thread; with `overwrite`, what stands there decides nothing."""
+    """A place that is used through the background thread.
+
+    With `overwrite`, its present content does not matter.
+    """
 
     def __init__(self, place: Place, background: Background, *, overwrite: bool) -> None:
         self.place = place
@@ -163,7 +181,7 @@ class _Store:
         return self._background.call(self.place.look, grace=GRACE)
 
     def landed(self, seen: Seen, ask: Ask) -> Manifest | None:
-        """The manifest of a landing that has made what is asked for."""
+        """Return the manifest of an earlier landing that made what is asked for, else None."""
         if self._overwrite:
             return None
         found = self._background.call(self.place.landed, seen, ask, grace=GRACE)
@@ -173,15 +191,18 @@ class _Store:
         return found
 
     def holds_all(self, seen: Seen, batch_id: str) -> bool:
-        """Whether verified results of the batch stand there that a part must not replace."""
+        """Whether verified results of the batch are there; incomplete ones must not replace them."""
         return not self._overwrite and self._background.call(self.place.holds_all, seen, batch_id, grace=GRACE)
 
     def publish(self, publication: Publication, ask: Ask) -> Manifest:
-        """Publish; where another landing did so at the same time, its manifest if that is what is asked for."""
+        """Publish and return the manifest.
+
+        If another landing published the same meanwhile, its manifest is returned.
+        """
         try:
-            for step in publication.steps:  # one by one: the step after one that hangs is never begun
+            for step in publication.steps:  # one call each: after a step that hangs, no other begins
                 self._background.call(step, grace=GRACE)
-        except StoreTimeout:  # the step may happen yet; the manifest says `publishing`
+        except StoreTimeout:  # the step may still happen; the manifest says `publishing`
             raise
         except LandingOvertaken:
             if (found := self.landed(self.look(), ask)) is None:
@@ -208,7 +229,7 @@ def _check_times(**times: float) -> None:
 
 def _batch(client: BatchesClient, batch_id: str, policy: RetryPolicy, deadline: float) -> MessageBatch:
     def get() -> MessageBatch:
-        with client.clone() as own:  # the call may outlive the wait for it, and a client is not shared by threads
+        with client.clone() as own:  # the call may outlive the wait for it, and threads must not share a client
             return own.get(batch_id, retry=policy)
 
     try:
@@ -218,7 +239,7 @@ def _batch(client: BatchesClient, batch_id: str, policy: RetryPolicy, deadline: 
 
 
 def _ended(batch: MessageBatch) -> MessageBatch:
-    """The batch, if its results can be read."""
+    """Return the batch if its results can be read, else raise."""
     if batch.archived_at is not None:
         raise LandingRefused(
             f"the results of {batch.id} were archived at {batch.archived_at.isoformat()}; "
@@ -232,7 +253,7 @@ def _ended(batch: MessageBatch) -> MessageBatch:
 @contextmanager
 def _output(location: Location, format_name: str, background: Background) -> Iterator[Output]:
     encoder = encoder_for(format_name)
-    created: list[Output] = []  # also by a store that was too late to be waited for
+    created: list[Output] = []  # filled even when the store answers only after the deadline, so it can be discarded
     try:
         background.call(lambda: created.append(Output(location, format_name, encoder)))
         yield created[0]
@@ -248,7 +269,7 @@ def _discard(created: Sequence[Output]) -> None:
 
 @contextmanager
 def _warned(what: str) -> Iterator[None]:
-    """A failure to clean up is logged as a warning: the error that led there says more."""
+    """Log a failure to clean up as a warning: the error that caused the cleanup is raised."""
     try:
         yield
     except BatchesError as error:

@@ -1,12 +1,12 @@
-"""What can go wrong while landing, besides the API's own errors.
+"""The errors of a landing, besides the API's.
 
 BatchesError
 └── LandingError             nothing was published; a retry may help (disk full, store unreachable, not ended)
-    ├── LandingRefused       and InvalidRequest: a retry never helps until a person changes something
-    ├── LandingMismatch      what came is not what the batch must hold; `mismatch` says how; a retry may help
+    ├── LandingRefused       also an InvalidRequest: a retry helps only after a person has changed something
+    ├── LandingMismatch      the results are not those that the batch must hold (see `mismatch`); a retry may help
     ├── LandingOvertaken     another landing published at the same place meanwhile; a retry helps
-    └── LandingTimeout       the landing's own time was over; a retry starts with a fresh one
-        └── StoreTimeout     and it was the store that was waited for
+    └── LandingTimeout       the landing's timeout passed; a retry has a new one
+        └── StoreTimeout     it passed while waiting for the store
 """
 
 from __future__ import annotations
@@ -16,31 +16,75 @@ from airflow_batches.landing.verify import Mismatch
 
 
 class LandingError(BatchesError):
-    """The results were not published."""
+    """The results were not published; a retry may help.
+
+    Example::
+
+        try:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl")
+        except LandingError as error:
+            print(f"not published, retry later: {error}")
+    """
 
 
 class LandingRefused(LandingError, InvalidRequest):
-    """Nothing can land there like this: no URI, no permission, the object of another, results that are gone."""
+    """The batch cannot land there; a retry helps only after a person has changed something.
+
+    For example the path is no URI, a permission is missing, another batch's results are there, or the API has archived
+    the results.
+
+    Example::
+
+        try:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl")
+        except LandingRefused:  # another batch's results are there
+            land(client, "msgbatch_01ab", "s3://bucket/results-2.jsonl")
+    """
 
 
 class LandingOvertaken(LandingError):
-    """Another landing published at the same place while this one did.
+    """Another landing published at the same place at the same time.
 
-    What stands there is not known to be whole; the next landing compares it with its manifest and lands again if it
-    must. A retry helps.
+    The objects there may not belong together. The next landing compares them with the manifest and lands again if they
+    differ, so a retry helps.
+
+    Example::
+
+        try:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl")
+        except LandingOvertaken:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl")
     """
 
 
 class LandingTimeout(LandingError, TimeoutError):
-    """The overall timeout passed before every result had come."""
+    """The timeout passed before every result was read.
+
+    Example::
+
+        try:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl", timeout=600)
+        except LandingTimeout:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl", timeout=7200)
+    """
 
 
 class StoreTimeout(LandingTimeout):
-    """The store did not do in time what it was asked for."""
+    """The store did not answer in time."""
 
 
 class LandingMismatch(LandingError):
-    """Lines are missing, doubled or foreign, or their types are not those that the batch counts."""
+    """Lines are missing, doubled or foreign, or their types differ from the batch's counts.
+
+    `mismatch` says how.
+
+    Example::
+
+        try:
+            land(client, "msgbatch_01ab", "s3://bucket/results.jsonl", receipt=receipt)
+        except LandingMismatch as error:
+            print(error.mismatch.missing, error.mismatch.missing_ids)
+    """
 
     def __init__(self, batch_id: str, mismatch: Mismatch, consequence: str) -> None:
         self.mismatch = mismatch

@@ -1,7 +1,7 @@
-"""Result lines to the bytes of an object: as they came, compressed, or as a table.
+"""Encode result lines as the bytes of an object: unchanged, compressed, or as a table.
 
-Rules: the suffix decides (`.gz`, `.zst`, `.parquet`), unless a format is named. The same lines in the same order
-give the same bytes.
+Rules: the suffix decides (`.gz`, `.zst`, `.parquet`), unless a format is named. The same lines in the same order give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ FORMATS: Final = ("jsonl", "parquet")
 
 
 class Encoder(Protocol):
-    """Whole lines in, bytes of the object out, when they are ready."""
+    """An encoder from whole lines to the bytes of an object, which it may return later."""
 
     def encode(self, lines: bytes) -> bytes: ...
     def finish(self) -> bytes: ...
 
 
 class Verbatim:
-    """Lines as they came."""
+    """An encoder that leaves lines unchanged."""
 
     def encode(self, lines: bytes) -> bytes:
-        """The lines."""
+        """Return the lines."""
         return lines
 
     def finish(self) -> bytes:
-        """Nothing is held back."""
+        """Return nothing: there is no buffer."""
         return b""
 
 
 class Compressed:
-    """A compressor's `compress` and `flush`."""
+    """An encoder of a compressor's `compress` and `flush`."""
 
     def __init__(self, compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> None:
         self.encode = compress
@@ -47,7 +47,7 @@ class Compressed:
 
 
 class Output:
-    """One object in the making: encoded, counted, hashed as it is stored."""
+    """One object being written: lines are encoded and counted, stored bytes are hashed."""
 
     def __init__(self, location: Location, format_name: str, encoder: Encoder) -> None:
         self.location = location
@@ -59,12 +59,15 @@ class Output:
         self._file = create(location)
 
     def write(self, lines: bytes, count: int) -> None:
-        """Appends `count` lines."""
+        """Append `count` lines."""
         self._lines += count
         self._put(self._encoder.encode(lines))
 
     def finish(self) -> LandedObject:
-        """Writes what the encoder held back; the object is whole and stored then, and not yet visible."""
+        """Write what the encoder still holds.
+
+        Then the object is stored in full and not yet visible.
+        """
         self._put(self._encoder.finish())
         self._file.finish()
         return LandedObject(
@@ -76,16 +79,16 @@ class Output:
         )
 
     def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-        """Publish the object, if what stands at its name is still the version that it replaces."""
+        """Publish the object, if its name still has the version to replace."""
         return self._file.commit(replaces)
 
     @property
     def published(self) -> ObjectVersion | None:
-        """The version that was published, None while nothing was."""
+        """The version that was published, None before that."""
         return self._file.published
 
     def discard(self) -> None:
-        """Leave nothing of what has not been published."""
+        """Remove what was written, unless it has been published."""
         if not self.published:
             self._file.discard()
 
@@ -97,7 +100,12 @@ class Output:
 
 
 def format_of(path: str, named: str | None) -> str:
-    """`jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`. Raises `LandingRefused`."""
+    """Return the name of a path's format: `jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`.
+
+    :param path: decides by its suffix.
+    :param named: one of `FORMATS`, or None to let the suffix decide; it never decides on compression.
+    :raises LandingRefused: the named format is unknown.
+    """
     if named not in {None, *FORMATS}:
         raise LandingRefused(f"format must be one of {', '.join(FORMATS)}, not {named!r}")
     name = path.lower()
@@ -107,12 +115,15 @@ def format_of(path: str, named: str | None) -> str:
 
 
 def encoder_for(format_name: str) -> Encoder:
-    """A fresh encoder. Raises `LandingRefused` where the format's package is not installed."""
+    """Make an encoder.
+
+    :raises LandingRefused: the format's package is not installed.
+    """
     return ENCODERS[format_name]()
 
 
 def _gzip() -> Encoder:
-    compressor = zlib.compressobj(wbits=31)  # a gzip header without a time: same lines, same bytes
+    compressor = zlib.compressobj(wbits=31)  # a gzip header without a timestamp: same lines, same bytes
     return Compressed(compressor.compress, compressor.flush)
 
 

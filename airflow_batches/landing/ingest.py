@@ -1,6 +1,6 @@
-"""What comes of one batch while it lands: lines into outputs, numbers into a tally, and the manifest of both.
+"""Pass a batch's lines to the outputs, count them, compare them, and make the manifest.
 
-Rule: nothing is complete before it has been compared with what the batch holds.
+Rule: nothing is complete before it has been compared with the batch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOTHING: Final = "Nothing is published; verify='warn' publishes what came"
 
 
 class Ingest:
-    """One batch's results on their way into outputs; `mismatch` is what is wrong with what came."""
+    """The landing of one batch's results in outputs; `mismatch` is set by `compare`."""
 
     def __init__(
         self,
@@ -59,11 +59,19 @@ class Ingest:
         self._clock = time.monotonic()
 
     def fill(self, stream: Results, out: Output, failed_out: Output | None, background: Background) -> None:
-        """Put everything that comes into the outputs."""
+        """Write all results to the outputs.
+
+        :param stream: the results.
+        :param out: gets every line.
+        :param failed_out: gets the lines that did not succeed, if there is one.
+        :param background: the thread that writes.
+        :raises ApiError: the API failed; with `verify="warn"` only if no line had been read.
+        :raises LandingError: as `ApiError`, or the store failed.
+        """
         try:
             with closing(iter(stream)) as blocks:
                 for _ in map(partial(self._take, out, failed_out, background), blocks):
-                    pass  # no name keeps a block alive while the next one is made
+                    pass  # no variable holds a block while the next one is made: that would cost memory
         except StoreTimeout:
             raise
         except (ApiError, StreamInterrupted, LandingTimeout) as error:
@@ -80,9 +88,10 @@ class Ingest:
             background.do(failed_out.write, joined(failures), len(failures))
 
     def compare(self, stream: Results) -> None:
-        """Compare what came with what the batch holds.
+        """Compare the results that were read with the batch.
 
-        :raises LandingMismatch: where it differs and must not be published.
+        :param stream: the stream that has been read.
+        :raises LandingMismatch: they differ, and `verify` is `error`.
         """
         ledger = stream.ledger
         mismatch = compare(self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable)
@@ -96,13 +105,16 @@ class Ingest:
         self.mismatch = mismatch
 
     def _named(self, mismatch: Mismatch, came: Collection[str], sent_ids: Callable[[], Iterable[str]]) -> Mismatch:
-        """The mismatch with names, if the ids that were sent can be read; a failure to read them is only logged."""
+        """Add names to a mismatch, if the ids that were sent can be read.
+
+        A failure to read them is only logged.
+        """
         logger.info("The ids of %s do not match; reading which were sent", self._batch.id)
         limit = None if self.expected.total is None else self.expected.total + 1
         try:
             known = [*islice(sent_ids(), limit)]
             named = with_names(mismatch, came, known, self.expected)
-        except Exception as error:  # noqa: BLE001  # whatever a user's source raises
+        except Exception as error:  # noqa: BLE001  # a user's source may raise anything
             logger.warning("Cannot read which ids were sent: %s: %.300s", type(error).__name__, error)
             return mismatch
         if named is None:
@@ -117,7 +129,7 @@ class Ingest:
         *,
         landed_by: LandedBy | None,
     ) -> Manifest:
-        """What lands, once it has been compared."""
+        """Make the manifest, after `compare`."""
         seconds = time.monotonic() - self._clock
         return Manifest(
             landed_by=landed_by,
@@ -143,13 +155,16 @@ class Ingest:
         )
 
     def progress(self) -> Progress:
-        """How far it is; other threads may ask."""
+        """Return how far the landing has come; safe to call from other threads."""
         seconds = time.monotonic() - self._clock
         return Progress(lines=self._lines, expected=self.expected.total, size=self._size, seconds=seconds)
 
 
 def _failures(block: Block) -> list[bytes]:
-    """The lines that did not succeed; each is decoded again, which only blocks with such lines pay for."""
+    """Return the lines that did not succeed.
+
+    Only a block that has such lines is decoded a second time.
+    """
     if all(line.result.type == SUCCEEDED for line in block.results):
         return []
     lines = ((line, decode(line)) for line in block.data.split(b"\n"))

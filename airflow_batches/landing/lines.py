@@ -1,7 +1,7 @@
-"""A result line, decoded just far enough (msgspec): whose it is, how it ended, what it cost.
+"""Decode a result line only as far as needed (msgspec): its id, how it ended, its usage.
 
-Rules: a line that has an id and a result type is a result, whatever else it holds. Where the rest is not of the
-known shape (the API adds fields and types without a new version), the line counts and its usage is unknown.
+Rules: a line with an id and a result type is a result. If the rest does not have the known shape (the API adds fields
+and types without a new version), the line counts and its usage is unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class CacheCreation(msgspec.Struct, gc=False):
 
 
 class LineUsage(msgspec.Struct, gc=False):
-    """Tokens of one answer; `input_tokens` leaves out what was written to or read from the cache."""
+    """Tokens of one answer; `input_tokens` excludes those written to or read from the cache."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -33,7 +33,7 @@ class LineUsage(msgspec.Struct, gc=False):
 
     @property
     def other_cache_writes(self) -> int:
-        """Tokens written to the cache for a time to live that is not known here."""
+        """Tokens written to the cache with a time to live that this version does not know."""
         if self.cache_creation is None or self.cache_creation_input_tokens is None:
             return 0
         known = self.cache_creation
@@ -42,7 +42,7 @@ class LineUsage(msgspec.Struct, gc=False):
 
     @property
     def prompt_tokens(self) -> int:
-        """All that the model read."""
+        """All tokens that the model read, from the cache or not."""
         cached = (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
         return (self.input_tokens or 0) + cached
 
@@ -63,7 +63,7 @@ class LineMessage(msgspec.Struct, gc=False):
 
 
 class LineError(msgspec.Struct, gc=False):
-    """The API's error body, nested (recorded live) or flat (older writings)."""
+    """The API's error body: nested (as recorded live) or flat (as described earlier)."""
 
     type: str | None = None
     error: LineError | None = None
@@ -79,13 +79,13 @@ class LineResult(msgspec.Struct, gc=False):
 
     @property
     def error_type(self) -> str:
-        """`invalid_request_error` and the like."""
+        """The error's type, such as `invalid_request_error`."""
         nested = self.error.error if self.error else None
         return (nested and nested.type) or (self.error and self.error.type) or "unknown_error"
 
     @property
     def error_message(self) -> str | None:
-        """What the API says about the error, None where it says nothing."""
+        """The API's message about the error, None if there is none."""
         nested = self.error.error if self.error else None
         message = (nested and nested.message) or (self.error and self.error.message)
         return message if isinstance(message, str) and message else None
@@ -111,14 +111,16 @@ _decoder: Final = msgspec.json.Decoder(ResultLine)
 _bare_decoder: Final = msgspec.json.Decoder(_BareLine)
 _json: Final = json.JSONDecoder()
 _BLANKS: Final = re.compile(r"\s+")
-# Not UTF-8 in a name is a UnicodeDecodeError, brackets by the thousand a RecursionError.
+# A name that is not UTF-8 raises UnicodeDecodeError, thousands of nested brackets raise RecursionError.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def decode_block(data: bytes) -> list[ResultLine] | None:
-    """The results of whole lines, None where one of them needs a closer look. About 1 µs a line of 2 KB.
+    """Decode whole lines at once, about 1 µs for a line of 2 KB.
 
-    Where newlines stand is not looked at: two results on one line are two.
+    It returns None if one of them needs a closer look.
+
+    Newlines are not checked: two results on one line give two results.
     """
     try:
         return _decoder.decode_lines(data)
@@ -127,7 +129,10 @@ def decode_block(data: bytes) -> list[ResultLine] | None:
 
 
 def results_in(line: bytes) -> list[tuple[bytes, ResultLine | None]]:
-    """A line with its result; each with its own where parts were joined without a newline; nothing in a blank one."""
+    """Return a line with its result, or its parts with theirs if they share the line.
+
+    A blank line gives nothing.
+    """
     result = decode(line)
     return [(part, decode(part)) for part in _apart(line)] if result is None else [(line, result)]
 
@@ -151,7 +156,10 @@ def _after_blanks(text: str, start: int) -> int:
 
 
 def decode(line: bytes) -> ResultLine | None:
-    """One line's result, None when it is none. A torn line never is one: no beginning of an object is whole."""
+    """Decode one line; None if it is not a result.
+
+    A torn line never is one, because its object does not end.
+    """
     try:
         return _decoder.decode(line)
     except _UNREADABLE:
@@ -167,7 +175,7 @@ def _decode_less(line: bytes) -> ResultLine | None:
 
 
 def _decode_least(line: bytes) -> ResultLine | None:
-    """What only a lenient parser reads: half a surrogate pair somewhere, a number that is none."""
+    """Decode what only a lenient parser can read, such as half a surrogate pair or `NaN`."""
     try:
         value = json.loads(line)
         custom_id, kind = value["custom_id"], value["result"]["type"]

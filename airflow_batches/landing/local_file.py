@@ -1,12 +1,13 @@
-"""An object of the local file system: a hidden file in the same folder, fsync, then a rename.
+"""An object of the local file system: a hidden file beside it, fsync, then a rename.
 
 Rules:
-- fsspec's own temporary file lies in the system's folder; moving it between file systems would be a copy.
+- The hidden file is not fsspec's temporary file, which is in the system's folder: moving that one to another file
+  system copies it.
 - A writer holds a lock on its hidden file. An unlocked one was left by a process that died (a stale part); the next
   writer and the next landing at the place remove it. A file system without locks keeps its stale parts.
-- Publishing compares and renames while it holds a lock on the folder, so that of two landings that saw the same
-  object only one replaces it. The lock is held for these two calls only. A file system that cannot lock a folder
-  (NFS) leaves the time between the two calls open.
+- Publishing compares and renames under a lock on the folder, so that only one of two landings that saw the same object
+  replaces it. The lock is held for these two calls only. On a file system that cannot lock a folder (NFS), another
+  process may write between the two calls.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from airflow_batches.landing.location import (
 
 PART: Final = ".part"
 WRITE_BACK_BYTES: Final = 8 * 2**20
-"""A local file's bytes start for the disk after this many; otherwise the final fsync waits for all of them."""
+"""Bytes after which the kernel starts to write them to the disk. Chosen with `benchmarks.landing`: without it the final
+fsync waited for the whole file, which was much of the time after the last line."""
 
 
 class LocalFile:
-    """A hidden file beside the final one, locked while its writer lives."""
+    """A hidden file beside the final one, locked until its writer ends."""
 
     def __init__(self, location: Location) -> None:
         self.published: ObjectVersion | None = None
@@ -64,7 +66,7 @@ class LocalFile:
             os.fsync(self._fd)
 
     def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-        """Publish, if what stands at the name is still the version that it replaces."""
+        """Rename to the final name, if that still has the version to replace."""
         with store_errors("writing", self._location):
             made = version_of(os.fstat(self._fd))
             with _locked_folder(self._final.parent):
@@ -85,8 +87,8 @@ class LocalFile:
                     self._close()
 
     def _start_write_back(self) -> None:
-        if sys.platform == "linux":  # posix_fadvise starts the writing there without a wait
-            with contextlib.suppress(OSError):  # a kernel without it: all is written at the end
+        if sys.platform == "linux":  # here posix_fadvise starts the writing without waiting for it
+            with contextlib.suppress(OSError):  # not supported: fsync writes everything at the end
                 os.posix_fadvise(self._fd, self._started, self._written - self._started, os.POSIX_FADV_DONTNEED)
         self._started = self._written
 
@@ -96,14 +98,14 @@ class LocalFile:
 
 
 def remove_local(location: Location, version: ObjectVersion) -> None:
-    """Remove the object if it still is this version."""
+    """Remove the object if it still has this version."""
     with store_errors("removing", location), _locked_folder(Path(location.path).parent):
         if location.version() == version:
             location.fs.rm_file(location.path)
 
 
 def remove_stale_parts(location: Location) -> None:
-    """Remove the hidden files of writers that died; those of living writers are locked."""
+    """Remove the hidden files of writers that died; those of running writers are locked."""
     final = Path(location.path)
     for part in final.parent.glob(f".{glob.escape(final.name)}.{'[0-9a-f]' * 8}{PART}"):
         with contextlib.suppress(OSError), part.open("rb") as file:

@@ -1,13 +1,13 @@
-"""A place in an object store: a file system, a path on it, and the URI to tell people.
+"""A place in an object store: a file system, a path on it, and the URI to show people.
 
-Rules: looking never guesses. "Not there" is what the store says by `FileNotFoundError`; every other failure is
-raised. Listings that fsspec remembers are forgotten first, because others write there too.
+Rules: an object is missing only if the store raises `FileNotFoundError`; every other failure is raised. fsspec's cached
+listings are invalidated before each look, because other processes write there too.
 
-What tells one version of an object from another, beside its size:
+What distinguishes one version of an object from another, besides its size:
 
 | store                    | tag                                                                                  |
 |--------------------------|--------------------------------------------------------------------------------------|
-| local                    | inode and time of modification; not kept in manifests, for a copied folder has others |
+| local                    | inode and time of modification; not kept in manifests, as a copied folder has others |
 | S3, Azure                | ETag                                                                                 |
 | GCS                      | ETag, or the generation                                                              |
 | any other                | none: only the size, and the content where it is compared                            |
@@ -30,9 +30,9 @@ from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.landing.errors import LandingError, LandingOvertaken, LandingRefused
 
 READ_BYTES: Final = 2**20
-"""Bytes read at once to hash an object: more are no faster, and it is what landing writes at once."""
+"""Bytes read at once to hash an object. Chosen: more were no faster, and landing writes as many at once."""
 TAGS: Final = ("ETag", "etag", "generation")
-"""Where fsspec's file systems put what a store calls a version, the best first."""
+"""Fields in which fsspec's file systems give the store's version of an object, the best first."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class ObjectVersion:
 
 
 ANY_VERSION: Final = ObjectVersion(-1)
-"""Stands for whatever is at the place, also nothing."""
+"""Stands for any object at the place, or none."""
 
 
 class FileSystem(Protocol):
-    """What is used of an fsspec file system."""
+    """The methods of an fsspec file system that are used here."""
 
     protocol: str | tuple[str, ...]
 
@@ -63,7 +63,15 @@ class FileSystem(Protocol):
 
 @dataclass(frozen=True)
 class Location:
-    """`uri` may be shown: it holds no credentials and no connection id."""
+    """A place for one object.
+
+    `uri` may be shown to people: it holds no credentials and no connection id.
+
+    Example::
+
+        location = Location.parse("s3://bucket/results.jsonl", {"anon": False})
+        print(location.uri, location.size())
+    """
 
     fs: FileSystem
     path: str
@@ -71,9 +79,12 @@ class Location:
 
     @classmethod
     def parse(cls, place: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Location:
-        """A URI such as `s3://bucket/key.jsonl` or `file:///folder/key.jsonl`, or a path; raises `LandingRefused`.
+        """Make a location from a URI or a path.
 
-        `storage_options` go to the fsspec file system of the URI's scheme.
+        :param place: a URI such as `s3://bucket/key.jsonl` or `file:///folder/key.jsonl`, or an absolute path object.
+        :param storage_options: options for the fsspec file system of the URI's scheme; none by default.
+        :return: the location; nothing has been opened yet.
+        :raises LandingRefused: the place names no object, or its file system cannot be opened.
         """
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
@@ -85,7 +96,7 @@ class Location:
         return cls(fs, path, f"file://{path}" if uri.startswith("file://") else redact_uri(uri))
 
     def beside(self, suffix: str) -> Location:
-        """The object of the same name with this at its end."""
+        """Return the location whose name has this suffix appended."""
         return Location(self.fs, self.path + suffix, self.uri + suffix)
 
     @property
@@ -96,25 +107,29 @@ class Location:
 
     @property
     def is_local(self) -> bool:
-        """Whether the object is a file of this machine's file systems."""
+        """Whether the object is a file of the local file system."""
         return "file" in self.protocols
 
     @property
     def parent(self) -> str:
-        """The path of what holds the object."""
+        """The path of the folder that holds the object."""
         return self.path.rpartition("/")[0]
 
     def same_as(self, other: Location) -> bool:
-        """Whether both are one place, however it is written."""
+        """Whether both are the same place, however they are written."""
         return self.uri == other.uri or (self.fs == other.fs and self._real == other._real)
 
     @property
     def _real(self) -> str:
-        """Stores but the local one take a path at its word."""
+        """The path with links resolved; only the local store has links."""
         return os.path.realpath(self.path) if self.is_local else self.path
 
     def read(self) -> bytes | None:
-        """All of a small object, None when there is none."""
+        """Read all of a small object.
+
+        :return: its bytes, None when there is none.
+        :raises LandingError: the store failed.
+        """
         with store_errors("reading", self):
             self.fs.invalidate_cache(self.parent)
             try:
@@ -123,7 +138,12 @@ class Location:
                 return None
 
     def version(self) -> ObjectVersion | None:
-        """The object that stands there now, None when there is none."""
+        """Ask the store for the present version.
+
+        :return: the version, None when there is no object.
+        :raises LandingRefused: a folder is there.
+        :raises LandingError: the store failed.
+        """
         with store_errors("looking at", self):
             try:
                 if self.is_local:
@@ -138,12 +158,12 @@ class Location:
         return ObjectVersion(int(found["size"]), tag)
 
     def size(self) -> int | None:
-        """Bytes of the object, None when there is none."""
+        """Ask the store for the object's size in bytes; None when there is no object."""
         found = self.version()
         return None if found is None else found.size
 
     def sha256(self) -> str | None:
-        """Hash of the object's bytes, which are all read; None when there is none."""
+        """Read the whole object and return its hash in hex; None when there is no object."""
         digest = hashlib.sha256()
         with store_errors("reading", self):
             try:
@@ -156,7 +176,7 @@ class Location:
 
 
 def version_of(status: os.stat_result) -> ObjectVersion:
-    """The version of a local file."""
+    """Return the version of a local file."""
     return ObjectVersion(status.st_size, f"{status.st_ino:x}-{status.st_mtime_ns:x}")
 
 
@@ -168,15 +188,16 @@ def _local_version(location: Location) -> ObjectVersion:
 
 
 def require_version(location: Location, version: ObjectVersion | None) -> None:
-    """Raise `LandingOvertaken` unless this version stands there, or nothing for None."""
+    """Raise `LandingOvertaken` unless the object has this version, or is missing for None."""
     if version is not ANY_VERSION and location.version() != version:
         raise overtaken(location)
 
 
 def published_version(location: Location, made: ObjectVersion) -> ObjectVersion:
-    """The version that a store gives what was just published; `made` where the store said it, or another stands there.
+    """Return the store's version of an object that was just published.
 
-    Some S3 servers answer with the ETag of joined parts (`…-2`), and afterwards show another one for the same object.
+    It is `made` if the store told the version when it published, or if another object is there now. Some S3 servers
+    answer with the ETag of joined parts (`…-2`) and later show another ETag for the same object.
     """
     found = location.version()
     if found is None or found.size != made.size:
@@ -186,7 +207,7 @@ def published_version(location: Location, made: ObjectVersion) -> ObjectVersion:
 
 
 def overtaken(location: Location) -> LandingOvertaken:
-    """What is raised when an object is no longer the one that was to be replaced."""
+    """Make the error for an object that is no longer the version to replace."""
     return LandingOvertaken(
         f"another landing wrote {location.uri} while these results were being published there; "
         "this landing stopped. A retry uses what has landed, or lands again"
@@ -194,7 +215,10 @@ def overtaken(location: Location) -> LandingOvertaken:
 
 
 def require_uri(place: object) -> str:
-    """The URI of an object. Raises `LandingRefused` for what names none."""
+    """Return the URI of an object.
+
+    :raises LandingRefused: the place names no object.
+    """
     try:
         uri = to_uri(place)
     except InvalidRequest as exc:
@@ -206,14 +230,14 @@ def require_uri(place: object) -> str:
 
 @contextmanager
 def store_errors(doing: str, location: Location) -> Iterator[None]:
-    """Turn any failure of the store into ours; what a retry cannot repair becomes a refusal."""
+    """Raise the store's failures as `LandingError`, or `LandingRefused` if no retry can help."""
     try:
         yield
     except BatchesError:
         raise
     except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
         raise LandingRefused(f"{doing} {location.uri} is not possible: {_said(exc)}") from exc
-    except Exception as exc:  # each store has exception types of its own, most of them no OSError
+    except Exception as exc:  # each store has its own exception types, and most are not OSError
         raise LandingError(f"{doing} {location.uri} failed: {_said(exc)}") from exc
 
 

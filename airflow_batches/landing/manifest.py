@@ -1,10 +1,12 @@
-"""What landed, in numbers: the JSON beside the results, the operator's return value, the asset event's extra.
+"""The manifest of a landing.
+
+It is the JSON beside the results, the operator's return value and the asset event's extra.
 
 Rules:
-- Ids, counts, URIs and up to three error messages; no line of the results.
-- A reader of an older or a newer version can read it: unknown fields are ignored, missing ones have defaults.
-- `state` is `publishing` while the objects are being replaced, and `complete` once they are what it says. A manifest
-  that stays `publishing` is that of a landing which ended on the way; landing the batch again completes it.
+- It holds ids, counts, URIs and up to three error messages, and no result line.
+- Older and newer versions can read it: unknown fields are ignored, missing ones have defaults.
+- `state` is `publishing` while the objects are being replaced, and `complete` when they are the ones that it names. A
+  landing that ended in between leaves `publishing`; landing the batch again completes it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ COMPLETE: Final = "complete"
 
 
 class LandedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """One object as it is stored: `size` and `sha256` are those of its bytes, compressed where it is."""
+    """One object as it is stored.
+
+    `bytes` and `sha256` are those of the stored, perhaps compressed, content.
+    """
 
     uri: str
     format: str
@@ -33,11 +38,19 @@ class LandedObject(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     sha256: str
     etag: str | None = None
-    """What the store called this version of the object; none for local files."""
+    """The store's name for this version of the object; None for local files."""
 
 
 class LandedBy(msgspec.Struct, frozen=True, kw_only=True):
-    """The Airflow task instance that landed it. A later try of the same one may replace what it landed."""
+    """The Airflow task instance that landed a batch.
+
+    A later try of it may replace what it landed.
+
+    Example::
+
+        landed_by = LandedBy(dag_id="reviews", run_id="manual__2026-11-28", task_id="land")
+        land(client, batch_id, "s3://bucket/results.jsonl", landed_by=landed_by)
+    """
 
     dag_id: str
     run_id: str
@@ -46,23 +59,35 @@ class LandedBy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """USD as decimal strings, at batch prices; null where a price is not known, and then the total is too."""
+    """USD as decimal strings, at batch prices.
+
+    A price that is unknown is None, and then the total is too.
+    """
 
     total: str | None
     by_model: Mapping[str, str | None]
     source: str
-    """The price list, or why there is none."""
+    """The price list that was used, or why there is none."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What landed. Times are ISO 8601 in UTC; `seconds` and `lines_per_second` are those of the landing."""
+    """What landed, in numbers.
+
+    Times are ISO 8601 in UTC; `seconds` and `lines_per_second` are those of the landing.
+
+    Example::
+
+        manifest = Manifest.from_dict(context["ti"].xcom_pull(task_ids="land"))
+        if manifest.verified and not manifest.error_types:
+            print(manifest.uri, manifest.lines, manifest.counts["succeeded"])
+    """
 
     schema_version: int = SCHEMA_VERSION
     state: Literal["publishing", "complete"] = COMPLETE
     landing_id: str = ""
-    """Differs from landing to landing."""
+    """A random id of this landing."""
     landed_by: LandedBy | None = None
-    """None where it was landed from a terminal, or by `land` itself."""
+    """None if it was landed from a terminal or by a direct call of `land`."""
     batch_id: str
     results: LandedObject
     failed: LandedObject | None = None
@@ -71,9 +96,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Lines by result type."""
     error_types: Mapping[str, int] = {}
     error_messages: tuple[ErrorMessage, ...] = ()
-    """The commonest, at most three."""
+    """The most frequent ones, at most three."""
     ids_digest: str | None = None
-    """The receipt's, where there was one and it proves these ids."""
+    """The receipt's digest, if a receipt was given and proved these ids."""
     verified: bool
     mismatch: Mismatch | None = None
     usage: Mapping[str, ModelUsage] = {}
@@ -88,29 +113,33 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def uri(self) -> str:
-        """Where the results are."""
+        """The URI of the results."""
         return self.results.uri
 
     @property
     def uris(self) -> frozenset[str]:
-        """The URIs of all objects that it names."""
+        """The URIs of all landed objects."""
         return frozenset(landed.uri for landed in self.objects)
 
     @property
     def objects(self) -> tuple[LandedObject, ...]:
-        """The results, and the failures if they have an object."""
+        """The results' object, and the failures' object if there is one."""
         return (self.results, self.failed) if self.failed else (self.results,)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))  # `to_builtins` would leave tuples
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
-        """From plain JSON values. Raises `msgspec.ValidationError`."""
+        """Make a manifest from plain JSON values.
+
+        :param values: what `to_dict` returned, in this version or another.
+        :raises msgspec.ValidationError: the values are not a manifest.
+        """
         return msgspec.convert(values, cls)
 
     def to_json(self) -> bytes:
-        """For people as well as for programs."""
+        """Return indented JSON, for people as well as for programs."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"

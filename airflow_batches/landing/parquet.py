@@ -1,15 +1,15 @@
-"""Result lines as a Parquet table, for people who ask with SQL (needs `pyarrow`, extra `parquet`).
+"""Result lines as a Parquet table, to query with SQL (needs `pyarrow`, extra `parquet`).
 
 | column                                                                          | holds                           |
 |---------------------------------------------------------------------------------|---------------------------------|
-| custom_id, type                                                                 | whose it is, how it ended       |
+| custom_id, type                                                                 | the request, how it ended       |
 | text, stop_reason, model                                                        | the answer, text blocks joined  |
 | input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens | its usage                     |
 | error_type, error_message                                                       | why it failed                   |
-| json                                                                            | the line as it came             |
+| json                                                                            | the unchanged line              |
 
-Rules: what a line lacks is null. A row group is written when its lines have 4 MiB, so memory does not grow with the
-batch.
+Rules: a value that a line lacks is null. A row group is written when its lines reach `ROW_GROUP_BYTES`, so that memory
+does not grow with the batch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from airflow_batches.api.errors import DecodeError
 from airflow_batches.landing.lines import decode
 
 ROW_GROUP_BYTES: Final = 4 * 2**20
+"""Bytes of the lines in one row group. Chosen: some 2,000 lines of 2 KB, whose Python objects take tens of MB at most;
+larger groups would read faster in some engines, but cost more memory here."""
 
 USAGE: Final = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 TEXTS: Final = ("text", "stop_reason", "model")
@@ -42,7 +44,7 @@ SCHEMA: Final = pa.schema(
 
 
 class ParquetEncoder:
-    """Whole lines in, bytes of the table out."""
+    """An encoder from whole lines to the bytes of a table."""
 
     def __init__(self) -> None:
         self._made = _Collected()
@@ -51,7 +53,7 @@ class ParquetEncoder:
         self._held = 0
 
     def encode(self, lines: bytes) -> bytes:
-        """Takes lines; gives the table's bytes once a row group is full."""
+        """Take lines; return the table's next bytes, empty until a row group is full."""
         self._rows += [row(line) for line in lines.split(b"\n") if line.strip()]
         self._held += len(lines)
         if self._held >= ROW_GROUP_BYTES:
@@ -59,7 +61,7 @@ class ParquetEncoder:
         return self._made.taken()
 
     def finish(self) -> bytes:
-        """The last row group and the table's end."""
+        """Return the last row group and the table's end."""
         if self._rows:
             self._write_group()
         self._writer.close()
@@ -71,7 +73,7 @@ class ParquetEncoder:
 
 
 class _Collected:
-    """A file for pyarrow to write to, emptied as it fills."""
+    """A file object for pyarrow whose content is taken out while it is written."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -91,7 +93,7 @@ class _Collected:
         return self._at
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def writable(self) -> bool:
         return True
@@ -101,7 +103,10 @@ class _Collected:
 
 
 def row(line: bytes) -> dict[str, Any]:
-    """A line's columns; of one that Python cannot read, no more than what it is. Raises `DecodeError`."""
+    """Return a line's columns; only id, type and JSON if Python cannot read the rest.
+
+    :raises DecodeError: the line is not a result.
+    """
     try:
         value = json.loads(line.decode(errors="replace"))
     except (ValueError, RecursionError) as exc:
@@ -144,7 +149,10 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _string(value: Any) -> str | None:
-    """UTF-8 has no place for half a surrogate pair, which JSON can name."""
+    """Return a text that UTF-8 can hold.
+
+    Half a surrogate pair, which JSON allows, becomes `?`.
+    """
     return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 

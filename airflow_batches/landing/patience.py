@@ -1,4 +1,4 @@
-"""A call that is waited for no longer than asked, where the call itself knows no such limit."""
+"""A timeout for a call that has none itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ _Result = TypeVar("_Result")
 
 
 def within(seconds: float, call: Callable[[], _Result], dispose: Callable[[_Result], object]) -> _Result:
-    """What `call` returns or raises, from a thread; `TimeoutError` after so many seconds.
+    """Run a call in a thread, and wait for it no longer than this.
 
-    A call that is no longer waited for goes on until it ends by itself; what it returns then is disposed of there.
+    After the timeout the call goes on in its thread until it ends by itself.
+
+    :param seconds: how long to wait.
+    :param call: the call.
+    :param dispose: gets the result of a call that ends after the timeout.
+    :return: what the call returned; it raises what the call raised.
+    :raises TimeoutError: the call did not end in time.
     """
     outcome: Future[_Result] = Future()
     threading.Thread(target=_run, args=(outcome, call, dispose), name="landing-call", daemon=True).start()
@@ -22,13 +28,13 @@ def within(seconds: float, call: Callable[[], _Result], dispose: Callable[[_Resu
     except TimeoutError:
         if outcome.cancel():
             raise
-        return outcome.result()  # it ended just now, or the timeout is the call's own
+        return outcome.result()  # it ended just now, or the call itself raised TimeoutError
 
 
 def _run(outcome: Future[_Result], call: Callable[[], _Result], dispose: Callable[[_Result], object]) -> None:
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001  # told to the one who waits, whatever it is
+    except BaseException as error:  # noqa: BLE001  # raised in the waiting thread
         if outcome.set_running_or_notify_cancel():
             outcome.set_exception(error)
         return

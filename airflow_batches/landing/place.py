@@ -1,8 +1,8 @@
-"""What stands at a place for results, and whether a batch may land there, or has landed.
+"""What is stored at a place for results, and whether a batch may land there.
 
 | at the place                                          | without `overwrite`                     |
 |-------------------------------------------------------|-----------------------------------------|
-| nothing but, perhaps, a manifest                      | land                                    |
+| nothing, or only a manifest                           | land                                    |
 | this batch's results, as asked for, and true          | nothing to do, return the manifest      |
 | this batch's results otherwise, or being published    | land                                    |
 | an older batch's, landed by the same task instance    | land                                    |
@@ -10,16 +10,16 @@
 | another batch's results, complete or being published  | refuse                                  |
 | an object that no manifest names                      | refuse                                  |
 
-As asked for: in that format, with that object for failures, with the ids that the receipt proves, and verified, unless
-`verify="warn"` asks for no more than what had come: another landing might bring less. True: each object is the one
-that the manifest names, by the store's version of it, or by the sha256 of its bytes where the store names no version.
+"As asked for" means: in that format, with that object for failures, with the ids that the receipt proves, and verified.
+With `verify="warn"` unverified results are enough, because another landing might bring fewer. "True" means: each object
+is the one that the manifest names, by the store's version of it, or by its sha256 where the store names no version.
 
-It is asked before the results are fetched, and again before they are published, because another landing may have been
-faster: then only verified results stay, and a part never takes the place of all, in whatever form. With `overwrite`
-the batch lands in any case.
+`engine` looks before it fetches the results, and again before it publishes them, because another landing may have been
+faster. The second time only verified results stay, and incomplete results never replace complete ones, in any format.
+With `overwrite` the batch lands in any case.
 
-A task that was cleared lands another batch at the path of its predecessor: both have the same run, so the same task
-instance. Which of two batches is older is told by the API's clock (`created_at`), not by that of a worker.
+A cleared task lands another batch at the same path: it has the same run, so it is the same task instance. The API's
+`created_at` tells which of two batches is older, because workers' clocks differ.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Ask:
     sent: Sent | None = None
     landed_by: LandedBy | None = None
     created_at: datetime | None = None
-    """When the batch was created; None while it has not been asked for."""
+    """When the batch was created; None before it has been fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What stood at a place at one time. Versions are None where nothing stood."""
+    """What was stored at a place at one time. A version is None where there was no object."""
 
     manifest_data: bytes | None
     manifest_version: ObjectVersion | None
@@ -74,16 +74,19 @@ class Place:
                 raise LandingRefused(f"failed_path is the {what} path: {location.uri}")
 
     def remove_stale_parts(self) -> None:
-        """Remove what killed landings left here in hidden files; those of living landings are locked and stay."""
+        """Remove the hidden files that killed landings left here.
+
+        Those of running landings are locked and stay.
+        """
         for location in filter(None, (self.results, self.failed, self.manifest)):
             if location.is_local:
                 remove_stale_parts(location)
 
     def look(self) -> Seen:
-        """Look at everything, at the manifest first.
+        """Look at every object, at the manifest first.
 
-        A manifest that is still this version when it is replaced was not replaced meanwhile, so neither were the
-        objects that are looked at after it. The other way round, another landing could publish all of it in between.
+        If the manifest still has this version when it is replaced, no other landing replaced the objects that were
+        looked at after it. In the other order, another landing could publish everything in between.
         """
         version = self.manifest.version()
         return Seen(
@@ -94,7 +97,10 @@ class Place:
         )
 
     def landed(self, seen: Seen, ask: Ask) -> Manifest | None:
-        """The manifest where this has landed already, None where the batch may land. Raises `LandingRefused`."""
+        """Return the manifest if the batch has landed already, None if it may land.
+
+        :raises LandingRefused: another object is there, which only `overwrite` may replace.
+        """
         present = [self.results] if seen.results else []
         present += [self.failed] if self.failed and seen.failed else []
         if not present:
@@ -106,7 +112,7 @@ class Place:
         return found if self._is_true(found, seen) else None
 
     def holds_all(self, seen: Seen, batch_id: str) -> bool:
-        """Whether all results of this batch stand there, verified, in whatever form."""
+        """Whether all results of this batch are there, verified, in any format."""
         found = self._manifest_of(seen)
         if found is None or found.batch_id != batch_id or not found.verified or found.state != COMPLETE:
             return False
@@ -128,7 +134,10 @@ class Place:
 
 
 def read_manifest(data: bytes | None) -> Manifest | None:
-    """A manifest from its bytes. Raises `msgspec.MsgspecError`."""
+    """Decode a manifest; None for None.
+
+    :raises msgspec.MsgspecError: the bytes are not a manifest.
+    """
     return None if data is None else msgspec.json.decode(data, type=Manifest)
 
 
@@ -139,7 +148,10 @@ def _is_as_asked(found: Manifest, ask: Ask) -> bool:
 
 
 def _is_object(location: Location, version: ObjectVersion | None, landed: LandedObject) -> bool:
-    """Whether what stands there is what landed; all of it is read only where the store names no version."""
+    """Whether the stored object is the landed one.
+
+    It is read in full only where the store names no version.
+    """
     if version is None or version.size != landed.bytes:
         return False
     if landed.etag is not None and version.tag == landed.etag:

@@ -1,8 +1,10 @@
-"""What answers cost, by the price list of `genai-prices` (extra `prices`). Never a guess: unknown is None.
+"""The cost of answers by the price list of `genai-prices` (extra `prices`).
 
-Rules: batch answers cost half of the list price for input, output, cache writes and cache reads (docs, page
-"Pricing"). Answers with a surcharge of another kind (calls of a server tool, a region) are not priced. A refusal
-before the first token costs nothing, unless its category is one that is billed (release notes of 2026-09-24).
+An unknown price is None, never a guess.
+
+Rules: batch answers cost half the list price for input, output, cache writes and cache reads (docs, page "Pricing").
+Answers with another surcharge (calls of a server tool, a region) are not priced. A refusal before the first token costs
+nothing, unless its category is billed (release notes of 2026-09-24).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from airflow_batches.landing.tally import ModelUsage, PriceRange
 logger = logging.getLogger(__name__)
 
 BATCH_FACTOR: Final = Decimal("0.5")
+"""Batch price divided by list price (docs, page "Pricing")."""
 PER_TOKENS: Final = Decimal(1_000_000)
 MISSING: Final = "not installed: pip install 'airflow-batches[prices]'"
 
@@ -30,11 +33,11 @@ FIELDS: Final[Mapping[str, str]] = {
     "cache_write_1h_tokens": "cache_write_1h_mtok",
     "cache_read_tokens": "cache_read_mtok",
 }
-"""Ours -> the list's, USD per million tokens."""
+"""Fields of `ModelUsage` -> fields of the price list, in USD per million tokens."""
 
 
 class PriceList:
-    """Prices at a point in time; the batch's creation is the one that counts."""
+    """The prices at one time, which is the batch's creation; now if that is None."""
 
     def __init__(self, at: datetime | None) -> None:
         self._at = at or datetime.now(UTC)
@@ -42,12 +45,15 @@ class PriceList:
         self.source = _source()
 
     def steps(self, model: str) -> Sequence[int]:
-        """Prompt lengths (tokens) above which every token of a request costs otherwise; the same for all kinds."""
+        """Return the prompt lengths (in tokens) above which a model's prices change.
+
+        They are the same for all kinds of token.
+        """
         price = getattr(self._price(model), "input_mtok", None)
         return [tier.start for tier in getattr(price, "tiers", ())]
 
     def cost(self, ranges: Mapping[PriceRange, ModelUsage]) -> Cost:
-        """What these answers cost."""
+        """Add up the cost of these answers."""
         by_model: dict[str, Decimal | None] = {}
         for price_range, usage in sorted(ranges.items(), key=lambda item: item[0].model):
             sofar, more = by_model.get(price_range.model, Decimal(0)), self._range_cost(price_range, usage)
@@ -102,7 +108,7 @@ def _at_length(price: Any, length: int) -> Decimal | None:
 
 def _source() -> str:
     try:
-        import genai_prices  # noqa: F401  # asked for, to see whether it can be used
+        import genai_prices  # noqa: F401  # only to see whether it is installed
     except ImportError:
         return MISSING
     return f"genai-prices {version('genai-prices')} x {BATCH_FACTOR}"

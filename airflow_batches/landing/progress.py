@@ -1,4 +1,4 @@
-"""How far a landing is."""
+"""How far a landing has come, and a thread that reports it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from dataclasses import dataclass
 from typing import Final
 
 LEAST: Final = 0.01
-"""Seconds between two tellings, at least."""
+"""Seconds between two reports, at least. Chosen: an interval of 0 must not keep a core busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """`lines` of `expected` have landed, `size` bytes of them, in `seconds`. `expected` may not be known (None)."""
+    """How far a landing has come: `lines` of `expected`, with `size` bytes, in `seconds`.
+
+    `expected` is None if the number of results is unknown. `str()` gives a line for a log.
+
+    Example::
+
+        def show(progress: Progress) -> None:
+            print(progress, progress.remaining)
+
+        land(client, "msgbatch_01ab", "file:///data/results.jsonl", progress=show)
+    """
 
     lines: int
     expected: int | None
@@ -24,17 +34,17 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """0 to 1; 0 where the number of lines is not known."""
+        """The share of lines that have been read, from 0 to 1; 0 if their number is unknown."""
         return min(1.0, self.lines / self.expected) if self.expected else 0.0
 
     @property
     def megabytes_per_second(self) -> float:
-        """Decimal megabytes of result lines, before compression."""
+        """Decimal megabytes of result lines per second, before compression."""
         return self.size / 1e6 / self.seconds if self.seconds else 0.0
 
     @property
     def remaining(self) -> float | None:
-        """Seconds at the rate so far, None while that is not known."""
+        """Seconds left at the present rate, None while that is unknown."""
         if not self.lines or self.expected is None:
             return None
         return self.seconds * (self.expected - self.lines) / self.lines
@@ -47,9 +57,11 @@ class Progress:
 
 @contextmanager
 def reported(tell: Callable[[Progress], None] | None, every: float, progress: Callable[[], Progress]) -> Iterator[None]:
-    """Calls `tell` every so many seconds while the block runs, also while nothing comes, and then once at its end.
+    """Call `tell` regularly while the block runs, and once more at its end.
 
-    Raises what `tell` raised.
+    :param tell: gets the progress, in another thread; what it raises is raised at the end of the block. None for none.
+    :param every: seconds between two calls.
+    :param progress: gives the present progress.
     """
     if tell is None:
         yield

@@ -1,30 +1,30 @@
-"""Publishing: from "all is stored, nothing shows" to "the manifest says what stands there".
+"""Publish a landing: from stored but invisible objects to a manifest that names them.
 
     look ── claim ── failed lines ── results ── complete ── confirm
              │           │             │           │
              └───────────┴─────────────┴───────────┴── each only over the version that was seen before `claim`
 
 Rules:
-- `claim` writes the manifest as `publishing`. It says whose the objects are that are about to appear, and that those
-  which stood there are no longer known to be true. `complete` replaces it, and only it.
-- Of landings that overlap, one publishes. One that looked before another's `claim` finds, when it goes on, that the
-  manifest or an object is not the version it saw: it stops (`LandingOvertaken`) and writes nothing. One that looked
-  after it sees `publishing`, lands too, and then the first one stops.
-- A process that dies on the way leaves a manifest that says `publishing`, and the next landing of the batch lands.
-- Where a step fails, failures that appeared where nothing was are removed, and the earlier manifest returns if none of
-  the objects that it names was replaced. Otherwise the manifest stays `publishing`.
-- `confirm` looks once more: a landing reports success only after it has seen its own manifest and its own objects.
+- `claim` writes the manifest with the state `publishing`. It names the batch whose objects are about to appear; the
+  present objects may be replaced at any moment from then on. `complete` replaces this manifest and no other.
+- Of landings that overlap, one publishes. A landing that looked before another's `claim` finds later that the manifest
+  or an object has a new version: it stops (`LandingOvertaken`) and writes nothing. A landing that looked after it sees
+  `publishing` and lands too; then the first one stops.
+- A process that dies in between leaves a manifest that says `publishing`, and the next landing of the batch lands.
+- If a step fails, the failures' object is removed if there was none before, and the earlier manifest is restored if
+  none of its objects was replaced. Otherwise the manifest stays `publishing`.
+- `confirm` looks again: a landing reports success only after it has seen its own manifest and objects.
 
-| store                             | of landings that overlap                                                       |
+| store                             | when landings overlap                                                          |
 |-----------------------------------|--------------------------------------------------------------------------------|
-| local files; S3 with conditional  | the rules hold, wherever a process is paused or killed                         |
+| local files; S3 with conditional  | the rules hold, even if a process is paused or killed                          |
 | writes                            |                                                                                |
-| S3 without, GCS, Azure, NFS, all  | a process that is paused in the moment between a look and the write behind it  |
-| others                            | may replace another's object or manifest. It sees that afterwards and fails,   |
-|                                   | and the next landing of the batch finds that the object is not the one that    |
-|                                   | the manifest names, and lands again. Until then only the sha256 in the         |
-|                                   | manifest tells                                                                 |
-| any, written to by other programs | only the sha256 in the manifest tells                                          |
+| S3 without, GCS, Azure, NFS, all  | a process that is paused between a look and the write after it may replace     |
+| others                            | another landing's object or manifest. It notices that afterwards and fails.    |
+|                                   | The next landing of the batch finds that the object is not the one that the    |
+|                                   | manifest names, and lands again. Until then only the sha256 in the manifest    |
+|                                   | shows the difference                                                           |
+| any, written to by other programs | only the sha256 in the manifest shows the difference                           |
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from airflow_batches.landing.writer import put, remove
 
 
 class Publication:
-    """One landing's objects and manifest, on their way to a place.
+    """The objects and the manifest of one landing, before they are visible.
 
-    `steps` and `rollback_steps` are called one by one, so that a store which hangs in one is not asked for the next.
+    The caller runs `steps`, and after a failure `rollback_steps`, one by one and stops at a step that hangs.
     """
 
     def __init__(self, place: Place, seen: Seen, manifest: Manifest, results: Output, failed: Output | None) -> None:
@@ -58,13 +58,13 @@ class Publication:
 
     @property
     def steps(self) -> Sequence[Callable[[], None]]:
-        """Everything, in order; the manifest is complete after the last."""
+        """All steps in order; after the last one the manifest is complete."""
         failures = [self._publish_failed] if self._failed else []
         return [self._claim, *failures, self._publish_results, self._require_objects, self._complete, self._confirm]
 
     @property
     def rollback_steps(self) -> Sequence[Callable[[], None]]:
-        """What remains to do where a step failed."""
+        """The steps that undo a publication after a failed step."""
         return [self._remove_failed, self._restore_manifest]
 
     def _claim(self) -> None:
@@ -112,7 +112,7 @@ class Publication:
 
     @property
     def _published(self) -> list[tuple[Output, ObjectVersion]]:
-        """What this landing has published and not removed again."""
+        """The objects that this landing has published and not removed again."""
         outputs = (None if self._removed_failed else self._failed, self._results)
         return [(output, output.published) for output in outputs if output and output.published]
 

@@ -1,11 +1,13 @@
-"""An object in S3: a multipart upload that the store joins at `commit`, or one PUT where it is small.
+"""An object in S3.
+
+It is a multipart upload that is joined at `commit`, or one PUT if it is small.
 
 Rules:
-- It is published on a condition: `If-Match` with the ETag that was seen, `If-None-Match: *` where nothing was. The
-  store answers 412 when something else stands there by then, 409 when something is being written just then.
-- A store that answers 501 to a condition gets the same call without one. Stores that ignore conditions exist too
-  (`rclone serve s3`), so it looks just before, too.
-- s3fs's own file knows `If-None-Match` only, so the calls are made here, through s3fs and with its options.
+- `commit` is conditional: `If-Match` with the ETag that was seen, `If-None-Match: *` if there was no object. The store
+  answers 412 when another object is there by then, 409 while another is being written.
+- A store that answers 501 to a condition gets the same call without one. Some stores ignore conditions
+  (`rclone serve s3`), so `commit` also looks just before.
+- The file object of s3fs supports `If-None-Match` only, so the calls are made here, through s3fs and with its options.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ from airflow_batches.landing.location import (
 )
 
 PART_BYTES: Final = 5 * 2**20
-"""Bytes of one part: the least that S3 takes. A part is held in memory several times on its way."""
+"""Bytes of one part: S3's minimum (AWS docs, "Amazon S3 multipart upload limits"). Chosen, because several copies of a
+part are in memory while it is uploaded."""
 PARTS: Final = 1_000
-"""Parts of that size; then they grow with the object, because S3 takes 10,000 of an object."""
+"""Parts of that size; later ones grow with the object. Chosen: a tenth of the 10,000 that S3 accepts (same page), which
+the growing parts never reach."""
 CONFLICTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchKey"})
-"""Error codes of a condition that does not hold. `NoSuchKey`: the object to be replaced was removed."""
+"""Error codes of a condition that does not hold. `NoSuchKey`: the object to replace was removed."""
 
 
 class S3Upload:
@@ -62,7 +66,7 @@ class S3Upload:
             self._pending.clear()
 
     def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-        """Publish, if what stands at the key is still the version that it replaces."""
+        """Publish, if the key still has the version to replace."""
         require_version(self._location, replaces)  # for stores that ignore conditions
         condition = _condition(replaces)
         with store_errors("writing", self._location):
@@ -110,7 +114,7 @@ class S3Upload:
 
 
 def remove_s3(location: Location, version: ObjectVersion) -> None:
-    """Remove the object if it still is this version."""
+    """Remove the object if it still has this version."""
     fs = _s3fs(location)
     bucket, key, _ = fs.split_path(location.path)
     with store_errors("removing", location):
@@ -121,7 +125,7 @@ def remove_s3(location: Location, version: ObjectVersion) -> None:
 
 
 def _s3fs(location: Location) -> Any:
-    """The file system; s3fs has no types."""
+    """Return the file system untyped; s3fs has no types."""
     return location.fs
 
 
@@ -132,7 +136,7 @@ def _condition(replaces: ObjectVersion | None) -> dict[str, str]:
 
 
 def _code(exc: OSError) -> str | None:
-    """The store's error code, behind what s3fs makes of it."""
+    """Return the store's error code, from the cause of the error that s3fs raised."""
     response = getattr(exc.__cause__, "response", None) or {}
     code: str | None = response.get("Error", {}).get("Code")
     return code

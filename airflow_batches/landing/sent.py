@@ -1,9 +1,8 @@
-"""What a receipt tells of the ids that were sent: whether they came, and which one did not. Pure.
+"""Compare the ids that were read with a receipt, and name one that differs. Pure.
 
-It names the one id that is missing, and the one that is foreign, where it is no more than that. A receipt has the sum
-of all hashed ids, the digest, and the sum of all ids as numbers. What the digest has too much is the hash of the
-foreign one, which is among those that came. What the sum has too little is the missing one, less the foreign one; its
-hash proves it.
+It names the missing id and the foreign id if there is at most one of each. A receipt has two sums over all ids: of
+their hashes (the digest), and of the ids as numbers. The digest's surplus is the hash of the foreign id, which is among
+the ids that were read. The other sum's deficit is the missing id minus the foreign one; its hash proves that id.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from airflow_batches.api.digest import MODULUS, IdsDigest, id_of, ids_digest, nu
 from airflow_batches.api.errors import InvalidRequest
 
 Receipt: TypeAlias = Mapping[str, Any] | msgspec.Struct | str
-"""A submission's receipt, or just the ids digest of one."""
+"""A submission's receipt, or only its ids digest."""
 
 IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
 IDS_SUM: Final = re.compile(r"[0-9a-fA-F]*")
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What a receipt tells of the ids: their digest, and their sum and number where it knows them."""
+    """A receipt's digest of the ids, and their sum and number if it has them."""
 
     digest: str
     sum: int | None = None
@@ -33,14 +32,19 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Strangers(msgspec.Struct, frozen=True):
-    """Ids by name: one of each kind, or none where there are more."""
+    """The ids that differ: at most one of each kind, none if there are more."""
 
     missing: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
 
 
 def sent_as(receipt: Receipt | None, batch_id: str) -> Sent | None:
-    """What a receipt says of a batch's ids. Raises `InvalidRequest` for what is no receipt of this batch."""
+    """Read what a receipt says about a batch's ids.
+
+    :param receipt: the receipt or its ids digest; None for none.
+    :param batch_id: the batch that lands.
+    :raises InvalidRequest: it is not a receipt, or not this batch's.
+    """
     if receipt is None:
         return None
     if isinstance(receipt, msgspec.Struct):
@@ -65,9 +69,13 @@ def sent_as(receipt: Receipt | None, batch_id: str) -> Sent | None:
 
 
 def strangers(sent: Sent, came: Collection[str], digest: IdsDigest, *, missing: int, foreign: int) -> Strangers:
-    """Who they are, of so many that are missing or foreign; none of either is one that took another's place.
+    """Name the missing and the foreign id, if there is at most one of each.
 
-    `digest` is that of the ids that came.
+    :param sent: the receipt's sums.
+    :param came: the ids that were read.
+    :param digest: the digest of `came`.
+    :param missing: how many ids are missing.
+    :param foreign: how many ids are foreign; 0 of both, with other ids, means that one replaced another.
     """
     surplus = int(digest.hexdigest(), 16) - int(sent.digest, 16)
     lack = None if sent.sum is None else sent.sum - digest.sum

@@ -1,19 +1,19 @@
-"""The results of a batch, every line once, over as many readings as it takes.
+"""Read the results of a batch: every line once, over as many readings as it takes.
 
 Rules:
-- A reading that breaks off, stalls, ends early or holds a torn line is followed by another from the start (the API
-  has no ranges). What has been taken is skipped by its id, in whatever order the lines come.
-- Readings are bounded: as many in a row without a new line as the retry policy has attempts, with its delays, all
-  before one deadline. The policy alone says what is retried; the client's own would multiply the attempts.
-- Where the number of results is not known, no number of lines is all of them: only the proper end of a reading is.
-- Each reading has a client of its own, because a client is not shared by threads: the thread that asks for an answer
-  is left behind where the answer does not begin in time, and goes on with its client while the next reading begins.
-- A reading that does not decompress has damaged lines among those that were taken: it ends the landing.
-- The wait for an answer to begin is a silence like any other, and as short.
-- Lines travel as they came. What is looked at line by line (a block with a line that is torn, blank, or taken before)
-  loses what is no result; results that share a line, for want of a newline between them, get one each.
-- A block is given when it is large enough, or late, so that a slow stream shows its progress too.
-- Memory: one block (1 MiB or one line), and the ids taken (about 12 MB for 100,000).
+- After a reading that breaks off, stalls, ends early or holds a torn line, the results are read again from the start,
+  because the API supports no ranges. Lines taken before are skipped by their id, in any order.
+- Readings are bounded: the retry policy's attempts limit how many in a row may bring no new line, with its delays, all
+  before one deadline. Only this policy retries; the client's own retries would multiply the attempts.
+- Where the number of results is unknown, only the proper end of a reading proves that all were read.
+- Each reading uses a new client, because threads must not share one: a thread whose answer does not begin in time keeps
+  its client and is abandoned, while the next reading begins.
+- A reading that does not decompress ends the landing, because lines already taken from it may be damaged.
+- The wait for the answer's first byte has the same limit as any other silence.
+- Lines are passed on unchanged. A block with a torn, blank or repeated line is checked line by line: lines that are not
+  results are dropped, and results that share a line, without a newline between them, get one line each.
+- A block is passed on when it is large enough or late enough, so that a slow stream shows its progress too.
+- Memory: one block (1 MiB, or one line if that is longer), and the ids taken (about 12 MB for 100,000).
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ from airflow_batches.landing.watchdog import Watchdog
 logger = logging.getLogger(__name__)
 
 ARRIVAL: Final = 262_144
-"""Bytes asked for at once; a chunk of the body is given when it is whole."""
+"""Bytes requested from the connection at once. urllib3 returns a chunk only when it is complete. Chosen: a quarter of
+`BLOCK`, so that a block exceeds it by a quarter at most."""
 
 BLOCK: Final = 1_048_576
-"""Bytes that are decoded and written at once, at least: more calls cost more than they give."""
+"""Bytes that are decoded and written at once, at least. Chosen: some 500 lines of the benchmark share the cost of a
+call, and `background.DEPTH` blocks still fit in a few MB."""
 
 LATE: Final = 1.0
-"""Seconds after which less will do."""
+"""Seconds after which a smaller block is passed on. Chosen: below `engine.PROGRESS_EVERY`, so that each progress report
+of a slow stream counts what has arrived."""
 
 
 _OPENING: Final = ord("{")
@@ -55,14 +58,14 @@ _CLOSING: Final = ord("}")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """New lines as they came, and what each of them says."""
+    """New lines, unchanged, and the decoded result of each."""
 
     data: bytes
     results: Sequence[ResultLine]
 
 
 class Ledger:
-    """Which ids have been taken, in all readings, and which came twice in one."""
+    """The ids taken in all readings, and those that occurred twice in one reading."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
@@ -70,11 +73,14 @@ class Ledger:
         self._seen = self.taken
 
     def begin_reading(self) -> None:
-        """From here on, an id taken before is a repetition to skip; one seen from here on is doubled."""
+        """Begin a reading.
+
+        Ids taken before it are skipped, ids that occur in it twice are doubled.
+        """
         self._seen = set() if self.taken else self.taken
 
     def admit_all(self, custom_ids: Sequence[str]) -> bool:
-        """Takes these ids if all of them are new, and else none."""
+        """Take these ids if all of them are new, otherwise none; return whether they were taken."""
         if not self.taken.isdisjoint(custom_ids):
             return False
         before = len(self.taken)
@@ -87,7 +93,7 @@ class Ledger:
         return True
 
     def admit(self, custom_id: str) -> bool:
-        """Takes this id if it is new."""
+        """Take this id if it is new; return whether it was."""
         if custom_id in self._seen:
             self.doubled.add(custom_id)
             return False
@@ -98,12 +104,18 @@ class Ledger:
 
 
 class Results:
-    """Iterates over a batch's results in blocks; the ledger tells what was taken.
+    """A batch's results as an iterable of blocks; `ledger` holds the ids that were taken.
 
-    `expected` lines are waited for, if their number is known. `deadline` is on the monotonic clock; `stall_timeout`
-    seconds without a byte end a reading. Raises `LandingTimeout`, a permanent `ApiError`, or the last failure when no
-    reading gets any further: `StreamInterrupted` where some lines have come. Ends without an error when the last
-    reading ended properly, complete or not.
+    Iterating ends without an error when the last reading ended properly, complete or not. It raises `LandingTimeout`
+    after the deadline, a permanent `ApiError`, or the last failure when readings bring nothing new
+    (`StreamInterrupted` if some lines were read).
+
+    :param client: cloned for each reading.
+    :param batch_id: the batch.
+    :param expected: how many results to read; None if that is unknown.
+    :param retry: which failures are retried, and how many readings in a row may bring nothing new.
+    :param deadline: end of all readings, in seconds on the monotonic clock.
+    :param stall_timeout: seconds without a byte after which a reading ends.
     """
 
     def __init__(
@@ -119,7 +131,7 @@ class Results:
         self.ledger = Ledger()
         self.readings = 0
         self.unreadable = 0
-        """Lines of the last reading that are torn, or no results."""
+        """Lines of the last reading that are torn or not results."""
         self._client = client
         self._batch_id = batch_id
         self._expected = expected
@@ -142,16 +154,16 @@ class Results:
             self._pause(trouble or self._short(), fruitless)
 
     def _read(self) -> Generator[Block, None, BatchesError | None]:
-        """One reading; returns why it broke off, None when it ended properly."""
+        """Read once; return why the reading broke off, None if it ended properly."""
         self.readings += 1
         self.unreadable = 0
         self.ledger.begin_reading()
         try:
             with self._opened() as response:
-                # No name keeps a block alive while the next one is made: that would take more time and memory.
+                # No variable holds a block while the next one is made: that would cost time and memory.
                 yield from filter(None, map(self._block, whole_lines(self._arrivals(response))))
         except LandingTimeout:
-            self._check_time()  # what was in hand then has been counted since, and may have been the rest
+            self._check_time()  # the last block has been counted since then, and may have completed the results
         except BatchesError as error:
             if not self._retry.retries(error, creates=False):
                 raise
@@ -182,7 +194,7 @@ class Results:
                 while arrived := watchdog.watched(arrival):
                     yield arrived
                     self._check_time()
-            except DecodeError as exc:  # lines of this reading are taken already, and may be damaged
+            except DecodeError as exc:  # lines of this reading have been taken already, and may be damaged
                 raise LandingError(f"the results of {self._batch_id} came damaged: {exc}") from exc
             except (HTTPError, OSError) as exc:
                 self._check_time()
@@ -202,7 +214,7 @@ class Results:
         return Block(data, results)
 
     def _picked(self, lines: Iterable[bytes]) -> Block | None:
-        """Line by line: what is a result, and new; None if nothing is."""
+        """Check line by line and keep the new results; None if there are none."""
         kept: list[bytes] = []
         results: list[ResultLine] = []
         for line in lines:
@@ -262,9 +274,9 @@ def _broken_off(exc: Exception) -> TransportError:
 
 
 def _ends(data: bytes) -> int:
-    """How many newlines there are if each ends a result, else -1: within one no `}` is followed by a `{`.
+    """Count the newlines if each of them ends a result, else return -1.
 
-    Lines of some length are left by leaps, where `bytes.count` looks at each byte in turn.
+    A newline ends a result if `}` is before it and `{` after it. `find` skips long lines faster than `count` does.
     """
     count, at, last = 0, data.find(b"\n"), len(data) - 1
     while at >= 0:
@@ -276,15 +288,19 @@ def _ends(data: bytes) -> int:
 
 
 def joined(lines: Iterable[bytes]) -> bytes:
-    """Lines as they are written: each ended by one newline."""
+    """Join lines, each with a newline at its end."""
     return b"".join([line + b"\n" for line in lines])
 
 
 def whole_lines(arrivals: Iterable[bytes], size: int = BLOCK, late: float = LATE) -> Iterator[bytes]:
-    """Blocks of lines, each ended by a newline, at least `size` bytes long but for the last, and for the `late` ones.
+    """Cut arriving bytes into blocks of lines that end with a newline.
 
-    What follows the last newline is given as a line too, also where the arrivals break off: whether it is whole
-    shows when it is decoded.
+    What follows the last newline is passed on as a line too, also when the arrivals break off; decoding it shows
+    whether it is complete.
+
+    :param arrivals: the bytes as they arrive.
+    :param size: bytes of a block at least; the last one may be smaller.
+    :param late: seconds after which a smaller block is passed on.
     """
     pending: list[bytes] = []
     held = 0

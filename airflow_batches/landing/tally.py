@@ -1,7 +1,7 @@
-"""What has landed so far, in numbers. Pure.
+"""Counts of what has landed so far: result types, errors, tokens. Pure.
 
-Rules: tokens count for answers alone, since only they are billed. A model whose price depends on the length of the
-prompt has a tally for each price range, so that sums can still be priced.
+Rules: only answers' tokens are counted, because only answers are billed. A model whose price depends on the length of
+the prompt has one tally for each price range, so that sums can still be priced.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ REFUSAL: Final = "refusal"
 UNKNOWN_MODEL: Final = "unknown"
 
 ORDINARY_REGIONS: Final = frozenset({None, "not_available", "global"})
-"""Of inference, at the list price; the others may cost more (docs, page "Pricing")."""
+"""Regions of inference at the list price; others may cost more (docs, page "Pricing")."""
 
 FREE_TOOLS: Final = frozenset({"web_fetch_requests"})
-"""Of the server's own, billed by their tokens alone (docs, page "Pricing")."""
+"""Server tools that are billed by their tokens only (docs, page "Pricing")."""
 
 BILLED_REFUSALS: Final = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
-"""Categories that are billed though the answer was refused before its first token (release notes, 2026-09-24)."""
+"""Categories of refusals that are billed even before the first token (release notes, 2026-09-24)."""
 
 
 class ModelUsage(msgspec.Struct, kw_only=True):
-    """Tokens of one model's answers. `input_tokens` leaves out the cache; writes are told apart by time to live."""
+    """Tokens of one model's answers.
+
+    `input_tokens` excludes the cache; cache writes are counted by time to live.
+    """
 
     answers: int = 0
     input_tokens: int = 0
@@ -41,27 +44,30 @@ class ModelUsage(msgspec.Struct, kw_only=True):
     cache_write_1h_tokens: int = 0
     cache_read_tokens: int = 0
     without_usage: int = 0
-    """Answers whose usage could not be read, or not in full."""
+    """Answers whose usage could not be read in full."""
 
     def add(self, other: ModelUsage) -> None:
-        """Adds another's numbers to these."""
+        """Add another's numbers to these."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class PriceRange(msgspec.Struct, frozen=True):
-    """Answers that are priced alike: of one model, in one range of prompt lengths, with or without extras."""
+    """Answers with the same price: one model, one range of prompt lengths, surcharged or not."""
 
     model: str
     length: int = 0
     surcharged: bool = False
-    """Something beside known tokens has a price: a region, calls of a server tool, cache writes of another kind."""
+    """Something other than known tokens has a price: a region, calls of a server tool, cache writes of another kind."""
     free: bool = False
-    """Refused before the first token, and not billed."""
+    """Refused before the first token and not billed."""
 
 
 class Tally:
-    """Adds up result lines. `price_steps(model)`: prompt lengths (tokens) above which each token costs otherwise."""
+    """A running count of result lines.
+
+    :param price_steps: gives for a model the prompt lengths (in tokens) above which its price changes; none by default.
+    """
 
     def __init__(self, price_steps: Callable[[str], Sequence[int]] = lambda model: ()) -> None:
         self.types: Counter[str] = Counter()
@@ -71,21 +77,23 @@ class Tally:
         self._price_steps = price_steps
 
     def add(self, lines: Sequence[ResultLine]) -> None:
-        """Counts these lines."""
+        """Count these lines."""
         if others := self._add_usual(lines):
             self._add_others(others)
 
     def by_model(self) -> dict[str, ModelUsage]:
-        """Usage by model, by name."""
+        """Return the usage of each model, sorted by name."""
         models: dict[str, ModelUsage] = {}
         for price_range, usage in sorted(self.ranges.items(), key=lambda item: item[0].model):
             models.setdefault(price_range.model, ModelUsage()).add(usage)
         return models
 
     def _add_usual(self, lines: Sequence[ResultLine]) -> Sequence[ResultLine]:
-        """Adds up answers of one model that are at the list price at first glance; returns the lines to look closer at.
+        """Count the plain answers of one model at the list price.
 
-        One loop and no calls: they would take twice the time.
+        Return the lines that need a closer look.
+
+        One loop without function calls: with them it took twice the time.
         """
         first = lines[0].result.message if lines else None
         model = first.model if first else None
@@ -181,7 +189,7 @@ def _add(total: ModelUsage, usages: list[LineUsage | None]) -> None:
         answered += usage.output_tokens or 0
         read += usage.cache_read_input_tokens or 0
         if (written := usage.cache_creation) is None:
-            # Old answers do not tell the times to live apart; five minutes was the only one, and is the default now.
+            # Old answers have no times to live; five minutes was the only one then, and is the default now.
             minutes += usage.cache_creation_input_tokens or 0
         else:
             minutes += written.ephemeral_5m_input_tokens or 0

@@ -1,22 +1,24 @@
-"""Whether what came is what the batch holds. Pure: tally, ids and expectations come in, a mismatch or None goes out.
+"""Compare the results that were read with the batch. Pure.
+
+Counts and ids come in, a mismatch or None goes out.
 
 | seen                                                        | called                                      |
 |-------------------------------------------------------------|---------------------------------------------|
 | fewer ids than the batch has requests                       | missing                                     |
 | more ids than the batch has requests                        | foreign                                     |
-| an id twice in one reading                                  | doubled; the line that came first is kept   |
+| an id twice in one reading                                  | doubled; the first line is kept             |
 | the ids' digest is not the receipt's                        | other ids than those that were sent; one of |
 |                                                             | each kind is named                          |
 | more lines of a type than the batch counts                  | a wrong count                               |
 | the batch counts no request at all, and there is no receipt | uncounted, until the ids that were sent     |
 |                                                             | are compared                                |
 
-All are named, up to a limit, once the ids that were sent are known.
+If the ids that were sent are known, the mismatch names all that differ, up to `NAMED` of each kind.
 
-A batch holds one request at least, so counts of 0 say only that the API has not counted: they prove nothing. The
-receipt's number of requests stands in for them, or its digest, or the ids that were sent.
+A batch holds at least one request, so counts of 0 mean that the API has not counted; they prove nothing. Then the
+receipt's number of requests is used, or its digest, or the ids that were sent.
 
-Lines of a type unknown here stand in for known ones: the batch's counts have no place of their own for them.
+Lines of an unknown type count as any known type: the batch's counts have no field for them.
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ from airflow_batches.api.digest import IdsDigest, ids_digest
 from airflow_batches.landing.sent import Sent, Strangers, strangers
 
 NAMED: Final = 20
-"""How many ids a mismatch names; the counts tell the rest."""
+"""Ids of each kind that a mismatch names. Chosen: enough to see a pattern, few enough for a line of a log."""
 LONGEST: Final = 64
-"""Characters of a custom_id."""
+"""Characters of a custom_id: the API's limit (API reference, "Create a Message Batch")."""
 UNCOUNTED: Final = (
     "the batch has ended, and the API counts 0 requests in it, so nothing proves that these are all of its results "
     "(a later try may see the counts; a receipt proves the ids without them)"
@@ -40,9 +42,9 @@ UNCOUNTED: Final = (
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch must give: lines by result type, and its ids where a receipt tells of them.
+    """What a batch must hold: lines by result type, and the receipt's ids if there is one.
 
-    `total` is None where neither the batch nor a receipt counts the requests; `counts` is empty then.
+    `total` is None, and `counts` is empty, if neither the batch nor a receipt counts the requests.
     """
 
     counts: Mapping[str, int]
@@ -51,14 +53,17 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, counts: Mapping[str, int], total: int, sent: Sent | None) -> Expectation:
-        """From a batch's counts; the receipt's number stands in where they are all 0."""
+        """Make one from a batch's counts, or from the receipt's number if they are all 0."""
         if total > 0:
             return cls(counts=counts, total=total, sent=sent)
         return cls(counts={}, total=sent.requests if sent else None, sent=sent)
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
-    """How far what came is from what the batch holds; numbers of lines, and up to 20 ids of each kind."""
+    """How the results that were read differ from the batch.
+
+    It has numbers of lines, and up to `NAMED` ids of each kind.
+    """
 
     missing: int = 0
     missing_ids: tuple[str, ...] = ()
@@ -68,19 +73,19 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     doubled_ids: tuple[str, ...] = ()
     other_ids: bool = False
     unreadable: int = 0
-    """Lines that are torn or no results, where something else is wrong too."""
+    """Lines that are torn or not results; they are not a mismatch by themselves."""
     wrong_counts: Mapping[str, tuple[int, int]] = {}
     """Result type -> (expected, received)."""
     uncounted: bool = False
-    """The batch's counts are all 0, so nothing proves that these are all of its results."""
+    """The batch's counts are all 0, so nothing proves that these are all its results."""
 
     @property
     def is_of_ids(self) -> bool:
-        """Whether knowing the ids that were sent would say more."""
+        """Whether the ids that were sent would tell more."""
         return bool(self.missing or self.foreign or self.other_ids or self.uncounted)
 
     def sentences(self) -> list[str]:
-        """For people."""
+        """Return the differences as texts for people."""
         said = [
             self.uncounted and UNCOUNTED,
             self.missing and f"{self.missing:,} missing{_named(self.missing_ids, self.missing)}",
@@ -106,7 +111,15 @@ def compare(
     *,
     unreadable: int = 0,
 ) -> Mismatch | None:
-    """What is wrong with these distinct ids and lines by type; None when nothing is."""
+    """Compare ids and types with the expectation.
+
+    :param expected: what the batch must hold.
+    :param types: lines by result type.
+    :param ids: the distinct ids that were read.
+    :param doubled: ids that occurred twice in one reading.
+    :param unreadable: how many lines were torn or not results.
+    :return: the mismatch, None if there is none.
+    """
     total = len(ids) if expected.total is None else expected.total
     missing, foreign = max(0, total - len(ids)), max(0, len(ids) - total)
     uncounted = expected.total is None and expected.sent is None
@@ -131,10 +144,15 @@ def compare(
 def with_names(
     mismatch: Mismatch, came: Collection[str], sent_ids: Sequence[str], expected: Expectation
 ) -> Mismatch | None:
-    """The same mismatch, with all names; None where these cannot be the ids that were sent.
+    """Name all ids of a mismatch; None if `sent_ids` cannot be the ids that were sent.
 
-    A receipt proves them. Without one they must leave as many missing and foreign as the batch's count does; where the
-    API counts nothing, they are taken at their word.
+    A receipt proves that they are. Without one, they must lead to the same numbers of missing and foreign ids as the
+    batch's count; if the API counts nothing, they are believed.
+
+    :param mismatch: the mismatch without names.
+    :param came: the ids that were read.
+    :param sent_ids: the ids that were sent, according to the caller.
+    :param expected: what the batch must hold.
     """
     here, sent = {*came}, {*sent_ids}
     missing = [custom_id for custom_id in sent_ids if custom_id not in here]
@@ -174,5 +192,5 @@ def _named(ids: Sequence[str], count: int) -> str:
 
 
 def _shown(custom_id: str) -> str:
-    """As it is, if it is one that the API would take."""
+    """Return an id in ASCII and cut to the API's limit; a valid one is unchanged."""
     return ascii(custom_id)[1:-1][:LONGEST]

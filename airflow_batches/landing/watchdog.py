@@ -1,4 +1,4 @@
-"""End a read that takes too long: a socket's own timeout starts anew with each byte."""
+"""End a read that takes too long: a socket's own timeout restarts with each byte."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ _Result = TypeVar("_Result")
 
 
 class Watchdog:
-    """Calls `on_timeout` once, from a thread, when something watched takes `patience` seconds, or at the deadline.
+    """A timer for reads, for use in a `with`.
 
-    `deadline` is on the monotonic clock. `fired` says whether it did. Use it in a `with`.
+    `fired` says whether it has called `on_timeout`.
+
+    :param on_timeout: called once, from another thread, when a watched call takes too long, or at the deadline.
+    :param patience: seconds that a watched call may take.
+    :param deadline: seconds on the monotonic clock.
     """
 
     def __init__(self, on_timeout: Callable[[], None], patience: float, deadline: float) -> None:
@@ -36,7 +40,7 @@ class Watchdog:
         self._thread.join()
 
     def watched(self, call: Callable[[], _Result]) -> _Result:
-        """What the call returns; it must not take longer than the patience."""
+        """Make a call under the timer and return its result."""
         self._since = time.monotonic()
         try:
             return call()

@@ -1,9 +1,9 @@
-"""All of an object, or none of it.
+"""Write an object completely or not at all.
 
-Rules: `write`, `finish` (all of it is stored), `commit`. Nothing is at the object's name before `commit`, and after
-`discard` nothing is left. `commit(replaces)` publishes only over the version that was seen, or over nothing. Where the
-store cannot compare and publish in one call, it is looked at just before: a process that is paused between the two
-calls may still replace another's object, and `landing.publish` says what is done about that.
+Rules: the order is `write`, `finish` (everything is stored), `commit`. Before `commit` nothing is at the object's name,
+and `discard` leaves nothing behind. `commit(replaces)` replaces only the version that was seen, or no object. If the
+store cannot compare and publish in one call, `commit` looks just before it publishes: a process that is paused between
+the two calls may still replace another landing's object; `landing.publish` says how that is noticed.
 
 | store  | how                                   | compares and publishes  | left by a killed process              |
 |--------|---------------------------------------|-------------------------|---------------------------------------|
@@ -12,8 +12,8 @@ calls may still replace another's object, and `landing.publish` says what is don
 | S3     | `s3_upload`: parts, joined at the end | in one, where the store | parts, which a life-cycle rule for    |
 |        |                                       | knows conditions (AWS)  | incomplete uploads removes            |
 | GCS    | fsspec's `autocommit=False`           | in two calls            | the same                              |
-| others | an object `<path>.<hex>.part`, then   | in two calls            | that object. Nothing tells a dead     |
-|        | the store's move                      |                         | writer from a slow one, so it stays   |
+| others | an object `<path>.<hex>.part`, then   | in two calls            | that object. It stays, because a dead |
+|        | the store's move                      |                         | writer looks the same as a slow one   |
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ COMMITS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 
 
 class ObjectFile(Protocol):
-    """An object in the making; `published` is its version once it is there, whatever else its commit did not do."""
+    """An object being written.
+
+    `published` is its version once it is visible, even if `commit` failed after that.
+    """
 
     published: ObjectVersion | None
 
@@ -49,7 +52,10 @@ class ObjectFile(Protocol):
 
 
 def create(location: Location) -> ObjectFile:
-    """The object at a location, invisible until it is committed. Raises `LandingError`, as its methods do."""
+    """Begin an object, which is invisible until it is committed.
+
+    :raises LandingError: the store failed; the object's methods raise it too.
+    """
     with store_errors("writing", location):
         if location.is_local:
             return LocalFile(location)
@@ -59,10 +65,14 @@ def create(location: Location) -> ObjectFile:
 
 
 def put(location: Location, data: bytes, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-    """Write a small object, all at once.
+    """Write a small object at once.
 
-    :param replaces: the version that may be replaced, None for nothing.
-    :return: the version that it became.
+    :param location: where to write it.
+    :param data: its bytes.
+    :param replaces: the version that may be replaced, None for no object; any by default.
+    :return: the new version.
+    :raises LandingOvertaken: another version is there.
+    :raises LandingError: the store failed.
     """
     file = create(location)
     try:
@@ -75,7 +85,7 @@ def put(location: Location, data: bytes, replaces: ObjectVersion | None = ANY_VE
 
 
 def remove(location: Location, version: ObjectVersion) -> None:
-    """Remove the object if it still is this version."""
+    """Remove the object if it still has this version."""
     if location.is_local:
         remove_local(location, version)
     elif _is_s3fs(location):
@@ -90,7 +100,7 @@ def _is_s3fs(location: Location) -> bool:
 
 
 class Upload:
-    """An upload in parts, which the store joins at `commit`."""
+    """An upload in parts that the store joins at `commit`."""
 
     def __init__(self, location: Location) -> None:
         self.published: ObjectVersion | None = None
@@ -122,12 +132,12 @@ class Upload:
     def discard(self) -> None:
         """Abort the upload."""
         with store_errors("discarding", self._location):
-            self._file.closed = True  # otherwise closing it, now or when it is collected, would upload the rest
+            self._file.closed = True  # otherwise close(), also at garbage collection, would upload the rest
             self._file.discard()
 
 
 class MovedObject:
-    """An object under another name, then moved. As whole as the store's own move is."""
+    """An object written under another name, then moved; it is as atomic as the store's move."""
 
     def __init__(self, location: Location) -> None:
         self.published: ObjectVersion | None = None
@@ -165,6 +175,6 @@ class MovedObject:
 
 
 def _forget(fs: Any, file: Any) -> None:
-    """fsspec keeps each uncommitted file in its transaction, for a `with` block that we do not use."""
+    """Drop a file from fsspec's transaction, which keeps it for a `with` block not used here."""
     with contextlib.suppress(ValueError):
         fs.transaction.files.remove(file)

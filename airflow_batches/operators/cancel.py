@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 
 class MessageBatchCancelOperator(BaseOperator):
-    """Cancels a batch, and returns it as `canceling` or `ended`.
+    """Cancel a batch, and return it as `canceling` or `ended`.
 
-    The task succeeds only when the API has shown one of the two. `canceling` means that requests in flight are still
-    answered, and billed; `ended` follows when they are. A batch that is canceling or has ended is left as it is, so the
-    task may be repeated. A cancel that is refused or lost, of a batch that still runs, fails the task; a retry helps
-    where the cause was passing. A batch that does not exist fails it for good.
+    The task succeeds only after the API has shown one of the two. `canceling` means that requests in flight are still
+    answered and billed; then the batch becomes `ended`. A batch that is canceling or has ended is left alone, so the
+    task may be repeated. If a cancel is refused or lost and the batch still runs, the task fails; a retry helps after a
+    temporary failure. A batch that does not exist fails the task without retries.
 
     :param batch_id: the batch (templated).
     :param conn_id: connection with the API key (templated).
+
+    Example::
+
+        MessageBatchCancelOperator(task_id="cancel", batch_id="{{ params.batch_id }}")
     """
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
@@ -35,7 +39,12 @@ class MessageBatchCancelOperator(BaseOperator):
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return the batch object, which is `canceling` or `ended`."""
+        """Cancel the batch.
+
+        :return: the batch as plain JSON values, with the status `canceling` or `ended`.
+        :raises AirflowFailException: the batch does not exist, or the key was refused.
+        :raises CancelUnconfirmed: the batch may still run; a retry may help.
+        """
         from airflow_batches._compat import AirflowFailException
         from airflow_batches.api import cancel_if_running
         from airflow_batches.hooks import MessageBatchesHook

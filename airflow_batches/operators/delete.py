@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 
 
 RETRY_404_S: Final = 5.0
-"""Seconds between two deletes that answer 404: twelve calls in the minute after which it is believed."""
+"""Seconds between two deletes that answer 404. Chosen: twelve calls in the minute after which a 404 is believed
+(`api.limits.FRESH_404`)."""
 
 
 class MessageBatchDeleteOperator(BaseOperator):
-    """Deletes a batch that has ended, with its results, and returns the API's confirmation.
+    """Delete an ended batch and its results, and return the API's confirmation.
 
-    A batch that does not exist any more counts as deleted, so the task may be repeated. That it does not exist is
-    believed after a minute in which every delete has answered 404: a batch may not be known everywhere at once. One
-    that has not ended is refused by the API: cancel it first.
+    A batch that no longer exists counts as deleted, so the task may be repeated. The operator believes that only after
+    every delete has answered 404 for a minute, because a 404 may come from a replica that lags behind. The API refuses
+    to delete a batch that has not ended: cancel it first.
 
     :param batch_id: the batch (templated).
     :param conn_id: connection with the API key (templated).
+
+    Example::
+
+        MessageBatchDeleteOperator(task_id="delete", batch_id="{{ params.batch_id }}")
     """
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
@@ -39,7 +44,11 @@ class MessageBatchDeleteOperator(BaseOperator):
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return `{"id", "type"}` of what was deleted."""
+        """Delete the batch.
+
+        :return: `id` and `type` of the deleted batch.
+        :raises AirflowFailException: the API refused, for example because the batch has not ended.
+        """
         from airflow_batches.hooks import MessageBatchesHook
 
         with task_errors(), MessageBatchesHook(self.conn_id).get_conn() as client:

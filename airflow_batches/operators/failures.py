@@ -1,6 +1,6 @@
-"""Our errors as Airflow's: what a retry cannot help fails the task at once, the rest may be retried.
+"""Raise this package's errors as Airflow's: permanent errors fail the task at once.
 
-An answer that is not the API's own (a web filter's 403, a proxy's 404) says nothing of a key or a batch: a retry helps.
+An answer that is not the API's (a web filter's 403, a proxy's 404) says nothing about a key or a batch: a retry helps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def task_errors() -> Iterator[None]:
-    """Turn permanent errors (no connection, refused input, the API's 400, 401, 404 …) into `AirflowFailException`."""
+    """Raise permanent errors as `AirflowFailException`.
+
+    Permanent errors are a missing connection, refused input, and the API's 400, 401, 404 …
+    """
     from airflow_batches._compat import AirflowFailException, AirflowNotFoundException
     from airflow_batches.api import ApiError, InvalidRequest
 

@@ -1,12 +1,12 @@
-"""A killed task's batch is canceled if, and only if, the task is over and this is its current try.
+"""Cancel a killed task's batch only if the task is over and this is its current try.
 
-Airflow calls `on_kill` for many reasons: a person ended or cleared the task, its worker is shut down, its
-`execution_timeout` has passed, or another try has taken over while this process was stopped. Only after the first does
-no try want the batch any more.
+Airflow calls `on_kill` for many reasons: a person ended or cleared the task, its worker is shutting down, its
+`execution_timeout` has passed, or another try took over while this process was stopped. Only if a person ended the
+task, no try needs the batch any more.
 
-`on_kill` runs in a signal handler, and the task goes on for some seconds. Nothing may wait in there: the code that was
-interrupted may hold the very lock, of Airflow's connection to its supervisor or of our own to the API. So the handler
-only leaves a request, and a thread with a client of its own asks and cancels.
+`on_kill` runs in a signal handler, and the task runs for some seconds after it. The handler must not block: the
+interrupted code may hold the lock that it would wait for (of Airflow's connection to its supervisor, or of the API
+client). So it only queues a request, and a thread with a second client asks for the state and cancels.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT: Final = 4.0
-"""Seconds for which a killed task waits for its thread. Airflow grants 5 s between SIGTERM and SIGKILL."""
+"""Seconds for which a killed task waits for its thread. Chosen below the 5 s that Airflow grants between SIGTERM and
+SIGKILL."""
 WATCH_404_S: Final = 2.0
-"""Seconds for which a 404 is watched: what `JOIN_TIMEOUT` leaves beside the look at the task's state and two calls, so
-that the log still says that the cancel is not confirmed."""
+"""Seconds for which a cancel that answers 404 is repeated. Chosen: what `JOIN_TIMEOUT` leaves after the look-up of the
+task's state and two calls, so that the log can still say that the cancel is not confirmed."""
 
 
 class KillHandler:
-    """Used by one leg of a task, in a `with`.
+    """The thread that cancels a killed task's batch, for use in a `with`.
 
-    :param client: for the cancel; it is closed in the end.
+    :param client: sends the cancel; the thread closes it.
     :param ti: the task instance.
-    :param is_current: whether this try is the one that wrote the task's record last.
+    :param is_current: says whether this try was the last to write the task's record.
     """
 
     def __init__(self, client: BatchesClient, ti: Any, is_current: Callable[[], bool]) -> None:
@@ -67,13 +68,16 @@ class KillHandler:
             self._requests.put(self._batch_id)
 
     def set_batch(self, batch_id: str) -> None:
-        """Note that from here on there is a batch."""
+        """Note that the batch exists from now on."""
         self._batch_id = batch_id
         if self.requested:
             self._requests.put(batch_id)
 
     def check(self) -> None:
-        """Raise `SubmitKilled` if the task was killed. Its next try, if there is one, attaches to the batch."""
+        """Raise `SubmitKilled` if the task was killed.
+
+        Its next try, if there is one, attaches to the batch.
+        """
         if self.requested:
             raise SubmitKilled(f"batch {self._batch_id} goes on if the task does")
 
@@ -95,5 +99,5 @@ class KillHandler:
             else:
                 reason = f"the task is {state}"
                 cancel_if_running(self._client, batch_id, reason=reason, look_first=False, watch_404_s=WATCH_404_S)
-        except Exception:  # the task ends in any case, so this log is the only place to tell it
+        except Exception:  # the task ends in any case, so this log is the only place to report it
             logger.exception("Canceling %s failed after the task was killed. It may still run and be billed", batch_id)

@@ -1,4 +1,4 @@
-"""The way from a task to the batch in the Claude Console."""
+"""The link from a task to the batches in the Claude Console."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ CONSOLE = "https://platform.claude.com/settings/workspaces/default/batches"
 
 
 class MessageBatchLink(BaseOperatorLink):
-    """The Console's list of batches. Airflow asks for it on a worker after each leg, so it makes no call."""
+    """A link to the Console's list of batches.
+
+    Airflow computes it on a worker whenever the task's process ends, so it makes no call.
+    """
 
     name = "Batches in the Claude Console"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The page's address, whatever the task."""
+        """Return the page's address, the same for every task."""
         return CONSOLE

@@ -16,40 +16,39 @@ if TYPE_CHECKING:
 
 
 class MessageBatchPlanOperator(BaseOperator):
-    """Reads a JSONL object once, checks all its requests, and returns the shards that one batch each can take.
+    """Cut a JSONL object into shards of one batch each, and check all its requests.
 
-    A shard is a small mapping (the URI, a range of bytes, how many requests, a digest of their ids); submit them with
+    A shard is a small mapping (the URI, a range of bytes, the number of requests, a digest of their ids). Map the
+    submit operator over the shards, and limit the requests that are queued at the API with `max_active_tis_per_dag`.
+    Airflow 3.1 does not count deferred tasks for that limit; use a pool that includes deferred tasks there. For more
+    shards than `[core] max_map_length` (1,024), raise that option.
 
-        MessageBatchSubmitOperator.partial(task_id="submit").expand(requests=plan.output)
-
-    and keep within the API's limit of queued requests by `max_active_tis_per_dag`. (Airflow 3.1 does not count tasks
-    that wait deferred in it; there, use a pool that includes deferred tasks.) More shards than `[core] max_map_length`
-    (1,024) need that option raised.
-
-    A compressed object can only be decoded from its beginning, which each shard's task would do again. With
-    `shards_path` the plan stores the shards uncompressed instead, and every task reads its own:
-
-        MessageBatchPlanOperator(
-            task_id="plan", requests="s3://lake/requests.jsonl.gz", shards_path="s3://lake/shards/{{ run_id }}"
-        )
-
-    They stay there until you or a life-cycle rule of the store removes them; nothing reads them once the batches are
-    submitted.
+    A compressed object can only be decoded from its beginning, so each shard's task would decode all before it again.
+    With `shards_path` the plan stores the shards uncompressed, and each task reads only its shard. Nothing reads them
+    after the submission; remove them by hand or with a life-cycle rule of the store.
 
     :param requests: the JSONL object as a URI, an `ObjectStoragePath` or an absolute `pathlib.Path`; `.gz` and `.zst`
         too (templated).
-    :param model: that the requests without one will be submitted with, since its name counts (templated); the
-        connection's when None.
-    :param conn_id: connection that they will be submitted with (templated).
-    :param storage_conn_id: connection of the store, where the URI names none (templated).
-    :param max_requests: requests of one shard, at most 100,000.
-    :param max_bytes: bytes of one shard's body, at most 256,000,000.
+    :param model: the model of requests that name none (templated); its name counts for the size. None takes the
+        connection's.
+    :param conn_id: connection that the shards will be submitted with (templated).
+    :param storage_conn_id: connection of the store, if the URI names none (templated).
+    :param max_requests: requests of one shard, at most 100,000, the API's limit (docs, page "Batch processing").
+    :param max_bytes: bytes of one shard's body, at most 256,000,000, the API's limit (same page).
     :param preflight: what to do about requests that the API would refuse: `error` (fail), `warn`, or `off`.
     :param shards_path: folder where each shard is stored as an uncompressed object, in the same forms as `requests`
-        (templated). None stores nothing: shards are ranges of the object itself, and a compressed one is logged as a
-        warning with what that costs.
-    :param on_empty: what to do about an object without requests: `fail`, or `skip` the task and with it the tasks that
-        are mapped over its shards.
+        (templated). None stores nothing: shards are ranges of the object itself, and for a compressed object a warning
+        says what that costs.
+    :param on_empty: what to do about an object without requests: `fail`, or `skip` the task and the tasks mapped over
+        its shards.
+    :raises ValueError: `on_empty` is neither `fail` nor `skip`.
+
+    Example::
+
+        plan = MessageBatchPlanOperator(
+            task_id="plan", requests="s3://lake/requests.jsonl.gz", shards_path="s3://lake/shards/{{ run_id }}"
+        )
+        MessageBatchSubmitOperator.partial(task_id="submit").expand(requests=plan.output)
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "shards_path")
@@ -82,7 +81,12 @@ class MessageBatchPlanOperator(BaseOperator):
         self.on_empty = on_empty
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """The shards, in the order of the object."""
+        """Read the object and cut it.
+
+        :return: the shards as plain JSON values, in the order of the object.
+        :raises AirflowFailException: a request would be refused, or the object cannot be read.
+        :raises AirflowSkipException: the object has no requests, and `on_empty` is `skip`.
+        """
         from airflow_batches._compat import AirflowSkipException
         from airflow_batches.hooks import MessageBatchesHook
         from airflow_batches.hooks.message_batches import api_version, default_model

@@ -1,4 +1,4 @@
-"""Requests as a task is given them: a URI is rendered, and prompts are kept where Airflow does not look."""
+"""The requests of a task: a URI is rendered, prompts are neither rendered nor stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Given: TypeAlias = Requests | Callable[[], Requests] | Mapping[str, Any] | Place
 
 
 class Verbatim:
-    """Requests that Airflow neither renders nor stores, as it would every prompt."""
+    """A wrapper for requests that keeps Airflow from rendering and storing every prompt."""
 
     def __init__(self, given: Any) -> None:
         self.given = given
@@ -32,11 +32,14 @@ class Verbatim:
 
 
 class HasRequests:
-    """An operator with the templated field `requests`; what Airflow resolves is put out of its sight as well."""
+    """A mixin with the templated field `requests`.
+
+    Requests that Airflow has resolved are wrapped too.
+    """
 
     @property
     def requests(self) -> Any:
-        """Nothing, what is still to be rendered or resolved, or `Verbatim`."""
+        """None, a value that Airflow renders or resolves, or `Verbatim`."""
         return self._requests
 
     @requests.setter
@@ -47,5 +50,5 @@ class HasRequests:
 
     @property
     def given(self) -> Any:
-        """The requests themselves."""
+        """The requests without their wrapper."""
         return self.requests.given if isinstance(self.requests, Verbatim) else self.requests

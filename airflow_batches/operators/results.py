@@ -22,43 +22,54 @@ if TYPE_CHECKING:
     from airflow_batches.landing import LandedBy, Location, Manifest, Progress
 
 RETURN_VALUE: Final = "return_value"
-"""The XCom key of what a task returns; a task that fails returns nothing, so it is pushed."""
+"""The XCom key of a task's return value; a task that fails returns nothing, so the manifest is pushed."""
 NO_BATCH: Final = (None, "", "None")
-"""What an XCom that was never pushed is, by itself and in a template."""
+"""Values of an XCom that was never pushed, by itself and in a template."""
 
 
 class MessageBatchResultsOperator(HasRequests, BaseOperator):
     """Land every result of an ended batch, once and checked, and return the manifest.
 
-    The object at `path` appears only when it is complete. The manifest stands beside it as `<path>.manifest.json`, is
-    the task's XCom, and goes into the event of every outlet asset. A retry of a task that has landed its batch does
-    nothing. A cleared task replaces what it landed of an older batch in the same run. A path that holds anything else
-    fails the task at once, as a permanent error of the API or of the store does.
+    The object at `path` appears only when it is complete. The manifest is stored beside it as `<path>.manifest.json`,
+    is the task's XCom, and goes into the event of every outlet asset. A retry of a task that has landed its batch does
+    nothing. A cleared task replaces the results of an older batch that it landed in the same run. Any other object at
+    the path fails the task at once, as a permanent error of the API or of the store does.
 
-    A batch that failed beyond the submit operator's `max_failure_rate` can be landed all the same: give the id as
+    A batch that failed beyond the submit operator's `max_failure_rate` can be landed too: give the id as
     `XComArg(submit, key="batch_id")` and a trigger rule that does not need the submit task's success, such as
-    `all_done` (`example_dags/land_what_was_paid.py`). Where no batch was submitted, the task is skipped.
+    `all_done` (`example_dags/land_what_was_paid.py`). If no batch was submitted, the task is skipped.
 
-    :param batch_id: the batch (templated). None, as an XCom that was never pushed is, skips the task.
+    :param batch_id: the batch (templated). None, the value of an XCom that was never pushed, skips the task.
     :param path: where the results go: a URI such as `s3://conn_id@bucket/key.jsonl`, an `ObjectStoragePath`, or an
         absolute `pathlib.Path` (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
-    :param failed_path: where the lines go that did not succeed, in the same forms; nowhere by default (templated).
-    :param format: `jsonl` or `parquet`; by default `path` decides (templated).
-    :param verify: `error`: publish nothing that is not what the batch counts; `warn`: publish what came, and say so
-        in the manifest.
-    :param overwrite: land even where something is.
-    :param receipt: the submission's receipt, or its ids digest, for a proof that the ids are those that were sent
+    :param failed_path: where a copy of the lines that did not succeed goes, in the same forms; nowhere by default
         (templated).
-    :param requests: what was submitted, in any form that `MessageBatchSubmitOperator` takes (templated where it is a
-        URI). It is read only where ids do not match, to name up to 20 that are missing or foreign; that they match is
-        the receipt's to prove.
+    :param format: `jsonl` or `parquet`; by default `path` decides (templated).
+    :param verify: `error` publishes only results that match the batch's counts; `warn` publishes what was read, and the
+        manifest says so.
+    :param overwrite: land whatever is at the path; by default another batch's results are never replaced.
+    :param receipt: the submission's receipt or its ids digest, to prove that the ids are those that were sent
+        (templated); by default only their number is checked.
+    :param requests: what was submitted, in any form that `MessageBatchSubmitOperator` takes (templated if it is a
+        URI). It is read only if ids do not match, to name up to 20 that are missing or foreign; the receipt proves that
+        they match.
     :param max_failure_rate: share (0 to 1) of requests without success above which the task fails, after everything
-        has landed and the manifest has been pushed as the task's XCom. None, the default, accepts any: the batch was
-        judged while it was waited for, and a person who lands one that failed wants its lines.
+        has landed and the manifest has been pushed as the task's XCom. None accepts any share, because the task that
+        waited has judged the batch already.
     :param timeout: seconds (or a timedelta) for the whole landing.
-    :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
+    :param stall_timeout: seconds (or a timedelta) without a byte after which the results are requested again.
     :param conn_id: connection with the API key (templated).
-    :param storage_conn_id: connection of the store, where a URI names none (templated).
+    :param storage_conn_id: connection of the store, if a URI names none (templated).
+    :raises ValueError: `max_failure_rate` is not a share, or a time is not more than 0 seconds.
+
+    Example::
+
+        MessageBatchResultsOperator(
+            task_id="land",
+            batch_id=submit.output,
+            receipt=XComArg(submit, key="receipt"),
+            path="s3://conn_id@bucket/{{ run_id }}/results.jsonl.gz",
+        )
     """
 
     template_fields: Sequence[str] = (
@@ -106,7 +117,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self.storage_conn_id = storage_conn_id
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
-        """Render, and skip the task where the id of a batch that was never submitted is to be rendered."""
+        """Render the fields; skip the task if the batch's id or receipt was never pushed."""
         from airflow_batches._compat import XComNotFound
 
         try:
@@ -117,7 +128,13 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
             raise _without_batch() from error
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """The manifest (`airflow_batches.landing.Manifest`) as plain JSON values."""
+        """Land the batch.
+
+        :return: the manifest (`airflow_batches.landing.Manifest`) as plain JSON values.
+        :raises AirflowSkipException: there is no batch id.
+        :raises AirflowFailException: a retry would not help, or `max_failure_rate` is exceeded.
+        :raises LandingError: nothing was published; a retry may help.
+        """
         from airflow_batches.hooks import MessageBatchesHook
         from airflow_batches.landing import land
 
@@ -151,7 +168,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
             self.log.warning("%s: the commonest errors are %s", manifest.batch_id, _errors_in(manifest))
 
     def _judge(self, context: Context, manifest: Manifest) -> None:
-        """Fail beyond `max_failure_rate`, after the manifest of what has landed and is paid for has been pushed."""
+        """Fail above `max_failure_rate`, but push the manifest first: the results are paid for."""
         from airflow_batches._compat import AirflowFailException
 
         failed = manifest.lines - manifest.counts.get("succeeded", 0)
@@ -176,7 +193,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         uri = require_uri(path)
         try:
             stored = ObjectStoragePath(uri, conn_id=conn_id_for(uri, self.storage_conn_id))
-            # The file system itself: what ObjectStoragePath opens reports lineage at every write.
+            # The bare file system, because files opened through ObjectStoragePath report lineage at every write.
             return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
         except (ValueError, ImportError) as exc:
             raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
@@ -217,7 +234,7 @@ def _landed_by(context: Context) -> LandedBy:
 
 
 def _errors_in(manifest: Manifest) -> str:
-    """The commonest error messages as a sentence, nothing where there are none."""
+    """Return the most frequent error messages as a sentence, empty if there are none."""
     return "; ".join(map(str, manifest.error_messages)) + ". " if manifest.error_messages else ""
 
 

@@ -1,4 +1,4 @@
-"""Submit a batch, once, and wait for it."""
+"""Submit a batch once, and wait for it."""
 
 from __future__ import annotations
 
@@ -27,58 +27,71 @@ if TYPE_CHECKING:
     from airflow_batches.submission.record import RecordStore
 
 LOOK_FOR: Final = timedelta(seconds=20)
-"""How long a look for the batch of a lost answer may hold a worker slot: the list was reported to lag by seconds."""
+"""How long the search for the batch of a lost answer may hold a worker slot. Chosen: the list was reported to lag by
+seconds."""
 SETTLE_AT_LEAST: Final = 120.0
-"""Seconds. A batch that exists may be missing from the list for as long (`decision.LIST_LAG`)."""
+"""Seconds. An existing batch may be missing from the list for as long (`submission.decision.LIST_LAG`)."""
 SETTLE_AT_MOST: Final = 86_400.0
-"""Seconds: a batch that was created has ended by then."""
+"""Seconds: the 24 hours after which the API has ended every batch (docs, page "Batch processing")."""
 LEAST_DEFERRAL: Final = 12.0
-"""Seconds. A trigger that fires in its first 10 s can fail its task (apache/airflow #66374)."""
+"""Seconds. Chosen above `triggers.message_batch.QUIET`: an event in the first seconds can fail its task (apache/airflow
+#66374)."""
 FLAGS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0", "none", ""), False),
 }
-"""What a template may render for a flag."""
+"""Texts that a template may render for a flag."""
 
 
 class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
-    """Submits requests as one batch, waits until it has ended, and returns its id.
+    """Submit requests as one batch, wait until it has ended, and return its id.
 
     The batch is submitted once: a retried or cleared task with the same requests re-attaches to its batch. The id is
-    pushed to XCom as `batch_id` as soon as it is known, what was sent as `receipt`; both are there for other tasks
-    (`XComArg(submit, key="batch_id")`) when this one fails.
-
-    A batch without a single success fails the task, one that was canceled whole skips it.
+    pushed to XCom as `batch_id` as soon as it is known, and what was sent as `receipt`; other tasks can use both
+    (`XComArg(submit, key="batch_id")`) even if this one fails. A batch without a single success fails the task; a batch
+    that was canceled as a whole skips it.
 
     :param requests: a list or an iterable of `{"custom_id": …, "params": {…}}`, a callable that returns one, the output
-        of a task, a shard of `MessageBatchPlanOperator`, or the URI of a JSONL object, `.gz` and `.zst` too (templated;
-        nothing else is, because prompts contain braces).
-    :param model: for requests that name none (templated); the connection's when None.
+        of a task, a shard of `MessageBatchPlanOperator`, or the URI of a JSONL object, `.gz` and `.zst` too. Only a URI
+        is templated, because prompts contain braces.
+    :param model: the model of requests that name none (templated). None takes the connection's.
     :param conn_id: connection with the API key (templated).
-    :param storage_conn_id: connection of the store, where a URI names none (templated).
+    :param storage_conn_id: connection of the store, if a URI names none (templated).
     :param wait_for_completion: if false, return as soon as the batch is submitted.
     :param deferrable: wait in the triggerer, without a worker slot; if false, the worker blocks.
     :param poll_interval: seconds (or a timedelta) between polls.
-    :param timeout: seconds (or a timedelta) to wait at most. The API ends a batch 24 hours after its creation.
-    :param cancel_on_timeout: cancel the batch when the timeout is over. If false, a retry waits for the same batch.
-    :param cancel_on_kill: cancel the batch when a person ends the task; not when its worker is shut down, or
-        `execution_timeout` passes, after which the next try re-attaches to the batch.
-    :param max_failure_rate: share (0 to 1) of requests without success above which the task fails; None accepts any.
-        The answers of such a batch are paid, and can be landed.
+    :param timeout: seconds (or a timedelta) to wait at most; by default an hour more than the 24 hours after which the
+        API ends a batch (docs, page "Batch processing").
+    :param cancel_on_timeout: cancel the batch when the timeout passes. If false, a retry waits for the same batch.
+    :param cancel_on_kill: cancel the batch when a person ends the task. When its worker shuts down or its
+        `execution_timeout` passes, the batch goes on and the next try re-attaches to it.
+    :param max_failure_rate: share (0 to 1) of requests without success above which the task fails. None accepts any
+        share, but at least one request must have succeeded. The answers of a failed batch are paid and can be landed.
     :param preflight: what to do about requests that the API would refuse only after the batch has ended:
         `error` (submit nothing), `warn`, or `off`.
     :param on_empty: what to do when there are no requests: `fail` or `skip`.
-    :param on_changed: what to do when a retry has other requests than the try before it, though no person asked for
-        that: `fail` and send nothing, send them and `cancel` the older batch, or send them and `keep` it. After a
-        person has cleared the task, `fail` means `cancel`.
-    :param resubmit: submit once more although the batch of an earlier run of the task is of use, for example because
-        too many of its requests failed (a bool; templated, so it may come from a DAG param or a Variable:
-        `"{{ params.resubmit }}"`). It counts once after each clear: retries do not pay again.
-    :param on_uncertain: what to do when it is unknown whether an earlier create was accepted: `reconcile` (look for its
-        batch among the workspace's, by creation time, size and custom_ids, so let those differ from run to run),
+    :param on_changed: what to do when a retry has other requests than the try before it: `fail` and send nothing, send
+        them and `cancel` the older batch, or send them and `keep` it. After a person has cleared the task, `fail` means
+        `cancel`.
+    :param resubmit: submit again although the earlier batch can be used, for example because too many of its requests
+        failed (a bool; templated, so it may come from a DAG param or a Variable: `"{{ params.resubmit }}"`). It has an
+        effect once after each clear: retries do not pay again.
+    :param on_uncertain: what to do when it is unknown whether an earlier create was accepted: `reconcile` (search for
+        the batch in the workspace by creation time, size and custom_ids, which should differ from run to run),
         `resubmit` (and perhaps pay twice), or `fail`.
-    :param settle_for: seconds (or a timedelta) for which, at most, such a batch is looked for before the requests are
+    :param settle_for: seconds (or a timedelta) for which such a batch is searched, at most, before the requests are
         sent again; from 2 minutes to a day. The task waits deferred.
+    :raises ValueError: `max_failure_rate` is not a share, `settle_for` is out of its range, or a time is not more than
+        0 seconds.
+
+    Example::
+
+        submit = MessageBatchSubmitOperator(
+            task_id="submit",
+            requests="s3://conn_id@bucket/requests.jsonl",
+            model="claude-haiku-4-5",
+            max_failure_rate=0.01,
+        )
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "resubmit")
@@ -132,7 +145,13 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self._carried: Any = None
 
     def execute(self, context: Context) -> str:
-        """Submit or re-attach, then wait."""
+        """Submit or re-attach, then wait.
+
+        :return: the batch's id.
+        :raises AirflowFailException: a retry would not help, or too many requests failed.
+        :raises AirflowSkipException: the batch was canceled as a whole, or there are no requests and `on_empty` is
+            `skip`.
+        """
         from airflow_batches.hooks.message_batches import client_for, default_model
 
         with task_errors():
@@ -154,13 +173,22 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         return self.wait_for_batch(client, receipt.batch_id)
 
     def execute_again(self, context: Context, event: Any = None, record: Any = None) -> str:
-        """Go on with a search for the batch of an unanswered create. `record`: the task's, where there is no store."""
+        """Continue the search for the batch of an unanswered create.
+
+        :param context: Airflow's context.
+        :param event: the trigger's event, which is not used.
+        :param record: the task's record, if there is no task state store.
+        :return: the batch's id.
+        """
         self._resumed = True
         self._carried = record
         return self.execute(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
-        """The leg after the wait. A batch whose cancel failed before is canceled now."""
+        """Conclude the wait with the trigger's event.
+
+        Before that, cancel a replaced batch whose cancel failed.
+        """
         self._cancel_replaced(context)
         return super().execute_complete(context, event)
 
@@ -175,13 +203,13 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
                 cancel_replaced(client, records, record)
 
     def on_kill(self) -> None:
-        """Cancel the batch, also one that is being submitted just now, if the task is over (see `operators.kill`)."""
+        """Cancel the batch, even while it is submitted, if the task is over (`operators.kill`)."""
         self._killed = True
         if self._kill_handler is not None and self.cancel_on_kill:
             self._kill_handler.request()
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Airflow's entry to a resumed leg: a process that has not read the task's record."""
+        """Resume after a deferral, in a process that has not read the task's record."""
         from airflow_batches.submission.record import RecordStore
 
         if (store := context.get("task_state_store")) is not None:
@@ -189,9 +217,11 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def may_cancel(self, batch_id: str) -> bool:
-        """Whether the task's record still names this batch; a try that is no longer the current one reads none.
+        """Whether the task's record still names this batch.
 
-        Before Airflow 3.3 no record tells whether another try has taken over.
+        A try that is no longer current reads no record.
+
+        Before Airflow 3.3 there is no record that could show that another try has taken over.
         """
         if self._records is None or self._records.names(batch_id):
             return True
@@ -212,7 +242,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         self._records = RecordStore(MemoryStore(self._carried) if store is None else store)
         client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
         self._kill_handler = handler = KillHandler(client, context["ti"], self._records.is_current)
-        if self._killed:  # while the connection was looked up
+        if self._killed:  # Airflow called on_kill while the connection was looked up
             self.on_kill()
         return handler
 
@@ -274,7 +304,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         return timedelta() if self._resumed else LOOK_FOR
 
     def _put_off(self, context: Context, client: BatchesClient, pending: ReconcilePending) -> None:
-        """Wait until the search can go on: deferred, or here where the task is to block its worker."""
+        """Wait until the search can continue: deferred if the task is deferrable, else here."""
         if not self.deferrable:
             self._wait_here(client, pending)
             return
@@ -296,7 +326,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         try:
             client.wait_for(pending.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
         except ApiError as error:
-            # A batch that no longer exists is no candidate any more. After anything else a retry searches on.
+            # A batch that no longer exists is not a candidate. After any other error a retry continues the search.
             if error.status != 404:
                 raise AirflowException(f"Batch {pending.batch_id} cannot be waited for: {error}") from error
 

@@ -1,21 +1,22 @@
-"""What a task knows of its earlier tries, from Airflow's context.
+"""What a task knows about its earlier tries, from Airflow's context.
 
-From Airflow 3.3 on, the task state store holds the task's record; it survives retries and clears. Before 3.3 nothing
-does, and batches are looked for in the API's list:
+From Airflow 3.3 on, the task state store holds the task's record, which survives retries and clears. Before 3.3 there
+is no record, and batches are looked for in the API's list:
 
 | try, before Airflow 3.3                               | batches are looked for                                 |
 |-------------------------------------------------------|--------------------------------------------------------|
 | the first                                             | not at all: none can have been sent                    |
 | the first after a clear                               | not at all: without a record it is unknown whether the |
-|                                                       | prompts are the same, so the task submits anew         |
+|                                                       | prompts are the same, so the task submits again        |
 | a retry                                               | since the run's start                                  |
-| resumed after waiting for what may be the task's      | since the run's start                                  |
+| resumed after waiting for a batch that may be its     | since the run's start                                  |
 
-Before 3.3 a retry after `retries` was lowered in the DAG looks like the first try after a clear. From 3.3 on, a store
-that a clear has wiped makes the task submit anew; the batch that the record named is not canceled.
+Before 3.3 a retry after `retries` was lowered in the DAG looks like the first try after a clear. From 3.3 on, if a
+clear has emptied the store, the task submits again and the batch of the lost record is not canceled.
 
-A clear raises a task's `max_tries`, a retry does not (`airflow.models.taskinstance.clear_task_instances`): this tells a
-run of the task that a person asked for from a retry. Clearing a task while it runs on a worker does not raise it.
+A clear raises a task's `max_tries`, a retry does not (`airflow.models.taskinstance.clear_task_instances`): this is how
+a run that a person asked for is distinguished from a retry. Clearing a task while it runs on a worker does not raise
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 RECEIPT: Final = "receipt"
-"""The XCom key of what was sent."""
+"""The XCom key of the submission's receipt."""
 NO_STORE: Final = (
     "This Airflow has no task state store (3.3 has one). A retry of this task finds its batch in the API's list, by "
     "time, size and custom_ids, and only once it has ended. A cleared task submits, and pays for, another batch"
@@ -36,9 +37,13 @@ NO_STORE: Final = (
 
 
 def started_at(context: Context, *, resumed: bool) -> datetime | None:
-    """Return when an earlier try may have sent something without a record, by Airflow's clock; None when none did.
+    """Return since when an earlier try may have sent a batch without a record.
 
-    :param resumed: this try has waited for a batch that may be its own.
+    The time is of Airflow's clock.
+
+    :param context: Airflow's context.
+    :param resumed: whether this try has waited for a batch that may be its own.
+    :return: None if no earlier try can have sent one.
     """
     run = context.get("dag_run")
     if run is None or context.get("task_state_store") is not None or (_is_first(context) and not resumed):
@@ -47,9 +52,9 @@ def started_at(context: Context, *, resumed: bool) -> datetime | None:
 
 
 def known_batches(context: Context) -> set[str]:
-    """Return the batches that the receipts of the run's other tasks and mapped items name.
+    """Return the batches in the receipts of the run's other tasks and mapped items.
 
-    A receipt of this task itself names no other's batch: an earlier try that was stopped may publish it late.
+    The receipt of this task is left out: an earlier try that was stopped may have pushed it late.
     """
     ti: Any = context["ti"]
     pulled = (ti.xcom_pull(task_ids=[task_id], key=RECEIPT) or () for task_id in _submitting_tasks(context))
@@ -58,7 +63,7 @@ def known_batches(context: Context) -> set[str]:
 
 
 def _is_first(context: Context) -> bool:
-    """Whether this is the first try of the run, or of what a person has cleared."""
+    """Whether this is the first try in the run, or the first after the task was cleared."""
     ti: Any = context["ti"]
     return bool(ti.try_number == ti.max_tries - (ti.task.retries or 0) + 1)
 
@@ -68,5 +73,5 @@ def _submitting_tasks(context: Context) -> list[str]:
 
 
 def _operator_class(task: Any) -> type:
-    """Return the class of a task's operator; a mapped task only names it."""
+    """Return the class of a task's operator; a mapped task only refers to it."""
     return task.operator_class if isinstance(getattr(task, "operator_class", None), type) else type(task)

@@ -1,13 +1,13 @@
-"""How an operator or a sensor waits: the same legs for all of them.
+"""How the submit operator and the sensor wait: both in the same way.
 
-    execute ── polls once ──┬── over: `conclude` on this leg
+    execute ── polls once ──┬── over: `conclude` in this process
                             └── goes on ──┬── deferrable: defer; `execute_complete` resumes with the outcome
                                           └── not deferrable: block, then `conclude`
 
-A deadline of ours ends the wait inside the trigger. Airflow's own deferral timeout is only the backstop behind it,
-because what it resumes with says nothing of the batch: then the batch is asked once more, from the id in XCom.
+The task's deadline ends the wait in the trigger. Airflow's deferral timeout comes later and only as a backstop, because
+it resumes the task without an outcome; then the batch is polled once more, with the id from XCom.
 
-A poll that fails ends no wait here, unless the API was never reached: see `waiting.decision`.
+A failed poll ends no wait here, unless the API was never reached: see `waiting.decision`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH_ID: Final = "batch_id"
-"""The XCom key under which a batch's id stands as soon as it is known."""
+"""The XCom key of a batch's id, which is pushed as soon as it is known."""
 BACKSTOP: Final = 600.0
-"""Seconds beyond our deadline after which Airflow may end a deferral that has lost its trigger."""
+"""Seconds after the wait's deadline when Airflow may end a deferral that has lost its trigger. Chosen: many times the
+60 s of `waiting.hub.PATIENCE` and the 26 s that another triggerer took at most to replace a killed one (measured)."""
 MAX_FAILURE_RATE: Final = 0.05
-"""As `waiting.policy.MAX_FAILURE_RATE`, which an operator's module may not import: it stays light."""
+"""As `waiting.policy.MAX_FAILURE_RATE`, which is not imported here to keep the import of operators fast."""
 READ_TIMEOUT: Final = 15.0
-"""Seconds without a byte after which the results are no longer read for their error messages: a store behind the API
-that takes longer is in trouble, and the verdict must not wait for it."""
+"""Seconds without a byte after which the search for error messages in the results ends. Chosen: a store that takes
+longer is in trouble, and the verdict must not wait for it."""
 WARNING_LIMIT_S: Final = 10.0
-"""Seconds of reading results for a warning. The task succeeds either way; a failure is worth `LIMIT_S`."""
+"""Seconds of reading results for a warning. Chosen below `LIMIT_S`, because the task succeeds in any case."""
 LANDING: Final = (
     "Its result lines are kept for 29 days. To land them: MessageBatchResultsOperator with "
     'batch_id=XComArg(this_task, key="batch_id") and trigger_rule="all_done", or `airflow-batches land {batch_id} PATH`'
@@ -53,14 +54,20 @@ LANDING: Final = (
 
 
 def share(value: float | None) -> float | None:
-    """A share from 0 to 1, or None. Raises `ValueError` for anything else: 5 would be meant as 5 %."""
+    """Return a share from 0 to 1, or None.
+
+    :raises ValueError: it is anything else, such as 5 for 5 %.
+    """
     if value is not None and not 0 <= value <= 1:
         raise ValueError(f"max_failure_rate is a share from 0 to 1, not {value!r}")
     return value
 
 
 class WaitsForBatch:
-    """Mixed in before `BaseOperator`, whose `defer` and `resume_execution` it uses. Times are in seconds."""
+    """A mixin for tasks that wait for a batch, placed before `BaseOperator`.
+
+    It uses the operator's `defer`. Times are in seconds.
+    """
 
     if TYPE_CHECKING:
         defer: Callable[..., NoReturn]
@@ -74,7 +81,13 @@ class WaitsForBatch:
     cancel_on_kill: bool = False
 
     def wait_for_batch(self, client: BatchesClient, batch_id: str) -> str:
-        """Wait for a batch by the way that suits; returns its id, or raises what Airflow understands."""
+        """Wait for a batch, deferred or blocking.
+
+        :param client: makes the first poll, and the others if the task blocks.
+        :param batch_id: the batch.
+        :return: its id.
+        :raises AirflowException: as `conclude`, or the API was not reached for the first poll.
+        """
         from airflow_batches.waiting.decision import KeepWaiting
         from airflow_batches.waiting.wait import poll, wait
 
@@ -92,7 +105,10 @@ class WaitsForBatch:
         return self.conclude(outcome)
 
     def _check_reached(self, client: BatchesClient, batch_id: str, answer: Answer) -> None:
-        """Raise when neither this poll nor any call before it has reached the API: a wait could hide that for a day."""
+        """Raise if neither this poll nor any earlier call reached the API.
+
+        A wait could hide that for a day.
+        """
         from airflow_batches._compat import AirflowException
         from airflow_batches.api import BatchesError
         from airflow_batches.waiting.decision import unreached
@@ -104,14 +120,22 @@ class WaitsForBatch:
             ) from answer
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
-        """The leg after the wait: the trigger's event says how it ended."""
+        """Conclude the wait with the trigger's event.
+
+        :param context: Airflow's context.
+        :param event: the trigger's event, an `Outcome`.
+        :return: the batch's id.
+        """
         from airflow_batches.waiting.outcome import Outcome
 
         with task_errors():
             return self.conclude(Outcome.from_event(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Airflow's entry to a resumed leg; a failed or lost trigger still gets a last look at the batch."""
+        """Resume after a deferral.
+
+        After a failed or lost trigger the batch is polled a last time.
+        """
         if next_method == TRIGGER_FAILED:
             timed_out = (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT
             with task_errors():
@@ -121,7 +145,14 @@ class WaitsForBatch:
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
 
     def conclude(self, outcome: Outcome) -> str:
-        """The batch id of a wait that ended well; any other end is raised, as the policy judges it."""
+        """Judge the outcome of a wait.
+
+        :param outcome: the outcome.
+        :return: the batch's id, if the policy says that the task succeeds.
+        :raises AirflowSkipException: the batch was canceled as a whole.
+        :raises AirflowFailException: too many requests failed.
+        :raises AirflowException: the wait timed out or gave up; a retry waits for the same batch.
+        """
         from airflow_batches.waiting.outcome import Ending
         from airflow_batches.waiting.policy import Action, judge
 
@@ -143,12 +174,15 @@ class WaitsForBatch:
         return outcome.batch_id
 
     def _read_errors(self, outcome: Outcome, *, brief: bool = False) -> ErrorReport:
-        """Why requests failed, from the results; never raises, because the verdict must be told in any case."""
+        """Read from the results why requests failed.
+
+        It never raises, because the verdict must be reported anyway.
+        """
         from airflow_batches.api.retry import RetryPolicy
         from airflow_batches.hooks.message_batches import client_for
         from airflow_batches.waiting.error_report import LIMIT_S, ErrorReport, read_errors
 
-        # A few seconds of retries; a 404 is one of a batch that has only just ended.
+        # A few seconds of retries, also after a 404: the batch has just ended, and a replica may lag behind.
         retry = RetryPolicy(attempts=3, patience=READ_TIMEOUT, exists=True)
         try:
             connection = self.hook().get_connection(self.conn_id)
@@ -163,11 +197,11 @@ class WaitsForBatch:
             return ErrorReport(failure=f"{type(error).__name__}: {error}")
 
     def may_cancel(self, batch_id: str) -> bool:
-        """Whether a batch whose timeout is over is this try's to cancel."""
+        """Whether this try may cancel a batch whose timeout has passed."""
         return True
 
     def _cancel(self, outcome: Outcome) -> Outcome:
-        """Cancel a batch whose timeout is over; one that has ended meanwhile is an end like any other."""
+        """Cancel a batch whose timeout has passed; return the outcome if it has ended meanwhile."""
         from airflow_batches._compat import AirflowFailException
         from airflow_batches.api import ProcessingStatus, cancel_if_running
         from airflow_batches.waiting.decision import outcome_of
@@ -223,7 +257,7 @@ class WaitsForBatch:
         )
 
     def _last_look(self, context: Context, *, timed_out: bool) -> Outcome | None:
-        """How the wait stands for a task whose trigger is gone; None when the batch goes on or is not known."""
+        """Poll for a task whose trigger is gone; None if the batch goes on or is unknown."""
         from airflow_batches.api import BatchesError
         from airflow_batches.waiting.decision import KeepWaiting, Watch
         from airflow_batches.waiting.wait import poll
@@ -242,18 +276,18 @@ class WaitsForBatch:
         return None
 
     def hook(self) -> MessageBatchesHook:
-        """The hook for the task's connection."""
+        """Return the hook for the task's connection."""
         from airflow_batches.hooks import MessageBatchesHook
 
         return MessageBatchesHook(self.conn_id)
 
     def client(self) -> BatchesClient:
-        """A client for the task's connection."""
+        """Return a client for the task's connection."""
         return self.hook().get_conn()
 
 
 def progress_log(batch_id: str) -> Callable[[Answer | None], None]:
-    """Logs how a batch goes on, as the trigger does."""
+    """Return a function that logs a batch's progress, as the trigger does."""
     from airflow_batches.waiting.progress import Progress
 
     progress = Progress(batch_id)
@@ -266,7 +300,7 @@ def progress_log(batch_id: str) -> Callable[[Answer | None], None]:
 
 
 def _explained(verdict: Verdict, report: ErrorReport | None, outcome: Outcome) -> Verdict:
-    """A verdict with the reasons that the results gave, and the way to the lines where it fails the task."""
+    """Add to a verdict the reasons from the results, and how to land them if the task fails."""
     from airflow_batches.waiting.outcome import Ending
     from airflow_batches.waiting.policy import Action
 

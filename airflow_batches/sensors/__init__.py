@@ -1,4 +1,11 @@
-"""Waiting for batches submitted elsewhere."""
+"""A sensor that waits for batches, whatever submitted them.
+
+The journey of a sensor, file by file:
+1. `message_batch.MessageBatchSensor` polls once and defers to `triggers.message_batch`; `operators.waiting` does both,
+   as for the submit operator.
+2. With `deferrable=False` it pokes instead: one poll with `waiting.wait`, more while the API refuses.
+3. `waiting.policy` judges the outcome; the sensor raises what Airflow expects of a sensor (`soft_fail`, its timeout).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait for any batch, also for one that another tool submitted."""
+"""Wait for any batch, whatever submitted it."""
 
 from __future__ import annotations
 
@@ -25,25 +25,30 @@ if TYPE_CHECKING:
 
 
 ASK_AGAIN_S: Final = 15.0
-"""Seconds between two polls of one poke while the API refuses: 20 calls in the minutes after which it is believed."""
+"""Seconds between two polls of one poke while the API refuses. Chosen: 20 calls in the 5 minutes that a refusal must
+stand (`waiting.decision.REFUSED`)."""
 
 
 class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
-    """Succeeds with the batch's id once the batch has ended; cancels nothing.
+    """Wait until a batch has ended, and return its id; the sensor never cancels a batch.
 
-    A batch without a single success fails the sensor, one that was canceled whole skips it. Failures are named with the
-    commonest error messages of the results.
-
-    An outage, a refused key or a batch that is not found ends no wait before it has stood for minutes, and then a retry
-    waits for the same batch.
+    A batch without a single success fails the sensor; a batch that was canceled as a whole skips it. The log names the
+    most frequent error messages of the results. An outage ends no wait before its timeout. A refused key, or a batch
+    that is not found, ends it only after minutes, and a retry waits for the same batch.
 
     :param batch_id: the batch (templated).
     :param conn_id: connection with the API key (templated).
     :param deferrable: wait in the triggerer. If false, the sensor pokes from a worker (`mode` `poke` or `reschedule`).
     :param poke_interval: seconds (or a timedelta) between polls.
-    :param timeout: seconds (or a timedelta) to wait at most. The API ends a batch 24 hours after its creation.
+    :param timeout: seconds (or a timedelta) to wait at most; by default an hour more than the 24 hours after which the
+        API ends a batch (docs, page "Batch processing").
     :param max_failure_rate: share (0 to 1) of requests without success above which the sensor fails. None accepts any
-        share, but not that nothing succeeded.
+        share, but at least one request must have succeeded.
+    :raises ValueError: `max_failure_rate` is not a share, or the interval is not more than 0 seconds.
+
+    Example::
+
+        ended = MessageBatchSensor(task_id="ended", batch_id="{{ params.batch_id }}", poke_interval=60)
     """
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
@@ -70,9 +75,15 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         self._is_first_poke = True
 
     def execute(self, context: Context) -> Any:
-        """Defer, or poke as sensors do."""
+        """Defer, or poke as other sensors do.
+
+        :return: the batch's id.
+        :raises AirflowFailException: the batch or the connection cannot be used, and a retry would not help.
+        :raises AirflowSkipException: the batch was canceled as a whole.
+        :raises AirflowSensorTimeout: the timeout passed.
+        """
         if not self.deferrable:
-            # Every poke of `reschedule` mode is a process of its own; the wait began with the first.
+            # In `reschedule` mode each poke is a new process; the wait began with the first one.
             self._is_first_poke = not (self.reschedule and context["ti"].get_first_reschedule_date(context))
             return super().execute(context)
         context["ti"].xcom_push(key=BATCH_ID, value=self.batch_id)
@@ -80,18 +91,18 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
             return self.wait_for_batch(client, self.batch_id)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
-        """The leg after the wait."""
+        """Conclude the wait with the trigger's event."""
         with self._softly():
             return super().execute_complete(context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Airflow's entry to a resumed leg."""
+        """Resume after a deferral; Airflow calls this."""
         with self._softly():
             return super().resume_execution(next_method, next_kwargs, context)
 
     @contextmanager
     def _softly(self) -> Iterator[None]:
-        """What Airflow does for a sensor that pokes: with `soft_fail`, a failure skips."""
+        """Skip instead of failing with `soft_fail`, as Airflow does for a sensor that pokes."""
         from airflow_batches._compat import AirflowFailException, AirflowSkipException
 
         try:
@@ -102,7 +113,10 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
             raise
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """One poll; more of them while the API refuses, so that a poke ends only with what is known."""
+        """Poll once, or until a refusal has passed or stood, so that the answer is certain.
+
+        :return: whether the batch has ended, with its id.
+        """
         from airflow_batches.waiting.decision import KeepWaiting, Watch
 
         tell = self._tell = self._tell or progress_log(self.batch_id)
@@ -118,7 +132,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
             time.sleep(min(self.poll_interval, ASK_AGAIN_S))
 
     def _poll(self, watch: Watch) -> tuple[Decision, Answer]:
-        """A poll with the connection read anew."""
+        """Poll once with the connection read again."""
         from airflow_batches.waiting.wait import poll
 
         with task_errors(), self.client() as client:

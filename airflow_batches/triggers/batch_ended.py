@@ -1,16 +1,15 @@
-"""Event-driven scheduling: an asset that is updated whenever batches of a workspace end.
-
-    ended = Asset("batches_ended", watchers=[AssetWatcher(name="all", trigger=MessageBatchEndedTrigger())])
+"""Event-driven scheduling: update an asset whenever batches of a workspace end.
 
 Rules of this file:
-- All news of a look are one event, and events keep `GAP` apart: up to Airflow 3.3, an asset event that arrives while
-  an earlier one of the same asset waits for the scheduler is left over until the next one (apache/airflow issue
-  54659, pull request 70972). A DAG that is at its `max_active_runs` makes the scheduler wait longer than that.
-- It never ends: a failure is waited out, said once, and over when the API answers again.
-- From Airflow 3.3 on, its place is kept in the asset's state store, so that what ends while no triggerer runs is told
-  afterwards. What it told is stored `GAP` later, when Airflow has it: a triggerer that dies in between tells it twice
-  rather than never. The place is read before each look, and before what a look found is told, because a triggerer
-  that hung may have been replaced.
+- All batches that a poll finds are one event, up to `MOST_IN_EVENT`, and events are `GAP` apart: up to Airflow 3.3, an
+  asset event that arrives while an earlier one of the same asset waits for the scheduler is left over until the next
+  one (apache/airflow issue 54659, pull request 70972). If a DAG has reached its `max_active_runs`, the scheduler waits
+  longer than `GAP`.
+- The trigger never ends: it waits out a failure, and logs its beginning and its end.
+- From Airflow 3.3 on, the asset's state store keeps the cursor, so that batches that end while no triggerer runs are
+  reported later. The cursor is stored `GAP` after the event, when Airflow has the event: a triggerer that dies in
+  between reports batches twice rather than never. The cursor is read before each poll, and again before its event,
+  because another triggerer may have replaced one that hung.
 """
 
 from __future__ import annotations
@@ -33,30 +32,41 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE: Final = "airflow_batches.told."
-"""Key in the asset's state store, before the connection's id; what is there is `Told.to_state()`."""
+"""Key in the asset's state store, before the connection's id; its value is `Told.to_state()`."""
 MOST_IN_EVENT: Final = 100
-"""Batches; an event is stored in Airflow's database, and travels with every run that it triggers."""
+"""Batches in one event. Chosen: at a few hundred bytes each it stays in the tens of kB; Airflow stores it in its
+database and copies it to every run that it triggers."""
 GAP: Final = 10.0
-"""Seconds."""
+"""Seconds. Chosen: several loops of a scheduler, which sleeps for 1 s when idle (`[scheduler]
+scheduler_idle_sleep_time`)."""
 FIRST_PAUSE: Final = 1.0
+"""Seconds until a state store that did not answer is asked again; doubled each time. Chosen: as in `waiting.outage`."""
 LONGEST_PAUSE: Final = 60.0
-"""Seconds until a state store that does not answer is asked again; doubled each time."""
+"""The most that `FIRST_PAUSE` grows to, in seconds. Chosen: as in `waiting.outage`."""
 STORE_PATIENCE: Final = 60.0
-"""Seconds for one answer of the store."""
+"""Seconds for one answer of the store. Chosen: as `connect.READ_TIMEOUT`."""
 
 
 class MessageBatchEndedTrigger(BaseEventTrigger):
-    """Tells once of each batch of a connection's workspace that ends, also of those that other tools submitted.
+    """A trigger that reports each batch of a workspace once when it has ended.
+
+    It also reports batches that other tools submitted.
 
     The event's payload has `batches`, each with `batch_id`, `status`, `counts`, and `created_at` and `ended_at` as ISO
-    texts; a DAG finds it as `payload` in the `extra` of its triggering asset events. After a pause of the DAG, what
-    ended meanwhile is told first. Two assets need a `name` each, or Airflow takes their triggers for one.
-
-    A look reads the list back to what may still have been running, a call for each 1,000 batches of the last day.
+    texts. A DAG finds it as `payload` in the `extra` of its triggering asset events. After a pause of the DAG, the
+    batches that ended meanwhile come first. Each poll reads the list back to the batches that may have been running at
+    the last one: a call for each 1,000 batches of the last day.
 
     :param conn_id: connection to poll with.
-    :param poll_interval: seconds (or a timedelta) between two looks.
-    :param name: tells this trigger from another with the same arguments.
+    :param poll_interval: seconds (or a timedelta) between two polls.
+    :param name: distinguishes this trigger from another with the same arguments: two assets need different names, as
+        Airflow shares one trigger between assets whose arguments are equal.
+    :raises ValueError: the poll interval is not more than 0 seconds.
+
+    Example::
+
+        trigger = MessageBatchEndedTrigger(conn_id="anthropic_default", poll_interval=60)
+        ended = Asset("batches_ended", watchers=[AssetWatcher(name="all", trigger=trigger)])
     """
 
     def __init__(
@@ -73,12 +83,12 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
         self.name = name
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and kwargs, as Airflow stores them."""
+        """Return the class path and the kwargs, as Airflow stores them."""
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {"conn_id": self.conn_id, "poll_interval": self.poll_interval, "name": self.name}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, fire, sleep, for ever."""
+        """Poll, fire, sleep, without end."""
         from airflow_batches.triggers.engine import load
 
         await load()
@@ -114,7 +124,10 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
         return await connect(self.conn_id, retry=ONCE)
 
     async def _exchange(self, told: Told) -> None:
-        """Learn what is stored as told, by an earlier run or by another owner of this trigger, and store the rest."""
+        """Merge the cursor with the stored one, and store the result.
+
+        Another triggerer may have written the stored one.
+        """
         store = getattr(self, "asset_state_store", None)
         if store is None:
             return
@@ -125,8 +138,8 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
         try:
             async with asyncio.timeout(STORE_PATIENCE):
                 await store.aset(STATE + self.conn_id, told.to_state())
-        except Exception as error:  # noqa: BLE001  # tried again at the next look
-            logger.warning("The place in the list of batches could not be stored: %s", _said(error))
+        except Exception as error:  # noqa: BLE001  # the next poll tries again
+            logger.warning("The cursor could not be stored; the next poll tries again: %s", _said(error))
 
     async def _stored(self) -> Told:
         from airflow_batches.waiting.endings import Told
@@ -139,7 +152,7 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
             try:
                 async with asyncio.timeout(STORE_PATIENCE):
                     return _read(await store.aget(STATE + self.conn_id))
-            except Exception as error:  # noqa: BLE001  # not to be taken for "there was none"
+            except Exception as error:  # noqa: BLE001  # a failure does not mean that there is no cursor
                 logger.warning("The asset state store does not answer, asking again: %s", _said(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -151,7 +164,11 @@ def _read(state: Any) -> Told:
     try:
         return Told() if state is None else Told.from_state(state)
     except ValueError as error:
-        logger.error("The place in the list of batches is lost, and begins anew: %s", error)
+        logger.error(
+            "The stored cursor cannot be read; starting from now. Batches that ended since the last poll are missed. "
+            "The error: %s",
+            error,
+        )
         return Told()
 
 

@@ -1,6 +1,7 @@
-"""From a trigger to an API client: the connection is looked up on the event loop, and never cut short.
+"""Make an API client in a trigger.
 
-Before Airflow 3.2 a cancelled look-up leaves its answer unread, which ends the triggerer. The shield prevents that.
+The connection is looked up on the event loop, and the look-up is never cancelled. Before Airflow 3.2 a cancelled
+look-up leaves its answer unread, which ends the triggerer. The shield prevents that.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, RetryPolicy
 
 READ_TIMEOUT: Final = 60.0
-"""Seconds without a byte after which a small answer is given up, unless the connection says less."""
+"""Seconds without a byte after which a call fails, unless the connection says less. Chosen: the default poll interval,
+after which the next poll is due anyway."""
 
 
 async def connect(conn_id: str, *, retry: RetryPolicy | None = None) -> BatchesClient:
-    """A new client for a connection. Raises `InvalidRequest` when it is wrong or cannot be had."""
+    """Make a client for a connection.
+
+    :param conn_id: the connection.
+    :param retry: the client's retries; the default ones by default.
+    :raises InvalidRequest: the connection is wrong or cannot be looked up.
+    """
     from airflow.sdk import BaseHook
 
     from airflow_batches.api import InvalidRequest
@@ -25,6 +32,6 @@ async def connect(conn_id: str, *, retry: RetryPolicy | None = None) -> BatchesC
     look_up = asyncio.ensure_future(BaseHook.aget_connection(conn_id))
     try:
         connection = await asyncio.shield(look_up)
-    except Exception as exc:  # Airflow's own type of "not found" moved between versions, backends raise anything
+    except Exception as exc:  # Airflow's "not found" error moved between versions, and backends raise anything
         raise InvalidRequest(f"connection {conn_id!r} cannot be looked up: {type(exc).__name__}") from exc
     return client_for(connection, retry=retry, longest_read=READ_TIMEOUT)

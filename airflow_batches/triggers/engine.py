@@ -1,4 +1,7 @@
-"""The engine, loaded off the event loop: requests and pydantic take half a second, in which no trigger would run."""
+"""Import what a wait needs in a thread.
+
+Requests and pydantic take half a second (`benchmarks.waiting`), in which no trigger would run on the event loop.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _loaded = False
 
 
 async def load() -> None:
-    """Import the engine; at once when that has been done before."""
+    """Import the modules in a thread; return at once if that was done before."""
     global _loaded
     if not _loaded:
         await asyncio.to_thread(lambda: [import_module(name) for name in MODULES])

@@ -1,22 +1,24 @@
-"""What to do after a poll. Pure: the poll's answer and the clock come in, a decision goes out.
+"""Decide what to do after a poll. Pure.
 
-Rule: everything that decides whether a wait goes on must live in this file. The trigger, the sensor and every
-blocking wait only fetch and sleep.
+The poll's answer and the clock come in, a decision goes out.
+
+Rule: only this file decides whether a wait goes on. The trigger, the sensor and every blocking wait only fetch and
+sleep.
 
 | the poll gave                                           | before the deadline | from the deadline on |
 |---------------------------------------------------------|---------------------|----------------------|
-| `ended`, or a status unknown here                       | ended               | ended                |
+| `ended`, or an unknown status                           | ended               | ended                |
 | `in_progress`, `canceling`                              | keep waiting        | timed out            |
-| passing failure, or an answer that is not the API's     | keep waiting        | timed out            |
+| temporary failure, or an answer that is not the API's   | keep waiting        | timed out            |
 | 404, for less than `FRESH_404`                          | keep waiting        | timed out            |
 | 404, for longer                                         | gave up             | gave up              |
 | 401, 403, other permanent error, for less than `REFUSED`| keep waiting        | timed out            |
 | the same, for longer                                    | gave up             | gave up              |
-| no connection to be had, and other errors of ours       | gave up             | gave up              |
+| no connection, and other errors of this package         | gave up             | gave up              |
 
-An error stands while each poll gives one of its row. Any other answer ends that: a replica that lagged behind, a key
-that was just being replaced, a permission that was missing for a moment. The wait's `Watch` carries since when one
-stands; `Watch.after` gives the next.
+An error stands as long as every poll gives an error of the same row. Any other answer ends it: a replica lagged behind,
+a key was being replaced, a permission was missing for a moment. The wait's `Watch` holds since when an error stands;
+`Watch.after` gives the next one.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.waiting.outcome import Counts, Ending, Outcome
 
 LONGEST_HINT: Final = 600.0
-"""Seconds. A server may ask for more than this between polls; a wait that believed it might sleep for ever."""
+"""Seconds of a server's hint that are obeyed at most, because a wrong hint must not stop a wait. Chosen: 60 times the
+10 s that the API sends with a batch in progress (recorded in September 2026), ten times the default poll interval."""
 REFUSED: Final = timedelta(minutes=5)
-"""How long a refusal must stand: longer than replacing a key in a secret store and in the Console takes."""
+"""How long a refusal must stand. Chosen: longer than it takes to replace a key in a secret store and in the Console."""
 AUTH_FAILURES: Final = frozenset({401, 403})
-"""Statuses after which the connection is read anew: keys are replaced while batches run."""
+"""Statuses after which the connection is read again: keys are replaced while batches run."""
 
 OVERDUE: Final = "the timeout is over and the batch has not ended"
 
@@ -44,33 +47,37 @@ GOES_ON: Final = frozenset({ProcessingStatus.IN_PROGRESS, ProcessingStatus.CANCE
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """An error that ends the wait if it stands. `since`: when it was first seen, seconds since the epoch."""
+    """An error that ends the wait if it stands.
+
+    `since` is when it was first seen, in seconds since the epoch.
+    """
 
     missing: bool
-    """Whether it is a 404, and no refusal."""
+    """Whether it is a 404, not a refusal."""
     since: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """One wait. Times are seconds since the epoch; `deadline` None waits for ever."""
+    """One wait. Times are seconds since the epoch; without a `deadline` it has no end."""
 
     batch_id: str
     since: float
     deadline: float | None = None
     standing: Standing | None = None
-    """The error that the last poll gave, if it ends the wait once it has stood."""
+    """The last poll's error, if it ends the wait once it has stood."""
 
     def after(self, decision: KeepWaiting) -> Watch:
-        """The wait as it is after a poll."""
+        """Return the wait after a poll with this decision."""
         return self if self.standing == decision.standing else replace(self, standing=decision.standing)
 
 
 @dataclass(frozen=True)
 class KeepWaiting:
-    """Poll again. `retry_after`: seconds the server asked for, at most `LONGEST_HINT`, or None.
+    """The decision to poll again.
 
-    `standing`: the error that ends the wait if the next polls give it too.
+    `retry_after`: seconds the server asked for, at most `LONGEST_HINT`, or None. `standing`: the error that ends the
+    wait if the next polls give it too.
     """
 
     retry_after: float | None = None
@@ -81,9 +88,13 @@ Decision = KeepWaiting | Outcome
 
 
 def decide(watch: Watch, answer: MessageBatch | BatchesError, *, now: float, hint: float | None = None) -> Decision:
-    """What follows from a poll's answer, or from the error that it raised.
+    """Decide what follows from a poll's answer.
 
-    `hint`: seconds that the server asked to wait in spite of a success, which it does for batches in progress.
+    :param watch: the wait.
+    :param answer: the batch, or the error that the poll raised.
+    :param now: seconds since the epoch.
+    :param hint: seconds that the server asked to wait; it sends them with batches in progress. None for none.
+    :return: `KeepWaiting`, or the outcome that ends the wait.
     """
     if isinstance(answer, MessageBatch):
         return _on_batch(watch, answer, now, hint)
@@ -91,7 +102,7 @@ def decide(watch: Watch, answer: MessageBatch | BatchesError, *, now: float, hin
 
 
 def outcome_of(batch: MessageBatch, ending: Ending, message: str = "") -> Outcome:
-    """A batch as the outcome of a wait."""
+    """Make a wait's outcome from a batch."""
     seen = batch.request_counts
     counts = Counts(
         processing=seen.processing,
@@ -106,21 +117,21 @@ def outcome_of(batch: MessageBatch, ending: Ending, message: str = "") -> Outcom
 
 
 def pause(watch: Watch, decision: KeepWaiting, *, poll_interval: float, now: float) -> float:
-    """Seconds until the next poll: never beyond the deadline, where the last one happens."""
+    """Return the seconds until the next poll; the last one happens at the deadline."""
     interval = max(poll_interval, decision.retry_after or 0.0)
     left = interval if watch.deadline is None else watch.deadline - now
     return max(0.0, min(interval, left))
 
 
 def not_the_api(answer: MessageBatch | BatchesError) -> bool:
-    """Whether nothing answered a poll, or nothing that is the API: an outage, a proxy's page, a wrong address."""
+    """Whether a poll got no answer of the API: an outage, a proxy's page, a wrong address."""
     return isinstance(answer, TransportError | DecodeError) or (isinstance(answer, ApiError) and not answer.from_api)
 
 
 def unreached(answer: MessageBatch | BatchesError) -> bool:
-    """Whether the first poll of all points at a wrong address, which a wait would only hide.
+    """Whether the answer to a first poll points at a wrong address, which a wait would hide.
 
-    Not so a 5xx or 429 without the API's body: the API's own front answers that when it is overloaded.
+    A 5xx or 429 without the API's body does not: the API's own front end answers so when it is overloaded.
     """
     return not_the_api(answer) and not (isinstance(answer, ApiError) and answer.passing)
 
@@ -163,7 +174,7 @@ def _keep_waiting(hint: float | None, standing: Standing | None = None) -> KeepW
 
 
 def _passing(error: BatchesError) -> bool:
-    # A 404 with `x-should-retry: true` is still a batch that may not exist.
+    # Even with `x-should-retry: true`, a 404 may mean that the batch does not exist.
     return not_the_api(error) or (isinstance(error, ApiError) and error.passing and error.status != 404)
 
 

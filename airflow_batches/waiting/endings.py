@@ -1,11 +1,12 @@
-"""Which batches of a workspace have ended since the last look: each is news once, other tools' batches too.
+"""Find the batches of a workspace that have ended since the last poll, each once.
 
-Rules of this file:
-- What was told is kept as a moment (`floor`: all that ended until then is old) and the ids told since. That is
-  little, JSON, and enough to go on with after a restart.
-- The floor follows at a distance of `OVERLAP`, because a list may show a batch's end later than another's that ended
-  after it. It moves only when a list was read to its end: a batch ends at most `RUNS_AT_MOST` after its creation.
-- The first look of all finds no news, and sets the floor to the newest end it sees: the server's clock, not ours.
+It finds batches of other tools too. Rules of this file:
+- The cursor is a time (`floor`: everything that ended until then is old) and the ids reported since. It is small plain
+  JSON, and enough to continue after a restart.
+- The floor stays `OVERLAP` behind the newest end, because a list may show a batch's end later than the end of a batch
+  that ended after it. It moves only after a list was read far enough back: a batch ends within `RUNS_AT_MOST` of its
+  creation.
+- The very first poll reports nothing, and sets the floor to the newest end it sees, so on the server's clock.
 """
 
 from __future__ import annotations
@@ -26,42 +27,48 @@ from airflow_batches.waiting.paging import RUNS_AT_MOST, Page, oldest_of
 logger = logging.getLogger(__name__)
 
 OVERLAP: Final = 900.0
-"""Seconds."""
+"""Seconds that an end may be missing from the list while a later one is shown. Chosen: many times the lag of seconds
+that was reported for the list (`submission.decision.LIST_LAG` is 120 s); it costs only ids to remember."""
 SKEW: Final = 3600.0
-"""Seconds that our clock may be ahead of the server's; only matters while nothing ends."""
+"""Seconds that the local clock may be ahead of the server's. Chosen: an hour is a time zone mistake; it matters only
+while no batch ends."""
 MOST_IDS: Final = 800
-"""Ids to remember, at most: some 40 kB. With more ends than that in `OVERLAP` the floor follows more closely."""
+"""Ids to remember. Chosen: they take some 40 kB, and Airflow's state store keeps them in its database. If more batches
+end within `OVERLAP`, the floor follows more closely."""
 
 
 @dataclass(slots=True)
 class Told:
-    """What was told. Times are seconds since the epoch; `ids` are those that ended after `floor`, and when."""
+    """The ends that were reported. Times are seconds since the epoch.
+
+    `ids` maps those after `floor` to their end.
+    """
 
     floor: float | None = None
     ids: dict[str, float] = field(default_factory=dict)
     newest: float = 0.0
 
     def sift(self, batches: Iterable[MessageBatch]) -> list[MessageBatch]:
-        """The news among some batches, in the order of their ends; from now on they are told."""
+        """Return the newly ended batches in the order of their ends, and note them as reported."""
         ended = sorted((at, batch.id, batch) for batch in batches if (at := ended_by(batch)) is not None)
         news = []
         for at, batch_id, batch in ended:
             self.newest = max(self.newest, at if batch.ended_at else 0.0)
             if self.floor is None and not batch.ended_at:
-                self.ids[batch_id] = at  # it would be above any floor that the first look can set
+                self.ids[batch_id] = at  # it would be above any floor that the first poll can set
             if self.floor is not None and not self.knows(batch):
                 self.ids[batch_id] = at
                 news.append(batch)
         return news
 
     def knows(self, batch: MessageBatch) -> bool:
-        """Whether the batch's end was told."""
+        """Whether the batch's end was reported."""
         at = ended_by(batch)
         old = self.floor is not None and at is not None and at <= self.floor
         return old or batch.id in self.ids
 
     def settle(self, now: float) -> None:
-        """After a list that was read to its end: move the floor, and forget the ids below it."""
+        """Move the floor after a list was read far enough back, and forget the ids below it."""
         if self.floor is None:
             self.floor = self.newest or now - SKEW
         self.floor = max(self.floor, self.newest - OVERLAP, now - SKEW - OVERLAP)
@@ -70,7 +77,7 @@ class Told:
         self.ids = {batch_id: at for batch_id, at in self.ids.items() if at > self.floor}
 
     def merge(self, other: Told) -> None:
-        """What the other knows was told is told here as well."""
+        """Add the ends that another cursor has reported."""
         floors = [floor for floor in (self.floor, other.floor) if floor is not None]
         self.floor = max(floors, default=None)
         self.newest = max(self.newest, other.newest)
@@ -79,19 +86,22 @@ class Told:
         }
 
     def to_state(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: object) -> Told:
-        """What `to_state` of this or another version gave. Raises ValueError when it is not that."""
+        """Read what `to_state` of this or another version returned.
+
+        :raises ValueError: the state is something else.
+        """
         return msgspec.convert(state, cls)
 
 
 def ended_by(batch: MessageBatch) -> float | None:
-    """When a batch ended, in seconds since the epoch; None while it runs.
+    """Return when a batch ended, in seconds since the epoch; None while it runs.
 
-    Where the API's `ended_at` cannot be read, the latest moment at which it can have ended.
+    If the API's `ended_at` cannot be read, it is the latest time at which the batch can have ended.
     """
     if batch.ended_at is not None:
         return batch.ended_at.timestamp()
@@ -103,7 +113,13 @@ def ended_by(batch: MessageBatch) -> float | None:
 
 
 async def look(line: Line, told: Told, *, now: float) -> tuple[list[MessageBatch], BatchesError | None]:
-    """One look through the list, back to what may have ended since; the news, and the error that ended it if any."""
+    """Read the list once, as far back as batches may have ended since the last poll.
+
+    :param line: the connection to read with.
+    :param told: the cursor, which is updated.
+    :param now: seconds since the epoch.
+    :return: the newly ended batches, and the error that stopped the reading, None if there was none.
+    """
     oldest = (now if told.floor is None else told.floor) - RUNS_AT_MOST
     news: list[MessageBatch] = []
     cursor: str | None = None

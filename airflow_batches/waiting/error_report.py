@@ -1,8 +1,8 @@
-"""Why the requests of an ended batch failed: the commonest error messages of its result lines.
+"""Why requests of an ended batch failed: the most frequent errors in its results.
 
 A failed task's log must hold a reason, not only counts. The lines are read once, one at a time, and for `LIMIT_S` at
-most: it is a summary for a person, and the landing reads them all. What goes wrong here is said and never raised,
-because it must not take the place of the verdict that it explains.
+most: this is a summary for a person, and the landing reads all of them. A failure to read is reported and never raised,
+because it must not replace the verdict that the report explains.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from airflow_batches.api.models import Errored, ResultItem
 from airflow_batches.waiting.outcome import Counts
 
 LIMIT_S: Final = 30.0
-"""Seconds of reading. 100,000 errored lines (30 MB) take some 5 s; answers are longer, and may be a gigabyte."""
+"""Seconds of reading. Chosen: 100,000 errored lines (30 MB) take some 5 s, while the answers of a large batch may be a
+gigabyte, which a task must not read only for a summary."""
 
 
 @dataclass(kw_only=True)
 class ErrorReport:
-    """What was read of the results."""
+    """The errors found in a batch's results; `str()` gives sentences for people."""
 
     messages: tuple[ErrorMessage, ...] = ()
     lines: int = 0
@@ -33,12 +34,12 @@ class ErrorReport:
     complete: bool = False
     """Whether every line was read."""
     stopped: bool = False
-    """Whether reading ended before every error was seen, because its time was over."""
+    """Whether the time limit ended the reading before every error was seen."""
     failure: str = ""
-    """Why reading ended early, if it failed."""
+    """Why the reading failed, empty if it did not."""
 
     def counts(self) -> Counts | None:
-        """The batch's counts as its lines have them; None unless all were read."""
+        """Return the batch's counts according to its lines; None unless all were read."""
         if not self.complete:
             return None
         counts = {state: self.states.get(state, 0) for state in ("succeeded", "errored", "canceled", "expired")}
@@ -63,13 +64,14 @@ def read_errors(
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> ErrorReport:
-    """Read the results of an ended batch for its commonest error messages.
+    """Read the results of an ended batch for its most frequent error messages.
 
-    :param client: whose read timeout and retries bound each wait for bytes.
+    :param client: its read timeout and retries limit each wait for bytes.
     :param batch_id: the batch.
-    :param errors: how many errored lines there are, if that is known: after as many, reading ends.
+    :param errors: how many errored lines there are; the reading ends after as many. None if unknown.
     :param limit_s: seconds of reading, at most.
-    :param clock: gives seconds, steadily.
+    :param clock: a monotonic clock, in seconds.
+    :return: the report; errors of the API are in its `failure`.
     """
     report, messages = ErrorReport(), ErrorMessages()
     give_up_at = clock() + limit_s

@@ -1,10 +1,10 @@
-"""Waiting on an event loop: all waits with the same connection share one poller.
+"""Wait on an event loop: all waits with the same connection share one poller.
 
 Rules of this file:
-- One poller for each (event loop, connection). The first wait starts it, the last one closes it, the next starts
-  another. Nothing is shared by two loops, and nothing is locked.
+- There is one poller for each (event loop, connection). The first wait starts it, the last one closes it. Two loops
+  share nothing, so nothing is locked.
 - Cancelling one wait never affects the others.
-- A wait ends `PATIENCE` after its deadline, whatever the poller does.
+- A wait ends at most `PATIENCE` after its deadline, whatever the poller does.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from airflow_batches.waiting.progress import HEARTBEAT
 from airflow_batches.waiting.roster import Seat
 
 PATIENCE: Final = 60.0
-"""Seconds for which a poll at the deadline may be under way."""
+"""Seconds that the poll at the deadline may take. Chosen: as `triggers.connect.READ_TIMEOUT`, after which a silent call
+fails by itself."""
 
 LOOK_AT_CLOCK: Final = HEARTBEAT / 3
-"""Seconds between two calls of `on_answer` without an answer, so that a heartbeat is late by a third at most."""
+"""Seconds between two calls of `on_answer` without an answer. Chosen: a heartbeat is late by a third at most."""
 
 OnAnswer = Callable[[MessageBatch | BatchesError | None], None]
 
@@ -46,10 +47,18 @@ async def wait_async(
     on_answer: OnAnswer | None = None,
     metrics: Metrics | None = None,
 ) -> Outcome:
-    """The outcome of a wait, whose polls are shared with all others in this loop that name the same `conn_id`.
+    """Wait for a batch.
 
-    `connect` is used by the wait that comes first. `on_answer` is called in the caller's context with every answer
-    after which the wait goes on, errors included, and now and then with None, whatever the polls do. Times are seconds.
+    Its polls are shared with all waits in this loop that have the same `conn_id`.
+
+    :param conn_id: the connection.
+    :param connect: makes a client; only the first wait's is used.
+    :param watch: the wait.
+    :param poll_interval: seconds between polls.
+    :param on_answer: called in the caller's context with every answer after which the wait goes on, errors included,
+        and every `LOOK_AT_CLOCK` seconds with None.
+    :param metrics: where metrics go; nowhere by default.
+    :return: the outcome.
     """
     metrics = metrics or NoMetrics()
     key = (asyncio.get_running_loop(), conn_id)
@@ -98,7 +107,7 @@ def _seat(end: asyncio.Future[Outcome], watch: Watch, poll_interval: float, on_a
         try:
             if on_answer is not None:
                 context.run(on_answer, answer)
-        except Exception as error:  # noqa: BLE001  # concerns this wait, and must not reach the others
+        except Exception as error:  # noqa: BLE001  # ends this wait, and must not reach the others
             crash(error)
 
     def tell(outcome: Outcome) -> None:

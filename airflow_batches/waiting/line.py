@@ -1,8 +1,10 @@
-"""One connection's calls, made off the event loop, one at a time. Every failure is an answer.
+"""Make the calls over one connection off the event loop, one at a time.
+
+Every failure is an answer.
 
 | what failed                     | a get: concerns | a page: concerns |
 |---------------------------------|-----------------|------------------|
-| no client to be had             | all             | all              |
+| no client could be made         | all             | all              |
 | 401, 403, with a fresh key too  | all             | the page         |
 | an answer that is not the API's | all             | the page         |
 | 429, 529                        | all             | all              |
@@ -11,8 +13,8 @@
 
 Rules of this file:
 - The connection is read once, and again after each 401 or 403 of the API: keys are replaced while batches run.
-- That there is no connection is believed after a while only: a look-up that fails looks the same.
-- No call takes longer than `LONGEST_CALL`, however slowly its bytes drip; nor does the way to a client.
+- A missing connection is believed only after `CONNECTION_GRACE`, because a failed look-up looks the same.
+- No call takes longer than `LONGEST_CALL`, even if its bytes arrive slowly, and neither does making a client.
 """
 
 from __future__ import annotations
@@ -29,17 +31,23 @@ from airflow_batches.waiting.paging import Answer, Call, Get
 from airflow_batches.waiting.thread import CallThread
 
 Connect = Callable[[], Awaitable[BatchesClient]]
-"""Gives a new client, whose calls are not retried; raises BatchesError."""
+"""Makes a new client, whose calls are not retried; raises BatchesError."""
 
 CROWDED: Final = frozenset({429, 529})
+"""Statuses of a rate limit and of an overloaded API (docs, page "Errors"): every call would get them now."""
 LONGEST_CALL: Final = 120.0
-"""Seconds."""
+"""Seconds. Chosen: twice `triggers.connect.READ_TIMEOUT`, which bounds each silence but not the whole call."""
 CONNECTION_GRACE: Final = 120.0
-"""Seconds for which a connection may be missing."""
+"""Seconds for which a connection may be missing. Chosen: longer than a restart of the database or of a secrets backend
+usually takes, short beside the hours of a batch."""
 
 
 class Reply(NamedTuple):
-    """`hint`: seconds the server asked to wait before the next call, or None. `shared`: the error, if all have it."""
+    """The answer to a call.
+
+    `hint`: seconds to wait before the next call, as the server asked, or None. `shared`: the error, if it concerns all
+    waits over the connection.
+    """
 
     answer: Answer
     hint: float | None = None
@@ -47,12 +55,19 @@ class Reply(NamedTuple):
 
 
 def refused(answer: Answer | None) -> bool:
-    """Whether the API refused the key or its permissions; a web filter's 403 says nothing of them."""
+    """Whether the API refused the key or its permissions.
+
+    A web filter's 403 is not the API's.
+    """
     return isinstance(answer, ApiError) and answer.from_api and answer.status in AUTH_FAILURES
 
 
 class Line:
-    """Opens at the first call. Its owner closes it with `hang_up`."""
+    """One connection, which opens at the first call; its owner closes it with `hang_up`.
+
+    :param name: name of its thread.
+    :param connect: makes a client.
+    """
 
     def __init__(self, name: str, connect: Connect) -> None:
         self._name = name
@@ -62,7 +77,7 @@ class Line:
         self._missing_since: float | None = None
 
     async def ask(self, call: Call) -> Reply:
-        """Make a call, if need be a second time with a fresh client."""
+        """Make a call, a second time with a fresh client if the key was refused."""
         had_client = self._client is not None
         reply = await self._ask(call)
         if had_client and refused(reply.answer):
@@ -71,7 +86,7 @@ class Line:
         return reply
 
     def hang_up(self) -> None:
-        """Close the client, after the call that may be under way. The next call opens the line anew."""
+        """Close the client after a call that is under way; the next call opens a new one."""
         if self._client is not None:
             self._thread.finish(self._client.close)
         self._client, self._thread = None, CallThread(self._name)

@@ -1,12 +1,12 @@
-"""What can be counted while batches are waited for; the caller passes in where metrics go.
+"""Metrics of waiting for batches; the caller passes in where they go.
 
-| name                         | kind    | tags            | of what                                             |
+| name                         | kind    | tags            | counts                                              |
 |------------------------------|---------|-----------------|-----------------------------------------------------|
 | `airflow_batches.waiting`    | gauge   | conn_id         | waits under way in this process                     |
 | `airflow_batches.polls`      | counter | conn_id         | calls made to poll                                  |
-| `airflow_batches.poll_errors`| counter | conn_id         | those of them that failed                           |
+| `airflow_batches.poll_errors`| counter | conn_id         | polls that failed                                   |
 | `airflow_batches.ended`      | counter | conn_id, ending | waits that are over                                 |
-| `airflow_batches.wait_time`  | timing  | conn_id, ending | how long they were, from the task's first poll on   |
+| `airflow_batches.wait_time`  | timing  | conn_id, ending | their duration, from the task's first poll          |
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Metrics(Protocol):
 
 
 class NoMetrics:
-    """Counts nothing."""
+    """Metrics that go nowhere."""
 
     def incr(self, stat: str, *, tags: dict[str, str]) -> None: ...
     def gauge(self, stat: str, value: float, *, tags: dict[str, str]) -> None: ...

@@ -1,4 +1,4 @@
-"""Failures that pass: said once when they begin, once when they are over, and waited out with growing pauses."""
+"""Wait out temporary failures with growing pauses, and log their beginning and their end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from airflow_batches.waiting.decision import LONGEST_HINT
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE: Final = 60.0
-"""Seconds between two attempts, unless the server asks for more."""
+"""Seconds between two attempts, unless the server asks for more. Chosen: the default poll interval, so that an outage
+that ends delays no batch by more than one missed poll."""
 
 
 @dataclass(slots=True)
 class Outage:
-    """The failures of one connection since its last cycle without any. Times in seconds on the steady clock."""
+    """The failures of one connection since its last cycle without any.
+
+    Times are seconds on the monotonic clock.
+    """
 
     name: str
     rand: Callable[[], float] = random.random
@@ -27,7 +31,11 @@ class Outage:
     cycles: int = 0
 
     def account(self, error: BatchesError | None, now: float) -> float:
-        """A cycle is over, with an error or without; gives the seconds to leave the server alone."""
+        """Note the end of a cycle, and return the seconds to wait before the next.
+
+        :param error: the cycle's error, None if it had none.
+        :param now: seconds on the monotonic clock.
+        """
         if error is None:
             self._worked(now)
             return 0.0

@@ -1,8 +1,8 @@
-"""How a wait ended: the one value that crosses from a trigger to an operator.
+"""How a wait ended: the value that a trigger passes to an operator.
 
-Rules: plain JSON only (ids, counts, texts), never a secret and nothing large, because it is stored in clear in
-Airflow's database. `from_event` reads what an older or a newer version wrote: unknown keys are ignored, missing
-ones have defaults.
+Rules: plain JSON only (ids, counts, texts), no secret and nothing large, because Airflow stores it unencrypted in its
+database. `from_event` reads the events of older and newer versions: unknown keys are ignored, missing ones have
+defaults.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any, Final
 import msgspec
 
 LONGEST_MESSAGE: Final = 2_000
-"""Characters of a message in an event; a server's error may hold any number."""
+"""Characters of a message in an event. Chosen: a screen of text; a server's error may be of any length."""
 
 
 class Ending(StrEnum):
-    """Why the waiting is over."""
+    """Why a wait ended."""
 
     ENDED = "ended"
-    """The batch has ended, or has a status that nothing here knows."""
+    """The batch has ended, or has a status that this version does not know."""
     TIMED_OUT = "timed_out"
-    """Our deadline passed; the batch goes on."""
+    """The wait's deadline passed; the batch goes on."""
     GAVE_UP = "gave_up"
-    """The API has refused the polls for so long that it was believed: a wrong key, no permission, no such batch."""
+    """The API has refused all polls for minutes: a wrong key, no permission, no such batch."""
     UNREADABLE = "unreadable"
-    """The event was not one of ours."""
+    """The trigger's event was not an outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Requests of a batch by state, as last seen."""
+    """A batch's requests by state, as last seen."""
 
     processing: int = 0
     succeeded: int = 0
@@ -41,9 +41,9 @@ class Counts:
     canceled: int = 0
     expired: int = 0
     other: int = 0
-    """In states that this version does not know."""
+    """Requests in states that this version does not know."""
     known: bool = True
-    """False when the API sent no counts, or some that cannot be read: then a 0 proves nothing."""
+    """False if the API sent no counts, or counts that cannot be read; then a 0 proves nothing."""
 
     @property
     def total(self) -> int:
@@ -57,7 +57,7 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """How many requests have a result, and no answer in it."""
+        """How many requests have a result without an answer."""
         return self.errored + self.canceled + self.expired + self.other
 
     def __str__(self) -> str:
@@ -70,7 +70,10 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The end of a wait for `batch_id`; `status` is the API's `processing_status`, `message` the cause in words."""
+    """The end of a wait for a batch.
+
+    `status` is the API's `processing_status`, `message` the cause in words.
+    """
 
     ending: Ending
     batch_id: str
@@ -79,7 +82,10 @@ class Outcome:
     message: str = ""
 
     def to_event(self) -> dict[str, Any]:
-        """As a trigger's event; `other` and `known` are in its counts only where they say something."""
+        """Return a trigger's event.
+
+        Its counts hold `other` and `known` only if they differ from the default.
+        """
         counts = asdict(self.counts)
         for name, usual in (("other", 0), ("known", True)):
             if counts[name] == usual:
@@ -89,10 +95,13 @@ class Outcome:
 
     @classmethod
     def from_event(cls, event: object) -> Outcome:
-        """From a trigger's event; what cannot be read becomes `UNREADABLE` and says what it was."""
+        """Read a trigger's event.
+
+        One that cannot be read becomes `UNREADABLE`, with the event in its message.
+        """
         try:
             return msgspec.convert(event, cls)
         except msgspec.ValidationError as exc:
             batch_id = event.get("batch_id") if isinstance(event, Mapping) else None
-            message = f"not an outcome ({exc}): {str(event)[:200]}"
+            message = f"The trigger's event is not one of ours ({exc}): {str(event)[:200]}"
             return cls(ending=Ending.UNREADABLE, batch_id=str(batch_id or ""), message=message)

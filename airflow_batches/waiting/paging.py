@@ -1,4 +1,6 @@
-"""Which calls show the batches that are wanted, with as few of them as can be. Pure: calls come out, answers go in.
+"""Choose the fewest calls that show the wanted batches. Pure.
+
+Calls come out, answers go in.
 
 | wanted       | calls                                                                              |
 |--------------|------------------------------------------------------------------------------------|
@@ -6,11 +8,11 @@
 | more         | pages of the list, newest first, then gets, `FEW` at most, for what no page showed |
 
 Rules of this file:
-- A page is a shortcut. That it does not show a batch, or that it fails, says nothing of any batch: only a get does.
-- Pages end where another is not worth its call: all is shown; the list ends; they are past where the batch would
-  stand, or past what can still run; or more of them were in vain than gets are saved.
-- Batches appear, end and vanish between two pages. The cursor is the last id of the page before, so nothing that
-  was there all along is skipped; a cursor that has vanished itself ends the pages, proves nothing, and is no failure.
+- A page is only a shortcut. That it fails or does not show a batch proves nothing about the batch; only a get does.
+- No further page is read when everything wanted is shown; when the list ends; when the pages have passed the batch's
+  place, or all batches that can still run; or when more pages were useless than gets can be saved.
+- Batches appear, end and are deleted between two pages. The cursor is the last id of the page before, so no batch that
+  was there all the time is skipped. If the cursor's batch was deleted, the pages end; that is not a failure.
 """
 
 from __future__ import annotations
@@ -25,22 +27,22 @@ from airflow_batches.api.limits import LIFETIME
 from airflow_batches.api.models import BatchPage, MessageBatch
 
 FEW: Final = 5
-"""Up to this many gets follow each other in one cycle; at a fifth of a second each that is a second."""
+"""Gets in one cycle, at most. Chosen: at a fifth of a second each they take a second, the poller's `TICK`."""
 
 RUNS_AT_MOST: Final = LIFETIME.total_seconds() + 3600.0
-"""Seconds from a batch's creation to its end; the hour is for clocks that differ."""
+"""Seconds from a batch's creation to its end: the API's 24 hours, and an hour for clocks that differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """Ask for one batch."""
+    """The call that fetches one batch."""
 
     batch_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Ask for a page of the list, from the newest, or of what is older than a batch."""
+    """The call that fetches a page of the list, from the newest batch or after a given one."""
 
     after_id: str | None = None
 
@@ -51,34 +53,37 @@ Answer = MessageBatch | BatchPage | BatchesError
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A batch to be shown. `created_at` in seconds since the epoch, None when not known yet."""
+    """A batch to fetch. `created_at` is in seconds since the epoch, None while it is unknown."""
 
     batch_id: str
     created_at: float | None = None
     listed: bool = True
-    """Whether pages may be read for it; if not, it is only asked for by itself."""
+    """Whether pages may be read for it; otherwise it is only fetched by a get."""
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a cycle learned of the list itself."""
+    """What a cycle learned about the list itself."""
 
     shown: set[str] = field(default_factory=set)
     unlisted: set[str] = field(default_factory=set)
-    """Not worth pages for a while: the list did not show them where they should stand, or they stand too deep."""
+    """Batches for which no page is worth a call for a while: missing at their place in the list, or too far down."""
     failure: BatchesError | None = None
-    """Why a page could not be had."""
+    """Why a page could not be read."""
 
 
 def created(batch: MessageBatch) -> float | None:
-    """When a batch was created, in seconds since the epoch."""
+    """Return when a batch was created, in seconds since the epoch."""
     return None if batch.created_at is None else batch.created_at.timestamp()
 
 
 def cycle(wanted: Sequence[Wanted], *, oldest_running: float) -> Generator[Call, Answer, Findings]:
-    """The calls of one cycle; `wanted` comes with the most urgent first.
+    """Give the calls of one cycle; each answer is sent back in.
 
-    What was created before `oldest_running` (seconds since the epoch) has ended long ago, so that no page is worth it.
+    :param wanted: the batches to fetch, the most urgent first.
+    :param oldest_running: seconds since the epoch; batches created before it ended long ago, so no page is read for
+        them.
+    :return: what the pages showed.
     """
     findings = Findings()
     missing = {each.batch_id: each.created_at for each in wanted if each.listed}
@@ -118,5 +123,8 @@ def _strike(missing: dict[str, float | None], batch_ids: Set[str]) -> None:
 
 
 def oldest_of(page: BatchPage) -> float:
-    """When the oldest batch of a page was created; what would stand above it is not in the list. Else infinite."""
+    """Return when the oldest batch of a page was created, infinite for an empty page.
+
+    A later batch that the page does not show is not in the list.
+    """
     return min((at for batch in page.data if (at := created(batch)) is not None), default=math.inf)

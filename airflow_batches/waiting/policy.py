@@ -1,4 +1,6 @@
-"""What an outcome means for the task that waited. Pure, and the same in every operator and sensor.
+"""Judge what an outcome means for the task that waited.
+
+It is pure, and the same in every operator and sensor.
 
 | outcome                                        | verdict                                             |
 |------------------------------------------------|-----------------------------------------------------|
@@ -7,7 +9,7 @@
 | ended, failed share above `max_failure_rate`   | fail                                                |
 | ended, some failed                             | succeed, with a warning that names the counts       |
 | ended, all succeeded                           | succeed                                             |
-| ended, counts unknown or with requests open    | retry: a later version, or a later look, may know   |
+| ended, counts unknown or with requests open    | retry: a later version, or a later poll, may know   |
 | timed out, or an event that is not ours        | retry: the next try re-attaches to the same batch   |
 | gave up                                        | retry: likewise, once the key or permission is back |
 """
@@ -21,12 +23,12 @@ from typing import Final
 from airflow_batches.waiting.outcome import Ending, Outcome
 
 MAX_FAILURE_RATE: Final = 0.05
-"""Share of requests without success that is accepted unless the user says otherwise. An answer here and there fails in
-any large batch; one in twenty points at the prompts, the model's name or the credit."""
+"""Share of requests without success that is accepted by default. Chosen: single requests fail in any large batch; one
+in twenty points at the prompts, the model's name or the credit."""
 
 
 class Action(StrEnum):
-    """What becomes of the task."""
+    """What the task does."""
 
     SUCCEED = "succeed"
     SKIP = "skip"
@@ -36,16 +38,18 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """An action, and in words why; a success with a message deserves a warning."""
+    """An action and its reason in words; a success with a message is logged as a warning."""
 
     action: Action
     message: str = ""
 
 
 def judge(outcome: Outcome, *, max_failure_rate: float | None = MAX_FAILURE_RATE) -> Verdict:
-    """What follows from an outcome.
+    """Judge an outcome.
 
-    `max_failure_rate`: a share from 0 to 1; None accepts any share, but not that nothing succeeded.
+    :param outcome: the outcome of a wait.
+    :param max_failure_rate: share (0 to 1) of requests without success that is accepted; None accepts any share, but at
+        least one request must have succeeded.
     """
     match outcome.ending:
         case Ending.ENDED:
@@ -57,7 +61,8 @@ def judge(outcome: Outcome, *, max_failure_rate: float | None = MAX_FAILURE_RATE
                 "of this task waits for it again",
             )
         case Ending.TIMED_OUT | Ending.UNREADABLE:
-            return Verdict(Action.RETRY, f"{outcome.batch_id}: {outcome.message}")
+            # An event that could not be read may not name its batch either.
+            return Verdict(Action.RETRY, ": ".join(filter(None, (outcome.batch_id, outcome.message))))
 
 
 def _on_ended(outcome: Outcome, max_failure_rate: float | None) -> Verdict:

@@ -1,15 +1,15 @@
 """One poll loop for all waits over one connection.
 
 Rules of this file:
-- What to ask for is decided in `paging`, when in `roster`, what follows in `decision`: here it is only done.
-- One call at a time, at least `TICK` between the beginnings of two cycles.
-- What concerns one batch is told to the waits for it; what concerns the connection to all that are due (`line`):
-  a refusal is believed when it stands, and only a wait that is polled meanwhile can see that it does.
+- `paging` decides what to fetch, `roster` when, and `decision` what follows; this file only does it.
+- It makes one call at a time, and the beginnings of two cycles are at least `TICK` apart.
+- An answer about one batch goes to the waits for it; an error of the connection goes to all waits that are due (see
+  `line`). A refusal ends a wait only after it has stood for a while, so every due wait must see it each time.
 - A cycle in which no call succeeded is reported to all waits that were due, so that their tasks' logs show the outage.
-- An outage of the list is over when it can be read again, though single batches are had meanwhile; that it may not
-  be read is none.
-- A cycle in which no call succeeded slows the whole loop down. No wait ends before its deadline for failures
-  that pass, and none is kept longer for them.
+- An outage of the list ends when the list can be read again, even if gets succeed before that. A key that must not read
+  the list is not an outage.
+- A cycle in which no call succeeded slows the whole loop down. Temporary failures end no wait before its deadline, and
+  keep none beyond it.
 """
 
 from __future__ import annotations
@@ -35,22 +35,33 @@ from airflow_batches.waiting.roster import RELIST, Now, Roster, Seat
 logger = logging.getLogger(__name__)
 
 TICK: Final = 1.0
-"""Seconds."""
+"""Seconds. Chosen: at most one cycle a second for each connection and process, however many waits begin or end, and no
+delay that matters beside a poll interval of a minute."""
 MOST_HASTE: Final = 0.9
-"""Intervals are shortened by a random factor down to this, so that processes started together drift apart."""
+"""Intervals are shortened by a random factor down to this, so that processes started together drift apart. Chosen: a
+tenth more calls at most, and waits started together are spread over a minute's interval after about ten polls."""
 LIST_PAUSE: Final = 15.0
-"""Seconds without pages after one has failed."""
+"""Seconds without pages after one has failed. Chosen: a quarter of the default poll interval, so that the next poll of
+a batch tries the list again."""
 BREATH: Final = 100
-"""Waits or batches that are told of before other tasks of the loop have their turn."""
+"""Waits or batches that are handled before other tasks of the loop run. Chosen with `benchmarks.waiting`, where a page
+of 1,000 at once blocked the loop; in portions of 100, 1,000 waits blocked it for 43 ms at most."""
 
 _T = TypeVar("_T")
 
 Sight = tuple[str, MessageBatch | BatchesError]
-"""A batch's id, and how it was seen."""
+"""A batch's id, and what a call showed of it."""
 
 
 class Poller:
-    """Polls from its creation until `close`; `name` is the connection's id. Belongs to the running event loop."""
+    """The poll loop of one connection.
+
+    It runs on the running event loop, from its creation until `close`.
+
+    :param name: the connection's id, for logs and metrics.
+    :param connect: makes a client.
+    :param metrics: where metrics go.
+    """
 
     def __init__(self, name: str, connect: Connect, metrics: Metrics) -> None:
         self._name = name
@@ -65,32 +76,32 @@ class Poller:
         self._no_pages_until = 0.0
         self._list_fails = False
         self._may_list = True
-        # Its own context: what it logs does not belong to the task that happened to come first.
+        # In a new context: its log lines do not belong to the task whose wait started it.
         self._task = self._loop.create_task(self._run(), name=f"batches-{name}", context=Context())
         self._task.add_done_callback(self._on_done)
 
     @property
     def idle(self) -> bool:
-        """Whether there is no wait."""
+        """Whether there are no waits."""
         return self._roster.empty
 
     @property
     def alive(self) -> bool:
-        """Not closed, and not ended by an unexpected error."""
+        """Whether the loop runs: it is not closed, and no unexpected error has ended it."""
         return not self._task.done()
 
     def join(self, seat: Seat) -> None:
-        """Wait along."""
+        """Add a wait."""
         self._roster.join(seat, self._now())
         if seat.due < self._wakes_at:
             self._sooner.set()
 
     def leave(self, seat: Seat) -> None:
-        """Wait no longer; may be called for a wait that has ended."""
+        """Remove a wait, which may have ended."""
         self._roster.leave(seat)
 
     def close(self) -> None:
-        """End the loop and hang up, after a call under way, whose answer is dropped."""
+        """End the loop and close the connection, after a call under way whose answer is dropped."""
         self._task.cancel()
         self._line.hang_up()
         self._metrics.gauge(WAITING, 0, tags=self._tags)
@@ -137,7 +148,10 @@ class Poller:
     async def _follow(
         self, flow: Generator[Call, Answer, Findings], wanted: list[Wanted]
     ) -> tuple[BatchesError | None, bool]:
-        """Make the calls and tell what they gave; the last failure among them, and whether any call was of use."""
+        """Make a cycle's calls and pass on their answers.
+
+        Return the last failure, and whether any call was useful.
+        """
         haste = random.uniform(MOST_HASTE, 1.0)
         failure: BatchesError | None = None
         useful = False
@@ -174,7 +188,7 @@ class Poller:
             self._roster.tell(batch_id, sight, now, hint=hint, haste=haste)
 
     async def _fail(self, error: BatchesError, wanted: list[Wanted]) -> None:
-        """Tell the waits that were due; the others have lost nothing yet."""
+        """Pass an error to the waits that were due; the others have not missed a poll."""
         now = self._now()
         async for batch_id in _breathing([each.batch_id for each in wanted]):
             self._roster.fail(batch_id, error, now)
@@ -212,7 +226,7 @@ class Poller:
 
 
 async def _breathing(things: Sequence[_T]) -> AsyncIterator[_T]:
-    """One after the other, with a turn for the loop's other tasks after each `BREATH` of them."""
+    """Give the things one by one; the loop's other tasks run after each `BREATH` of them."""
     for start in range(0, len(things), BREATH):
         for thing in things[start : start + BREATH]:
             yield thing
@@ -228,13 +242,13 @@ def _advance(flow: Generator[Call, Answer, Findings], answer: Answer | None) -> 
 
 
 def _sights(call: Call, answer: Answer) -> Sequence[Sight]:
-    """What an answer says of single batches."""
+    """Return what an answer says about single batches."""
     if isinstance(answer, BatchPage):
         return [(batch.id, batch) for batch in answer.data]
     return [(call.batch_id, answer)] if isinstance(call, Get) else []
 
 
 def _failure(answer: Answer) -> BatchesError | None:
-    """An answer's error, unless it is only that a batch is not there."""
+    """Return an answer's error, unless it is only that a batch does not exist."""
     error = answer if isinstance(answer, BatchesError) else None
     return None if isinstance(error, ApiError) and error.status == 404 else error

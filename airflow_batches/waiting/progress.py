@@ -1,4 +1,6 @@
-"""What a task's log says while its batch goes on. Pure: the poll's answer and the clock come in, a line goes out.
+"""The lines of a task's log while its batch runs. Pure.
+
+A poll's answer and the clock come in, a line goes out.
 
 | the poll gave                                 | a line                                                            |
 |-----------------------------------------------|-------------------------------------------------------------------|
@@ -7,8 +9,8 @@
 | an error, for the first time after the batch  | likewise                                                          |
 | anything, or no poll was made                 | `HEARTBEAT` after the last one                                    |
 
-A line of an outage names the last error and the last poll that succeeded: the triggerer's log, where the poller tells
-of it, is not what the owner of the task reads.
+During an outage a line names the last error and the last successful poll: the poller logs the outage in the triggerer's
+log, which the task's owner does not read.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ from airflow_batches.waiting.decision import outcome_of
 from airflow_batches.waiting.outcome import Ending
 
 LEAST_GAP: Final = 60.0
-"""Seconds between two lines: the default poll interval."""
+"""Seconds between two lines. Chosen: the default poll interval."""
 HEARTBEAT: Final = 900.0
-"""Seconds without a line, at most. Some 100 lines for a batch that takes its whole day."""
+"""Seconds without a line, at most. Chosen: about 100 lines for a batch that takes its whole day."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """Remembers what was seen of one batch, and what was said last. Times are seconds since the epoch."""
+    """The last answers about one batch and the last line about it.
+
+    Times are seconds since the epoch.
+    """
 
     batch_id: str
     _batch: MessageBatch | None = None
@@ -40,7 +45,11 @@ class Progress:
     _said_at: float = field(default=float("-inf"))
 
     def line(self, answer: MessageBatch | BatchesError | None, *, now: float) -> str | None:
-        """The line to say after a poll, or None for silence. Without an answer: what the time alone calls for."""
+        """Return the line to log, or None for no line.
+
+        :param answer: a poll's answer; None if only time has passed.
+        :param now: seconds since the epoch.
+        """
         if isinstance(answer, MessageBatch):
             self._batch, self._seen_at, self._error = answer, now, None
         elif answer is not None:
@@ -53,7 +62,7 @@ class Progress:
         return self._text(now)
 
     def _news(self) -> object:
-        """What must differ for a line before the heartbeat."""
+        """Return the state that must change for a line before the heartbeat."""
         if self._error is not None or self._batch is None:
             return "no answer"
         return self._batch.status_text, outcome_of(self._batch, Ending.ENDED).counts

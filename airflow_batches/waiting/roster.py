@@ -1,11 +1,13 @@
-"""Who waits for which batch, and when each is to be asked for again. Pure: the clocks are passed in.
+"""Which waits exist for which batch, and when each batch is polled next. Pure.
+
+The clocks are passed in.
 
 Rules of this file:
-- Each wait keeps its own interval and deadline. Those that are due bring along those that are due soon, so that
-  waits that began at different times come to share their polls. None is ever polled later than its interval.
-- Intervals and hints are measured on the steady clock, deadlines on the wall clock: a clock that is set back must
+- Each wait keeps its own interval and deadline. A cycle also polls batches that are due soon, so that waits that began
+  at different times come to share their polls. No wait is polled later than its interval.
+- Intervals and hints are measured on the monotonic clock, deadlines on the wall clock: a clock that is set back must
   not stop the polls.
-- One batch may be waited for by many, and each wait is told by itself.
+- A batch may have many waits, and each gets every answer.
 """
 
 from __future__ import annotations
@@ -23,18 +25,21 @@ from airflow_batches.waiting.outcome import Outcome
 from airflow_batches.waiting.paging import Wanted, created
 
 EARLY: Final = 0.2
-"""Share of its interval by which a batch may be asked for early, in the company of others."""
+"""Share of its interval by which a batch may be polled early, together with others. Chosen: a quarter more polls of a
+batch at most, and waits that began at different times share their polls within a few intervals."""
 FIRST_POLL: Final = 10.0
-"""Seconds after which a wait is polled first, at most: the task has just polled, or many were restarted at once."""
+"""Seconds until the first poll of a wait, at most. Chosen: the task has just polled, and a triggerer that restarts
+begins many waits at once; no event fires earlier anyway (`triggers.message_batch.QUIET`)."""
 RELIST: Final = 600.0
-"""Seconds for which pages are not read for a batch that they do not show."""
+"""Seconds without pages for a batch that they do not show. Chosen: ten default poll intervals, in which a get each time
+costs less than searching the whole list again."""
 RELIST_FRESH: Final = 15.0
-"""Likewise, for a batch so fresh that the list may lag behind."""
+"""Likewise, for a batch so new that the list may lag behind. Chosen: the lag was reported to be seconds."""
 NOT_ASKED: Final = TransportError("the server had to be left alone", maybe_sent=False)
 
 
 class Now(NamedTuple):
-    """Both clocks at once, in seconds: `wall` since the epoch, `steady` since anything."""
+    """Both clocks in seconds: `wall` since the epoch, `steady` on the monotonic clock."""
 
     wall: float
     steady: float
@@ -42,9 +47,10 @@ class Now(NamedTuple):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Seat:
-    """One wait. Either `on_end` is called, once, or `on_crash` with an unexpected error.
+    """One wait.
 
-    `on_answer` is called with every answer after which the wait goes on, errors included; it must not raise.
+    `on_end` is called once with the outcome, or `on_crash` with an unexpected error. `on_answer` is called with every
+    answer after which the wait goes on, errors included; it must not raise.
     """
 
     watch: Watch
@@ -72,22 +78,22 @@ class Roster:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no wait."""
+        """Whether there are no waits."""
         return not self._seats
 
     def batch_ids(self) -> tuple[str, ...]:
-        """Every batch that is waited for."""
+        """Return every batch that has a wait."""
         return tuple(self._seats)
 
     def join(self, seat: Seat, now: Now) -> None:
-        """Take a place; the first poll is due soon."""
+        """Add a wait; its first poll is due soon."""
         deadline = seat.watch.deadline
         left = FIRST_POLL if deadline is None else deadline - now.wall
         seat.due = now.steady + max(0.0, min(seat.poll_interval, FIRST_POLL, left))
         self._seats.setdefault(seat.watch.batch_id, []).append(seat)
 
     def leave(self, seat: Seat) -> None:
-        """Give up a place; without one, nothing happens."""
+        """Remove a wait; nothing happens if it is not there."""
         seats = self._seats.get(seat.watch.batch_id, [])
         if seat in seats:
             seats.remove(seat)
@@ -95,26 +101,32 @@ class Roster:
             self._seats.pop(seat.watch.batch_id, None)
 
     def next_due(self) -> float:
-        """When the next poll is due, on the steady clock; infinite when there is no wait."""
+        """Return when the next poll is due, on the monotonic clock; infinite without waits."""
         return min((seat.due for seat in self), default=math.inf)
 
     def next_deadline(self, now: Now) -> float:
-        """When the next wait is over, on the steady clock; infinite when none ever is."""
+        """Return when the next deadline passes, on the monotonic clock.
+
+        It is infinite without deadlines.
+        """
         deadlines = [seat.watch.deadline for seat in self if seat.watch.deadline is not None]
         return now.steady + min(deadlines) - now.wall if deadlines else math.inf
 
     def overdue(self, now: Now) -> list[Seat]:
-        """Those whose deadline has passed."""
+        """Return the waits whose deadline has passed."""
         return [seat for seat in self if seat.watch.deadline is not None and seat.watch.deadline <= now.wall]
 
     def expire(self, seat: Seat, now: Now) -> None:
-        """End a wait whose deadline has passed while the server had to be left alone."""
+        """End a wait whose deadline has passed during a pause of the polls."""
         self._decide(seat, seat.last_error or NOT_ASKED, now)
 
     def wanted(self, now: Now, *, pages: bool = True) -> list[Wanted]:
-        """What to ask for in a cycle that begins now, most urgent first; nothing while none is due.
+        """Return the batches to fetch in a cycle that begins now, most urgent first.
 
-        `pages`: whether pages may be read at all.
+        The list is empty while none is due.
+
+        :param now: both clocks.
+        :param pages: whether pages may be read at all.
         """
         if not any(seat.due <= now.steady for seat in self):
             return []
@@ -141,9 +153,13 @@ class Roster:
         hint: float | None = None,
         haste: float = 1.0,
     ) -> None:
-        """Tell the waits for a batch what a poll gave; those that it ends leave, the others become due anew.
+        """Pass a poll's answer to the waits for a batch, which end or become due later.
 
-        `hint`: seconds until the next poll, as the server would have it. `haste`: factor of every interval.
+        :param batch_id: the batch.
+        :param answer: the batch, or the error of the poll.
+        :param now: both clocks.
+        :param hint: seconds until the next poll, as the server asked; None if it did not.
+        :param haste: factor of every interval.
         """
         for seat in tuple(self._seats.get(batch_id, ())):
             decision = self._decide(seat, answer, now, hint=hint)
@@ -153,13 +169,16 @@ class Roster:
                 self._note(seat, answer)
 
     def fail(self, batch_id: str, error: BatchesError, now: Now) -> None:
-        """Tell the waits for a batch that it could not be asked for; those that go on are as due as before."""
+        """Pass an error of the connection to the waits for a batch.
+
+        It does not change when they are due.
+        """
         for seat in tuple(self._seats.get(batch_id, ())):
             if isinstance(self._decide(seat, error, now), KeepWaiting):
                 self._note(seat, error)
 
     def report(self, batch_id: str, error: BatchesError) -> None:
-        """Let the waits for a batch say that polls fail, though it was not its own turn to be asked for."""
+        """Report failing polls to the waits for a batch that was not polled itself."""
         for seat in tuple(self._seats.get(batch_id, ())):
             self._note(seat, error)
 

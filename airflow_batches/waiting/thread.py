@@ -1,6 +1,6 @@
-"""Blocking calls for an event loop: one daemon thread that makes them one after another.
+"""Make blocking calls for an event loop in one daemon thread, one after another.
 
-A daemon, unlike the threads of `asyncio.to_thread`: a process that ends does not wait for a server's answer.
+The threads of `asyncio.to_thread` are not daemons: a process that ends would wait for a server's answer.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ _T = TypeVar("_T")
 
 
 class CallThread:
-    """Runs calls in order, from its first one until `finish`."""
+    """A thread that makes calls in order, from the first call until `finish`."""
 
     def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name=name, daemon=True)
 
     async def run(self, job: Callable[[], _T]) -> _T:
-        """What the job returns or raises. Cancelled, it leaves the job to end by itself."""
+        """Run a job in the thread and return its result.
+
+        If cancelled, the job still ends by itself.
+        """
         if self._thread.ident is None:
             self._thread.start()
         return await asyncio.wrap_future(self._submit(job))
 
     def finish(self, last_job: Callable[[], None]) -> None:
-        """End the thread with a last job, behind a call that may still be under way."""
+        """End the thread with a last job, after a call that is still under way."""
         if self._thread.ident is None:
             last_job()
             return

@@ -1,4 +1,4 @@
-"""Waiting in the foreground: the one decision, with a real clock and a real sleep."""
+"""Wait for a batch by blocking: `decision` with a real clock and a real sleep."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Answer = MessageBatch | BatchesError
 
 
 def ask(client: BatchesClient, batch_id: str, *, retry: RetryPolicy | None = None) -> Answer:
-    """The batch, or why it could not be had: both are answers to decide on."""
+    """Return the batch, or the error of the call: `decide` takes both."""
     try:
         return client.get(batch_id, retry=retry)
     except BatchesError as error:
@@ -38,7 +38,7 @@ def ask(client: BatchesClient, batch_id: str, *, retry: RetryPolicy | None = Non
 
 
 def poll(client: BatchesClient, watch: Watch) -> tuple[Decision, Answer]:
-    """One poll, what follows from it, and its answer."""
+    """Poll once; return the decision and the answer."""
     answer = ask(client, watch.batch_id)
     return decide(watch, answer, now=time.time(), hint=client.retry_after), answer
 
@@ -54,13 +54,14 @@ def wait(
 ) -> tuple[Outcome, Answer]:
     """Block until the wait is over.
 
-    :param client: for the polls; closed by the caller.
+    :param client: makes the polls; the caller closes it.
     :param watch: the wait.
-    :param poll_interval: seconds.
-    :param on_answer: called with every answer after which the wait goes on, errors included, and with None in between
-        where polls are far apart.
-    :param first: the answer of a poll that has just been made.
-    :param reconnect: gives a client with the connection read anew, after the key was refused.
+    :param poll_interval: seconds between polls.
+    :param on_answer: called with every answer after which the wait goes on, errors included, and every `HEARTBEAT`
+        seconds with None between polls that are farther apart.
+    :param first: the answer of a poll that was just made; None polls at once.
+    :param reconnect: makes a client after the key was refused, with the connection read again; by default the same
+        client goes on.
     :return: the outcome, and the answer that ended the wait.
     """
     with _connection(client, reconnect) as connection:
@@ -84,11 +85,19 @@ def wait(
 def wait_for(
     client: BatchesClient, batch_id: str, *, poll_interval: timedelta | float, timeout: timedelta | float | None
 ) -> MessageBatch:
-    """The batch once it has ended. Raises `WaitTimeout` when the timeout is over, or the error that stood.
+    """Block until a batch has ended, and return it.
 
-    An API that has not answered yet, whatever the client's own retries, is not waited for: with a wrong address the
-    wait would never end. The `TransportError`, the `DecodeError` or the other server's error is raised. Once the API
-    has answered, such failures are waited out.
+    If the API does not answer the first poll, in spite of the client's retries, the error is raised: with a wrong
+    address the wait would never end. After a first answer such failures are waited out.
+
+    :param client: makes the polls.
+    :param batch_id: the batch.
+    :param poll_interval: seconds (or a timedelta) between polls.
+    :param timeout: seconds (or a timedelta) to wait at most; None for no limit.
+    :raises WaitTimeout: the timeout passed and the batch has not ended.
+    :raises TransportError: the API did not answer the first poll.
+    :raises DecodeError: another server answered the first poll.
+    :raises ApiError: the API refused every poll for minutes, or another server answered the first poll.
     """
     now = time.time()
     deadline = None if timeout is None else now + _seconds(timeout)
@@ -103,7 +112,7 @@ def wait_for(
 
 def _first_answer(client: BatchesClient, batch_id: str) -> Answer:
     answer = ask(client, batch_id, retry=ONCE)
-    if unreached(answer):  # not otherwise: the client's retries know no deadline of ours
+    if unreached(answer):  # only then, because the client's retries do not know the wait's deadline
         answer = ask(client, batch_id)
     if isinstance(answer, BatchesError) and unreached(answer):
         raise answer
@@ -111,7 +120,7 @@ def _first_answer(client: BatchesClient, batch_id: str) -> Answer:
 
 
 class _Connection:
-    """A client that can be replaced; those that it opened itself are closed in the end."""
+    """A client that can be replaced; `close` closes only those that were opened here."""
 
     def __init__(self, client: BatchesClient, reconnect: Callable[[], BatchesClient] | None) -> None:
         self.client = client
@@ -119,7 +128,7 @@ class _Connection:
         self._opened: BatchesClient | None = None
 
     def renew(self) -> None:
-        """Read the connection anew, where that is possible."""
+        """Replace the client by one with the connection read again, if that is possible."""
         if self._reconnect is None:
             return
         try:

@@ -270,7 +270,7 @@ def test_a_store_that_refuses_to_be_read_is_no_lost_place(
 
     asyncio.run(main())
     assert "does not answer, asking again: ValueError: Task has 2 concrete inlets" in caplog.text
-    assert "begins anew" not in caplog.text
+    assert "starting from now" not in caplog.text
 
 
 def test_it_leaves_no_connection_behind(emulator: Emulator) -> None:
@@ -363,7 +363,7 @@ def test_a_state_that_cannot_be_read_begins_anew(emulator: Emulator, caplog: pyt
             assert watching.ids == [new]
 
     asyncio.run(main())
-    assert "begins anew" in caplog.text
+    assert "starting from now" in caplog.text
 
 
 def test_without_a_state_store_it_begins_now_and_says_so(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ def ended(status: str = "ended", **counts: Any) -> Outcome:
         (ended(status="paused", processing=2), Action.RETRY, "the status 'paused' with 2 processing, which is no end"),
         (ended(), Action.RETRY, "the status 'ended' with no requests, which is no end known here"),
         (Outcome(ending=Ending.TIMED_OUT, batch_id="msgbatch_1", message="too late"), Action.RETRY, "too late"),
-        (Outcome(ending=Ending.UNREADABLE, batch_id="", message="not an outcome"), Action.RETRY, "not an outcome"),
+        (Outcome(ending=Ending.UNREADABLE, batch_id="", message="not one of ours"), Action.RETRY, "not one of ours"),
         (
             Outcome(ending=Ending.GAVE_UP, batch_id="msgbatch_1", message="401"),
             Action.RETRY,
