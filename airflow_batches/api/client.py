@@ -235,11 +235,17 @@ class BatchesClient:
 
         It is `canceling` until its running requests are done, then `ended`. Requests that are answered by then are
         billed. `cancel_if_running` confirms that the cancel took effect.
+
+        :param batch_id: the batch.
+        :return: the batch, with its new status.
         """
         return self._call(MessageBatch, "POST", batch_path(batch_id, "/cancel"), body=b"{}")
 
     def delete(self, batch_id: str) -> BatchDeleted:
-        """Delete a batch that has ended, with its results."""
+        """Delete a batch that has ended, with its results.
+
+        :param batch_id: the batch.
+        """
         return self._call(BatchDeleted, "DELETE", batch_path(batch_id))
 
     def check(self) -> None:

@@ -20,8 +20,7 @@ from typing import Final
 BYTES: Final = 16
 MODULUS: Final = 1 << (8 * BYTES)
 AT_ONCE: Final = 1_024
-"""Ids that are hashed before they are added up. Measured: one list of all 100,000 took more memory and an eighth more
-time."""
+"""Ids whose hashes are held before they are added up. Measured against one list of all: less memory, less time."""
 
 
 class IdsDigest:

@@ -177,6 +177,7 @@ class TransportError(BatchesError):
 
     A retry helps once the network works.
 
+    :param message: what failed.
     :param maybe_sent: whether the request may have taken effect. False only when it certainly did not.
 
     Example::
@@ -221,6 +222,7 @@ class DecodeError(BatchesError):
 class StreamInterrupted(BatchesError):
     """A results stream ended before it was complete. Fetch it again from the beginning.
 
+    :param message: what failed; the number of lines is added.
     :param lines_read: complete lines before the end.
 
     Example::
@@ -266,6 +268,13 @@ def error_from_response(
 
     The API's own body has at least `{"error": {"type": …, "message": …}}`. Nothing more is required, because the API's
     edge leaves out the rest (the 413 of anthropic-sdk-python issue 938 has no `type` on top).
+
+    :param status: the HTTP status.
+    :param headers: the answer's headers.
+    :param body: the answer's body, or its beginning.
+    :param now: the current time, for a `retry-after` that is a date.
+    :param where: the connection or address, put before the message.
+    :param sent_bytes: bytes of the request's body.
     """
     envelope = _object(body)
     error = _mapping(envelope.get("error"))
@@ -348,6 +357,7 @@ def _number(text: str | None) -> float | None:
 def error_from_exception(exc: Exception, *, body_was_sent: bool, where: str = "", hint: str = "") -> TransportError:
     """Convert a failure of requests, urllib3 or the operating system to an error.
 
+    :param exc: the failure.
     :param body_was_sent: the socket took the whole body. A request without a body counts as sent, unless there was no
         connection.
     :param where: the connection or address, put before the message.

@@ -42,7 +42,7 @@ class RetryPolicy:
 
     :param attempts: calls in total, the first included.
     :param base: longest delay after the first attempt; it doubles with each further one.
-    :param cap: longest delay of all.
+    :param cap: longest delay without a `retry-after`.
     :param patience: longest `retry-after` to wait for. After a longer one the error is raised at once.
     :param exists: the batch is known to exist, so a 404 comes from a replica that lags, and is retried. This was
         reported for seconds after a batch's creation and after its end (anthropic-sdk-python issue 1432).

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class PreflightError(InvalidRequest):
     """The requests cannot be sent as one batch; nothing was sent.
 
+    :param message: the source and its problems.
     :param problems: the first problems that were found.
     :param count: the number of all problems.
 
@@ -50,6 +51,8 @@ class EmptySource(PreflightError):
     """The source holds no requests, and the API accepts no empty batch.
 
     A task may skip instead (`on_empty`).
+
+    :param name: the source.
 
     Example::
 
@@ -94,6 +97,7 @@ class SourceChanged(SourceError):
 class RequestsChanged(BatchesError):
     """An automatic retry has other requests than the try before it; nothing was sent.
 
+    :param message: how the requests differ.
     :param batch_id: the batch of the earlier try; its answers can be landed.
 
     Example::
@@ -137,6 +141,7 @@ class ReconcilePending(BatchesError):
 
     Submit again later, with the same store.
 
+    :param message: why it is not known.
     :param batch_id: a batch that may be the task's. Its custom_ids can be compared after it has ended: wait for it.
         None: no such batch is listed yet.
     :param retry_in: seconds to wait when `batch_id` is None.
@@ -158,6 +163,7 @@ class ReconcilePending(BatchesError):
 class UncertainSubmit(BatchesError):
     """The outcome of a create is unknown, and a person must decide.
 
+    :param message: what is known, and what to do.
     :param batch_ids: the batches that the create may have made.
 
     Example::

@@ -64,6 +64,7 @@ class Receipt(Sent, frozen=True, kw_only=True):
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """Read a receipt from plain JSON.
 
+        :param value: what `to_dict` returned.
         :raises msgspec.ValidationError: when the value is not a receipt.
         """
         return msgspec.convert(value, cls)

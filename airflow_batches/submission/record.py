@@ -168,6 +168,7 @@ class RecordStore:
     def write(self, record: Record) -> Record:
         """Replace the record.
 
+        :param record: the new record.
         :return: the new record.
         :raises Superseded: when another try has written since this one read or wrote the record, or may have.
         """
@@ -189,7 +190,10 @@ class RecordStore:
         return self._store.get(KEY) in (self._known, self._previous)
 
     def names(self, batch_id: str) -> bool:
-        """Whether the stored record names this batch as the task's."""
+        """Whether the stored record names this batch as the task's.
+
+        :param batch_id: the batch.
+        """
         stored = self._store.get(KEY)
         return stored is not None and (stored.get("receipt") or {}).get("batch_id") == batch_id
 

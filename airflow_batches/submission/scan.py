@@ -104,6 +104,11 @@ class Inspector:
     """Reads the requests of a batch, or of all shards of a source; collects their problems.
 
     `plain` says that every line so far is sent unchanged, and that there was nothing else.
+
+    :param source: the requests.
+    :param model: the default for requests that name none.
+    :param preflight: "off" skips the check of params.
+    :param version: the API version that the requests are checked against.
     """
 
     def __init__(self, source: Source, *, model: str | None, preflight: Preflight, version: str) -> None:

@@ -61,6 +61,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """Read a shard from plain JSON.
 
+        :param value: what `to_dict` returned.
         :raises InvalidRequest: when the value is not a shard.
         """
         try:
