@@ -34,8 +34,8 @@ SENDS: Final = 3
 """Cancels that are sent to a batch that still shows as running. Each has the client's own retries on top. Chosen: the
 second and third cover a get that a lagging replica answered."""
 PAUSE_S: Final = 0.5
-"""Seconds between two cancels. Chosen: a replica can catch up, and three cancels fit into the 5 s that Airflow grants
-after SIGTERM."""
+"""Seconds between two cancels. Chosen: a replica can catch up, and the two pauses take only 1 of the 5 s that Airflow
+grants after SIGTERM."""
 PAUSE_404_S: Final = 5.0
 """Longest pause in seconds between two cancels that answer 404. Chosen: about 15 of them within `FRESH_404`."""
 

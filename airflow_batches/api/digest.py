@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Final
 
 BYTES: Final = 16
+"""Bytes of one hash, and of the digest. Chosen: two sets of ids never have the same digest by accident."""
 MODULUS: Final = 1 << (8 * BYTES)
 AT_ONCE: Final = 1_024
 """Ids whose hashes are held before they are added up. Measured against one list of all: less memory, less time."""

@@ -17,7 +17,7 @@ MAX_BODY_BYTES: Final = 256_000_000
 """Bytes of one create's body. The pages say "256 MB" without a definition; the decimal one is safe."""
 
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
-"""What a whole custom_id must match."""
+"""What a whole custom_id must match (docs, "Batch processing")."""
 
 MAX_PAGE: Final = 1_000
 """Batches on one list page; the API's default is 20."""

@@ -250,7 +250,7 @@ def _request_line(request: _Plain, line: bytes, default_model: str | None) -> Re
 
 
 def _canonical(request: _Plain) -> bytes:
-    """Return the request's canonical JSON, faster than `canonical`; empty where the decoded members are not all."""
+    """Return the request's canonical JSON, faster than `canonical`; empty if a member was not decoded."""
     params = request.params
     if isinstance(params.system, list):  # its blocks may have members that were not decoded
         return b""

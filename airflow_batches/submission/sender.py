@@ -48,7 +48,7 @@ ACCEPTED_WITHIN: Final = timedelta(minutes=2)
 """How long after the last piece of its body a batch is usually created at the latest. Chosen: recorded creates took
 less than a second. A later batch with the same custom_ids more likely belongs to the next run, so a person decides."""
 UNCLEAR_STATUSES: Final = frozenset({408, 409, 425})
-"""Statuses below 500 that do not say whether a create took effect."""
+"""Statuses below 500 after which a create may have taken effect. Chosen: none of them excludes it."""
 
 
 def nothing_accepted(error: BatchesError) -> bool:
