@@ -1,4 +1,4 @@
-"""Every difference between the Airflow versions that are supported (3.1 on), once."""
+"""All differences between the supported Airflow versions (3.1 and later)."""
 
 from __future__ import annotations
 
@@ -41,27 +41,28 @@ else:
         )
 
 TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
-"""Airflow 3.3 on. Before, a trigger learns of a kill as a cancellation that may as well be a shutdown."""
+"""True from Airflow 3.3 on. Earlier versions only cancel the trigger, and a shutdown looks the same."""
 
 
 def is_reference(value: object) -> bool:
-    """Whether Airflow resolves a value before the task runs: another task's output, an argument of a mapped task.
+    """Whether Airflow resolves a value before the task runs.
 
-    Their common class is private; `iter_references` is what Airflow itself asks all of them for.
+    Such values are another task's output, or an argument of a mapped task. Their common class is private. Airflow
+    itself recognizes them by `iter_references`.
     """
     return hasattr(value, "iter_references")
 
 
 def triggerer_stats() -> Metrics:
-    """Where a trigger's metrics go.
+    """Return the object that a trigger sends its metrics to.
 
-    Not `airflow.sdk.observability.stats`: from Airflow 3.2 on that is a module of its own, which the triggerer does
-    not set up, so that everything counted there is lost without a word.
+    Not `airflow.sdk.observability.stats`: from Airflow 3.2 on that is a separate module. The triggerer does not set it
+    up, so metrics sent there are lost without a warning.
     """
     try:
         from airflow.observability.stats import Stats
     except ImportError:  # before 3.2
-        from airflow.stats import Stats  # type: ignore[assignment]  # the same thing under its older name
+        from airflow.stats import Stats  # type: ignore[assignment]  # the same object under its older name
     return cast("Metrics", Stats)
 
 
@@ -69,7 +70,7 @@ TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger failed or timed out."""
 
 TRIGGER_TIMED_OUT = "Trigger timeout"
-"""What Airflow gives as the error when its own deferral timeout ended the wait."""
+"""The error that Airflow passes on when its own deferral timeout ended the wait."""
 
 __all__ = [
     "TRIGGERS_HEAR_KILLS",

@@ -1,4 +1,4 @@
-"""Times as callers give them: seconds, or a timedelta."""
+"""Durations given by callers, as seconds or as a timedelta."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ Seconds: TypeAlias = float | timedelta
 
 
 def seconds(value: Seconds) -> float:
-    """Return a time as a number of seconds."""
+    """Convert a duration to seconds."""
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def seconds_to_wait(value: Seconds) -> float:
-    """Return a time to wait as a number of seconds.
+    """Convert a waiting time to seconds.
 
-    :raises ValueError: unless it is more than 0.
+    :raises ValueError: when it is 0 or less.
     """
     number = seconds(value)
     if not number > 0:

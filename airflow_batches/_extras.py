@@ -1,4 +1,4 @@
-"""Which extra brings what a store needs."""
+"""Which extra of this package installs what an object store needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SCHEMES: Final[Mapping[str, str]] = {
 
 
 def cure(uri: str) -> str:
-    """How to install what a URI's store needs, to be put after an error; empty when nothing is missing."""
+    """Return a hint how to install what a URI's store needs, for the end of an error.
+
+    :return: the hint; empty when nothing is missing.
+    """
     extra = SCHEMES.get(uri.partition("://")[0])
     if extra is None or all(map(_is_there, EXTRAS[extra])):
         return ""
@@ -29,5 +32,5 @@ def cure(uri: str) -> str:
 def _is_there(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ModuleNotFoundError:  # not even the package around it
+    except ModuleNotFoundError:  # the parent package is missing too
         return False

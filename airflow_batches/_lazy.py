@@ -1,4 +1,7 @@
-"""Public names that load their module on first use: DAG files import us every few seconds, and must stay cheap."""
+"""Public names that load their module on first use.
+
+Airflow parses DAG files again and again, so importing a package here must not load requests, pydantic or fsspec.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ from importlib import import_module
 
 
 def exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """A module's `__getattr__` and `__dir__` for `{public name: submodule it stands in}`."""
+    """Make a package's `__getattr__` and `__dir__`.
+
+    :param package: the package's name.
+    :param modules: the submodule that defines each public name.
+    """
 
     def load(name: str) -> object:
         if name not in modules:

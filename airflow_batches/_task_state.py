@@ -1,7 +1,7 @@
-"""What Airflow says of a task that was killed: the one place where it is asked, by its trigger or on its worker.
+"""Ask Airflow for the state of a killed task, from its trigger or on its worker.
 
-A kill alone says little. A person may have ended the task. A trigger or a task is also killed when it was cleared
-and already runs again, when its trigger was handed to another triggerer, or when its worker is shut down.
+A kill has several causes. A person may have ended the task. Airflow also kills a trigger or a task when a person
+cleared it and it already runs again, when another triggerer took over the trigger, or when the worker shuts down.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GONE: Final = "gone"
-"""Airflow answered, and has no such task instance any more: its run was deleted."""
+"""Airflow answered that the task instance no longer exists: its run was deleted."""
 UNKNOWN: Final = "unknown"
-"""The state could not be asked for, or no answer came. Nothing may be concluded."""
+"""The request was not possible, or Airflow did not answer. The task may be in any state."""
 OVER: Final = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", GONE})
-"""States in which no try will wait for the task's batch again."""
+"""States after which no try of the task waits for its batch again."""
 
 
 def state_on_worker(ti: Any) -> str | None:
-    """The state of a task instance that runs in this process; None when it has none, as right after a clear."""
+    """Return the state of a task instance that runs in this process.
+
+    It is None right after a clear.
+    """
     return _read(ti, ti.get_task_states(**_query(ti)))
 
 
 async def state_of_deferred(ti: Any) -> str | None:
-    """The state of the task instance that a trigger waits for; likewise."""
+    """Return the state of the task instance that a trigger waits for; None when it has none."""
     if ti is None:
         return UNKNOWN
     from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult

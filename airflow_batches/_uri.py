@@ -1,4 +1,4 @@
-"""A place as a user gives it, as one URI; and how much of a URI may be shown.
+"""Convert the places that users give to URIs, and redact URIs for messages.
 
 | given                                             | URI                           |
 |---------------------------------------------------|-------------------------------|
@@ -6,11 +6,11 @@
 | `file://localhost/data/x`, `local:///data/x`      | `file:///data/x`              |
 | `pathlib.Path("/data/x")`                         | `file:///data/x`              |
 | `ObjectStoragePath("s3://bucket/x", conn_id="c")` | `s3://c@bucket/x`             |
-| `file://data/x`: "data" is a host here            | refused, with the right text  |
-| a text without a scheme, a relative path          | refused, with the right text  |
+| `file://data/x`: "data" is a host here            | refused, with a suggestion    |
+| a text without a scheme, a relative path          | refused, with a suggestion    |
 
-Relative paths are refused because they depend on the current folder of whichever worker runs the task. A path in a
-`file` URI is taken as it is: nothing is percent-decoded, and `?` and `#` are parts of a name.
+Relative paths are refused because they depend on the current folder of the worker that runs the task. A path in a
+`file` URI is used unchanged: nothing is percent-decoded, and `?` and `#` are parts of a name.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from typing import Any, Final
 LOCAL: Final = frozenset({"file", "local"})
 """Schemes of the local disk; fsspec knows both."""
 KEYED: Final = frozenset({"s3", "s3a", "gs", "gcs"})
-"""Schemes whose URIs have no queries: what looks like one is a part of the key."""
+"""Schemes whose URIs have no query: a `?` is part of the key."""
 WITHOUT_USER: Final = KEYED | {"http", "https"}
-"""Schemes where the part before `@` is a connection id or a user, never a part of the place.
-(Azure's `abfs://container@account/…` names its container there.)"""
+"""Schemes where the part before `@` is a connection id or a user. (In Azure's `abfs://container@account/…` it is the
+container.)"""
 
 
 def is_path(place: object) -> bool:
-    """Whether this is a path object: `pathlib.Path`, `ObjectStoragePath` and their like."""
+    """Whether this is a path object, such as `pathlib.Path` or `ObjectStoragePath`."""
     return isinstance(place, os.PathLike) or (hasattr(place, "protocol") and hasattr(place, "path"))
 
 
 def path_text(place: Any) -> Any:
-    """A path object as text that Airflow can render as a template; anything else as it is.
+    """Convert a path object to text that Airflow can render as a template.
 
-    Some versions of Airflow call `Path.resolve` where a template field holds a path.
+    Other values are returned unchanged.
+
+    Some versions of Airflow call `Path.resolve` on a path in a template field.
     """
     if not is_path(place):
         return place
@@ -44,7 +46,11 @@ def path_text(place: Any) -> Any:
 
 
 def to_uri(place: object) -> str:
-    """The URI of a place; raises `InvalidRequest` for what names none, or one in the worker's current folder."""
+    """Convert a place to a URI.
+
+    :param place: a URI or a path object (see the table).
+    :raises InvalidRequest: when it is neither, or a relative path.
+    """
     from airflow_batches.api.errors import InvalidRequest  # not at the top: DAG files import this module
 
     text = path_text(place)
@@ -62,12 +68,18 @@ def to_uri(place: object) -> str:
 
 
 def conn_id_for(uri: str, default: str | None) -> str | None:
-    """The default connection of a store, for a URI that names none (Airflow would prefer the default)."""
+    """Return the default connection of a store for a URI that names none, else None.
+
+    Airflow would prefer the default to the connection in the URI.
+    """
     return None if "@" in uri.partition("://")[2].partition("/")[0] else default
 
 
 def redact_uri(uri: str) -> str:
-    """A URI without what may be secret: user, password, query. Names of files and keys stay whole."""
+    """Remove the parts of a URI that may be secret: user, password and query.
+
+    File names and keys stay.
+    """
     scheme, separator, rest = uri.partition("://")
     if scheme in LOCAL or not separator:
         return uri
@@ -80,7 +92,7 @@ def redact_uri(uri: str) -> str:
 
 
 def _likely_uri(text: str) -> str:
-    """The URI that the author of this text probably meant."""
+    """Return the URI that the author of this text probably meant."""
     scheme, colon, rest = text.partition(":")
     if colon and scheme != "file" and "/" not in scheme:
         return f"{scheme}://{rest.lstrip('/') or 'bucket/key'}"

@@ -1,7 +1,7 @@
-"""`airflow-batches`: what the package does from a shell.
+"""The command `airflow-batches`.
 
-Each command is a module with `add_arguments(parser)` and `run(arguments) -> exit code`, loaded when it is asked for:
-help and version must not wait for Airflow to be imported.
+Each subcommand is a module with `add_arguments(parser)` and `run(arguments) -> exit code`. It is loaded when it is
+used, so that help and version do not wait for Airflow's import.
 """
 
 from __future__ import annotations
@@ -24,10 +24,16 @@ COMMANDS: Final = {
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Wrong usage raises SystemExit(2), as argparse does."""
+    """Run one command.
+
+    :param argv: the arguments; those of this process by default.
+    :return: the exit code.
+    :raises SystemExit: with code 2 for wrong usage, as argparse does.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parsed = _parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
@@ -40,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(asked_for: str | None) -> argparse.ArgumentParser:
-    """The parser; only the command that is asked for loads its module to add its arguments."""
+    """Make the parser. Only the command that is used loads its module to add its arguments."""
     from rich_argparse import RichHelpFormatter
 
     parser = argparse.ArgumentParser(

@@ -1,4 +1,7 @@
-"""What Airflow learns about this package before it imports any of it."""
+"""The provider's metadata.
+
+Airflow reads it before it imports any other module of this package.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from airflow_batches import __version__
 PACKAGE = "airflow-batches"
 INTEGRATION = "Anthropic Message Batches"
 CONNECTION_TYPE = "anthropicbatches"
-"""One word: an underscore makes Airflow log an RFC 3986 warning at every look-up of a connection."""
+"""One word: with an underscore, Airflow logs an RFC 3986 warning whenever it looks up a connection."""
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's metadata, in the shape of Airflow's provider schema."""
+    """Return the provider's metadata in the format of Airflow's provider schema."""
     return {
         "package-name": PACKAGE,
         "name": INTEGRATION,

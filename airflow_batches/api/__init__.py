@@ -1,4 +1,11 @@
-"""The Message Batches API in Python, usable in any script; nothing of Airflow is in here."""
+"""A client of the Message Batches API, for any script; nothing here imports Airflow.
+
+The path of a call: `client` builds it. `address` checks its URL and headers, `auth` signs it, `body` streams what a
+create sends, and `session` sends it with the TLS and proxy settings of `environment`. `retry` decides whether to try
+again; `errors` names every failure. `models` types the answer, `results` reads a results stream line by line (`jsonl`).
+On top: `cancellation` cancels a batch and confirms it; `digest` compares custom_ids; `error_messages` counts errors;
+`limits` holds the API's numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where requests go and under which headers, checked before anything is sent.
+"""Check URLs and headers before anything is sent.
 
-What cannot be sent is refused here, because requests would quote it in its own errors, secrets and all.
+The library requests quotes an invalid URL or header in its own errors, including secrets. The checks here run first.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ _HEADER_VALUE: Final = re.compile(r"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?")
 
 
 def batch_path(batch_id: str, tail: str = "") -> str:
-    """The path of a batch, its id quoted so that it stays one segment."""
+    """Return the URL path of a batch, with its id quoted so that it stays one segment.
+
+    :raises InvalidRequest: when this is not a batch id.
+    """
     refused = InvalidRequest(f"{batch_id!r} is not a batch id")
     if not batch_id or batch_id in {".", ".."}:
         raise refused
     try:
         return f"{BATCHES}/{quote(batch_id, safe='')}{tail}"
-    except (UnicodeEncodeError, TypeError):  # no text, or a number
+    except (UnicodeEncodeError, TypeError):  # half a surrogate pair, or not a text
         raise refused from None
 
 
 def checked_base(url: str) -> str:
-    """A base URL without its last slash; it may have a path prefix."""
+    """Return a base URL without its last slash; it may have a path prefix.
+
+    :raises InvalidRequest: when requests cannot be sent there.
+    """
     url = url.strip()
     if not (_BASE.fullmatch(url) and _can_be_dialled(url)):
         raise InvalidRequest(f"the base URL must be like {BASE_URL}, with no credentials, query or fragment")
@@ -42,18 +48,21 @@ def checked_base(url: str) -> str:
 
 
 def _can_be_dialled(url: str) -> bool:
-    """Whether requests and the resolver take the host and the port."""
+    """Whether the library requests and the resolver accept the host and the port."""
     try:
         prepared = PreparedRequest()
         prepared.prepare_url(url, None)
         (urlsplit(prepared.url or "").hostname or "").encode("idna")
         return urlsplit(url).port != 0
-    except ValueError:  # a port, an address or a name that is none
+    except ValueError:  # an invalid port, address or name
         return False
 
 
 def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """The headers, if each is one that can be sent."""
+    """Return the headers unchanged.
+
+    :raises InvalidRequest: when one of them cannot be sent.
+    """
     for name, value in headers.items():
         if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
             raise InvalidRequest(f"the header {name!r} has characters that no header can hold")

@@ -1,4 +1,4 @@
-"""How a request is signed. Each way is one `requests` auth object; none shows its secret in a repr or an error."""
+"""Auth objects for `requests`. None of them shows its secret in a repr or an error."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class SecretAuth(AuthBase):
     what: ClassVar[str]
 
     def __init__(self, secret: str) -> None:
-        # A header value that cannot be sent would be quoted, secret and all, in the error of requests.
+        # The library requests quotes a header value that it cannot send in its error, including the secret.
         if not _SENDABLE.fullmatch(secret.strip()):
             raise InvalidRequest(f"the {self.what} is empty or has characters that no header can hold")
         self._secret = secret.strip()
 
     def hide(self, text: bytes) -> bytes:
-        """An answer without the secret, should a server have echoed it."""
+        """Return an answer without the secret, in case a server echoed it."""
         return text.replace(self._secret.encode(), b"***")
 
     def __repr__(self) -> str:
@@ -33,7 +33,15 @@ class SecretAuth(AuthBase):
 
 
 class ApiKeyAuth(SecretAuth):
-    """`x-api-key`, as the API's own pages show it."""
+    """Sends an API key in the header `x-api-key`, as the API's documentation shows it.
+
+    :param secret: the key.
+    :raises InvalidRequest: when it is empty or cannot be sent in a header.
+
+    Example::
+
+        client = BatchesClient(auth=ApiKeyAuth(os.environ["ANTHROPIC_API_KEY"]))
+    """
 
     what = "API key"
 
@@ -43,7 +51,17 @@ class ApiKeyAuth(SecretAuth):
 
 
 class BearerAuth(SecretAuth):
-    """`Authorization: Bearer`: API keys, tokens of a gateway, tokens of a workload identity."""
+    """Sends a key or token as `Authorization: Bearer`.
+
+    For API keys, tokens of a gateway, and tokens of a workload identity.
+
+    :param secret: the key or token.
+    :raises InvalidRequest: when it is empty or cannot be sent in a header.
+
+    Example::
+
+        client = BatchesClient(auth=BearerAuth(token), base_url="https://gateway.example/anthropic")
+    """
 
     what = "bearer token"
 

@@ -1,16 +1,16 @@
-"""Cancel a batch, and know that it is canceled.
+"""Cancel a batch and confirm that it is canceled.
 
-| what the API shows                                  | `cancel_if_running`                              |
+| what the API answers                                | `cancel_if_running`                              |
 |-----------------------------------------------------|--------------------------------------------------|
-| `canceling` or `ended`, in a look or a cancel's 200 | returns that batch                               |
+| `canceling` or `ended`, to a get or a cancel        | returns that batch                               |
 | 404 to every call, for `FRESH_404`                  | returns None: the batch does not exist           |
 | 404 to every call, for less than that               | raises: a fresh batch may answer 404             |
 | anything else, to the last of `SENDS` cancels       | raises: the batch may go on, and be billed       |
 
 Rules of this file:
-- A cancel that was sent is not a batch that is canceled: after any answer but a success, the batch is looked at.
-- A refusal (400, 409) proves nothing either. It is also what a batch that has ended may answer.
-- A cancel may be sent any number of times: the API has one effect for all of them.
+- Sending a cancel does not prove that the batch is canceled: after any answer other than a success, a get follows.
+- A refusal (400, 409) proves nothing either. The API may also refuse to cancel a batch that has ended.
+- A cancel may be sent any number of times: repeated cancels have the effect of one.
 """
 
 from __future__ import annotations
@@ -31,18 +31,26 @@ logger = logging.getLogger(__name__)
 
 DONE: Final = frozenset({ProcessingStatus.CANCELING, ProcessingStatus.ENDED})
 SENDS: Final = 3
-"""Cancels that are sent to a batch that still shows as running. Each may have its client's own retries inside; the
-second and third are for a look that was answered by a replica that lags behind."""
+"""Cancels that are sent to a batch that still shows as running. Each has the client's own retries on top. Chosen: the
+second and third cover a get that a lagging replica answered."""
 PAUSE_S: Final = 0.5
-"""Seconds between two cancels: enough for a replica to follow, and short for a task that has 4 s left to live."""
+"""Seconds between two cancels. Chosen: a replica can catch up, and the two pauses take only 1 of the 5 s that Airflow
+grants after SIGTERM."""
 PAUSE_404_S: Final = 5.0
-"""Seconds between two cancels that answer 404, at most: some 15 of them in the minute after which it is believed."""
+"""Longest pause in seconds between two cancels that answer 404. Chosen: about 15 of them within `FRESH_404`."""
 
 
 class CancelUnconfirmed(BatchesError):
-    """Raised when no answer has shown that a batch is canceling or has ended. It may go on, and be billed.
+    """Raised when no answer confirmed that a batch is canceling or has ended.
 
-    Canceling it again helps where the cause was passing.
+    It may still run and be billed. Cancel it again: that helps after an outage.
+
+    Example::
+
+        try:
+            cancel_if_running(client, batch_id, reason="not needed any more")
+        except CancelUnconfirmed as error:
+            logger.error("%s", error)
     """
 
 
@@ -58,16 +66,17 @@ def cancel_if_running(
 ) -> MessageBatch | None:
     """Cancel a batch unless it is canceling or has ended.
 
-    :param client: whose own retries every call has.
+    :param client: the client; its retry policy applies to every call.
     :param batch_id: the batch.
     :param reason: why, for the log.
-    :param look_first: send no cancel to a batch that needs none. False saves a call where seconds count.
-    :param watch_404_s: seconds for which a 404 is watched, by default `FRESH_404`; with less, a 404 is never believed.
-    :param sleep: takes seconds.
-    :param clock: gives seconds, steadily.
-    :return: the batch as `canceling` or `ended`, or None when it does not exist. Requests in flight of a batch that is
-        canceling are still answered, and billed.
-    :raises CancelUnconfirmed: when none of this is known.
+    :param look_first: get the batch first, and send no cancel when it needs none. False saves one call.
+    :param watch_404_s: seconds for which cancels that answer 404 are repeated, by default `FRESH_404`. With less, a 404
+        never counts as proof that the batch does not exist.
+    :param sleep: waits the given seconds.
+    :param clock: returns monotonic seconds.
+    :return: the batch as `canceling` or `ended`, or None when it does not exist. The API still answers, and bills, the
+        requests that it had begun.
+    :raises CancelUnconfirmed: when neither is confirmed.
     :raises InvalidRequest: when the id or the client's settings are wrong; nothing was sent.
 
     Example::
@@ -106,7 +115,10 @@ def cancel_if_running(
 
 
 def is_missing(answer: object) -> bool:
-    """Whether the API answered that it has no such batch; believe it only when it has stood for `FRESH_404`."""
+    """Whether the API answered that it has no such batch.
+
+    This proves something only after `FRESH_404` of it.
+    """
     return (
         isinstance(answer, ApiError) and answer.status == 404 and answer.from_api and answer.message.strip() != NO_ROUTE
     )

@@ -1,10 +1,10 @@
-"""The calls of the Message Batches API over one `requests` session.
+"""A client for the Message Batches API over one `requests` session.
 
 Rules of this file:
-- Every path is built from an id on the client's own base URL. `results_url` is never dialled and redirects are
-  never followed: the key would go to whatever host they name.
-- Every call has a timeout, and every failure leaves as a type of `errors`.
-- A create is sent again only where nothing can have been accepted (`retry`).
+- Every URL is the client's base URL and a path built from an id. `results_url` is never requested and redirects are
+  never followed: they would send the key to another host.
+- Every call has a timeout, and every failure is raised as a type of `errors`.
+- A create is sent again only when certainly no batch was created (`retry`).
 """
 
 from __future__ import annotations
@@ -53,21 +53,41 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VERSION: Final = "2026-10-21"
+"""The newest API version. Anthropic's SDK for Python sends it from 2.0 on."""
 ERROR_BYTES: Final = 65_536
-"""How much of an error body is read: a proxy's page may be of any length."""
+"""Bytes that are read of an error's body. Chosen: the API's errors are much shorter, a proxy's page has no limit."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class BatchesClient:
-    """Anthropic's Message Batches API.
+    """A client for Anthropic's Message Batches API.
 
-    Give `api_key`, or any `requests` auth object as `auth`. `base_url` may have a path prefix. `timeout` is for
-    connecting and for each wait for bytes: seconds or a timedelta, one or a pair. A client keeps connections and is
-    not shared by threads; close it, or use it in a `with`. Every error begins with `name`, for example
-    `Connection 'anthropic_default'`, and the address.
+    A client keeps its connections open: close it, or use it in a `with`. Use it in one thread only; `clone` makes
+    another one. Every call may raise `ApiError`, `TransportError` or `DecodeError`, and `InvalidRequest` for wrong
+    arguments.
 
-    Every call raises `ApiError`, `TransportError` or `DecodeError`; wrong arguments raise `InvalidRequest`.
+    :param api_key: the API key. Give this or `auth`.
+    :param auth: any `requests` auth object.
+    :param base_url: the API's address, by default Anthropic's; it may have a path prefix.
+    :param anthropic_version: the API version, a date.
+    :param betas: names of beta features, sent with every call.
+    :param workspace_id: the workspace, for a credential that spans several.
+    :param headers: further headers for every call. Never a key.
+    :param timeout: for connecting and for each wait for bytes: seconds or a timedelta, one or a pair. The 600 s for
+        bytes are the default of Anthropic's SDK.
+    :param retry: which failures are retried; by default `RetryPolicy()`.
+    :param name: how errors begin, before the address, for example `Connection 'anthropic_default'`.
+    :param clock: returns the current time.
+    :raises InvalidRequest: when an argument cannot be used.
+
+    Example::
+
+        with BatchesClient(os.environ["ANTHROPIC_API_KEY"]) as client:
+            batch = client.create([{"custom_id": "row-1", "params": params}])
+            client.wait_for(batch.id)
+            with client.results_stream(batch.id) as items:
+                results = {item.custom_id: item.result for item in items}
     """
 
     def __init__(
@@ -89,20 +109,21 @@ class BatchesClient:
             raise InvalidRequest("give either api_key or auth")
         self.base_url = checked_base(base_url)
         self.label = f"{name} ({self.base_url})" if name else self.base_url
-        """How this client's errors begin: the connection, if there is one, and the address."""
+        """The beginning of this client's errors: the connection, if there is one, and the address."""
         self.anthropic_version = anthropic_version
         self._auth = auth if auth is not None else ApiKeyAuth(api_key or "")
         self._timeout = (seconds(timeout[0]), seconds(timeout[1])) if isinstance(timeout, tuple) else seconds(timeout)
         self._retry = retry or RetryPolicy()
         self._clock = clock
         self.retry_after: float | None = None
-        """Seconds until the next call as the last success would have it; the API says so of batches in progress."""
+        """Seconds until the next call, from `retry-after` of the last success. The API sends it for batches in progress
+        (recorded live, September 2026)."""
         self.answered = False
-        """Whether the API has answered a call of this client with what was asked for."""
+        """Whether a call of this client has succeeded."""
         self.clock_ahead: timedelta | None = None
-        """How far the API's clock, which dates the batches, is ahead of ours, as of its last answer; None until known.
+        """How far the API's clock was ahead of ours in its last answer; None until known.
 
-        From its `Date`, which has whole seconds, always rounded down.
+        The API dates the batches by its clock. The offset comes from its `Date` header, rounded down to whole seconds.
         """
         self._dated: tuple[datetime, float] | None = None
         named = {
@@ -123,14 +144,20 @@ class BatchesClient:
         return f"BatchesClient(base_url={self.base_url!r})"
 
     def clone(self) -> Self:
-        """Another client with the same settings and connections of its own, for another thread."""
+        """Return another client with the same settings, for another thread.
+
+        It has separate connections.
+        """
         clone = copy.copy(self)
         clone._session = Session()  # noqa: SLF001  # of the same class
         clone._session.headers.update(self._session.headers)  # noqa: SLF001
         return clone
 
     def api_time(self) -> datetime | None:
-        """Return the time by the API's clock, None until an answer has told it. Steps of our clock do not change it."""
+        """Return the time by the API's clock, None before the first answer.
+
+        Changes of our clock do not affect it.
+        """
         if self._dated is None:
             return None
         date, at = self._dated
@@ -141,10 +168,14 @@ class BatchesClient:
         self._session.close()
 
     def create(self, requests: Iterable[Mapping[str, Any]]) -> MessageBatch:
-        """Submit requests, each `{"custom_id": …, "params": {…}}`, as one batch.
+        """Submit requests as one batch.
 
-        The batch may exist in spite of an error: `TransportError` with `maybe_sent` set, `DecodeError`, and an
-        `ApiError` of a status from 500 other than 529.
+        The batch may exist although an error was raised: a `TransportError` with `maybe_sent`, a `DecodeError`, or an
+        `ApiError` with a status from 500 other than 529.
+
+        :param requests: the requests, each `{"custom_id": …, "params": {…}}`.
+        :return: the batch, in progress.
+        :raises InvalidRequest: when the requests cannot be written as JSON.
         """
         try:
             body = msgspec.json.encode({"requests": [*requests]})
@@ -153,20 +184,32 @@ class BatchesClient:
         return self.create_streamed(body)
 
     def create_streamed(self, body: bytes | RequestBody) -> MessageBatch:
-        """Submit a create body made elsewhere, in constant memory; raises as `create` does.
+        """Submit a create's body in constant memory; raises as `create` does.
 
-        Errors that the body itself raises come through as they are, and no batch comes of what had been sent.
+        Errors that the body raises while it is read reach the caller unchanged, and no batch is created.
+
+        :param body: the JSON of the body, or an object that yields it (`RequestBody`).
+        :return: the batch, in progress.
         """
         if not len(body):
             raise InvalidRequest("the body is empty")
         return self._call(MessageBatch, "POST", BATCHES, body=body, creates=True)
 
     def get(self, batch_id: str, *, retry: RetryPolicy | None = None) -> MessageBatch:
-        """A batch as it is now. `retry` takes the place of the client's own policy: for a caller with a loop."""
+        """Get a batch as it is now.
+
+        :param batch_id: the batch.
+        :param retry: replaces the client's own policy for this call.
+        """
         return self._call(MessageBatch, "GET", batch_path(batch_id), retry=retry)
 
     def list(self, *, limit: int = 20, after_id: str | None = None, before_id: str | None = None) -> BatchPage:
-        """One page of the workspace's batches, newest first; `after_id` goes to older ones, `before_id` newer."""
+        """Get one page of the workspace's batches, newest first.
+
+        :param limit: batches on the page, 1 to 1,000.
+        :param after_id: get the batches that are older than this one.
+        :param before_id: get the batches that are newer than this one.
+        """
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"limit must be between 1 and {MAX_PAGE:,}, not {limit}")
         if after_id is not None and before_id is not None:
@@ -175,7 +218,10 @@ class BatchesClient:
         return self._call(BatchPage, "GET", BATCHES, params={"limit": str(limit), **_present(cursors)})
 
     def list_all(self, *, limit: int = MAX_PAGE) -> Iterator[MessageBatch]:
-        """Every batch of the workspace, newest first, a page of `limit` fetched when it is needed."""
+        """Iterate over all batches of the workspace, newest first. Pages are fetched as needed.
+
+        :param limit: batches on one page, 1 to 1,000.
+        """
         cursor: str | None = None
         while True:
             page = self.list(limit=limit, after_id=cursor)
@@ -185,42 +231,66 @@ class BatchesClient:
                 return
 
     def cancel(self, batch_id: str) -> MessageBatch:
-        """Ask for a batch to be canceled: it is `canceling` until what already runs is done, then `ended`."""
+        """Request a batch's cancellation.
+
+        It is `canceling` until its running requests are done, then `ended`. Requests that are answered by then are
+        billed. `cancel_if_running` confirms that the cancel took effect.
+
+        :param batch_id: the batch.
+        :return: the batch, with its new status.
+        """
         return self._call(MessageBatch, "POST", batch_path(batch_id, "/cancel"), body=b"{}")
 
     def delete(self, batch_id: str) -> BatchDeleted:
-        """Delete a batch that has ended, with its results."""
+        """Delete a batch that has ended, with its results.
+
+        :param batch_id: the batch.
+        """
         return self._call(BatchDeleted, "DELETE", batch_path(batch_id))
 
     def check(self) -> None:
-        """A free call that succeeds when address and key are right: lists one batch."""
+        """Check address and key by listing one batch, which is free."""
         self.list(limit=1)
 
     def wait_for(self, batch_id: str, *, poll_interval: Seconds = 30.0, timeout: Seconds | None = None) -> MessageBatch:
-        """Poll until the batch has `ended`, or has a status unknown here. Seconds or timedeltas.
+        """Poll until the batch has `ended`, or has a status unknown here.
 
-        Raises `WaitTimeout` when the timeout is over.
+        After the first answer, temporary failures do not end the wait: it polls again until the timeout.
 
-        Passing failures are waited out like a batch that goes on, until the timeout; but an API that does not answer
-        even once, with the client's own retries, is raised as `TransportError` or `DecodeError`.
+        :param batch_id: the batch.
+        :param poll_interval: pause between two polls, in seconds or as a timedelta.
+        :param timeout: longest wait, in seconds or as a timedelta. None: no limit.
+        :return: the batch as last seen.
+        :raises WaitTimeout: when the batch has not ended by the timeout.
+        :raises TransportError: when the API does not answer the first poll.
+        :raises DecodeError: when the first answer is not the API's.
         """
-        # The one decision about a poll stands with the waiting; a script that never waits does not load it.
+        # The decision about a poll belongs to `waiting`. A script that never waits does not load it.
         from airflow_batches.waiting.wait import wait_for
 
         limit = None if timeout is None else seconds(timeout)
         return wait_for(self, batch_id, poll_interval=seconds(poll_interval), timeout=limit)
 
     def results(self, batch_id: str, *, retry: RetryPolicy | None = None) -> builtins.list[ResultItem]:
-        """Every result at once; a large batch wants `results_stream`. `retry` as for `get`."""
+        """Return all results as a list. Use `results_stream` for a large batch.
+
+        :param batch_id: a batch that has ended.
+        :param retry: replaces the client's own policy for this call.
+        """
         with self.results_stream(batch_id, retry=retry) as items:
             return [*items]
 
     @contextmanager
     def results_stream(self, batch_id: str, *, retry: RetryPolicy | None = None) -> Iterator[Iterator[ResultItem]]:
-        """Results as they arrive, one line in memory at a time; leaving the block closes the connection.
+        """Iterate over results as they arrive, one line in memory at a time.
 
-        The iterator raises `StreamInterrupted` where the stream is cut or torn, and never starts over by itself:
-        that would skip or double lines unseen. `retry` is about the opening alone, as for `get`.
+        The end of the block closes the connection. The iterator never restarts a broken stream: that could skip or
+        repeat lines.
+
+        :param batch_id: a batch that has ended.
+        :param retry: replaces the client's own policy for opening the stream.
+        :raises StreamInterrupted: from the iterator, when the stream ends early.
+        :raises DecodeError: from the iterator, when a line is not a result.
         """
         opened = self.open_results(batch_id, retry=retry)
         with opened as response, closing(ResultStream(response, self._hidden)) as items:
@@ -228,7 +298,11 @@ class BatchesClient:
 
     @contextmanager
     def open_results(self, batch_id: str, *, retry: RetryPolicy | None = None) -> Iterator[requests.Response]:
-        """The results response itself, body unread, for a reader with a loop of its own; `retry` as for `get`."""
+        """Open the results and yield the response with its body unread.
+
+        :param batch_id: a batch that has ended.
+        :param retry: replaces the client's own policy for opening the stream.
+        """
         with self._send_with_retries("GET", batch_path(batch_id, "/results"), retry=retry, stream=True) as response:
             yield response
 
@@ -275,7 +349,8 @@ class BatchesClient:
         stream: bool = False,
     ) -> requests.Response:
         if fresh:
-            # A connection kept alive may have died unseen; then it is unknown whether a body sent into it arrived.
+            # The server may have closed an idle connection unnoticed. Then it is unknown whether a body sent over it
+            # arrived.
             self._session.close()
         sending = None if body is None else Sending(body)
         failure: Exception
@@ -294,7 +369,7 @@ class BatchesClient:
             if response.status_code // 100 == 2:
                 self._compare_clocks(response.headers)
                 if not stream:
-                    response.content  # noqa: B018  # reads the body while failures still become ours
+                    response.content  # noqa: B018  # reads the body here, where failures are converted
                 return response
             failure = self._error(response, sent_bytes=None if sending is None else len(sending))
         except BodyFailed as exc:
@@ -306,14 +381,14 @@ class BatchesClient:
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
             sent = sending is None or sending.handed_over
             failure = error_from_exception(exc, body_was_sent=sent, where=self.label, hint=advice(exc))
-        # Not where it was caught: the chain would hold the request as prepared, and with it the key.
+        # Raised outside the except block: the exception chain would hold the prepared request, and with it the key.
         raise failure
 
     def _error(self, response: requests.Response, *, sent_bytes: int | None) -> BatchesError:
         with response:
             try:
                 body = response.raw.read(ERROR_BYTES, decode_content=True)
-            except (HTTPError, OSError, ValueError) as exc:  # the status is known, and says more than a broken body
+            except (HTTPError, OSError, ValueError) as exc:  # report the status, which is known, not the broken body
                 body = f"(the error's body broke off: {type(exc).__name__})".encode()
             error = error_from_response(
                 response.status_code,
@@ -334,7 +409,7 @@ class BatchesClient:
             self._dated = date, time.monotonic()
 
     def _hidden(self, answer: bytes) -> bytes:
-        """An answer that ends up in an error must not hold the key, even if a gateway echoes what it was sent."""
+        """Remove the key from an answer that an error may quote: a gateway may echo what it was sent."""
         return self._auth.hide(answer) if isinstance(self._auth, SecretAuth) else answer
 
 

@@ -1,4 +1,4 @@
-"""What the environment of this process says about TLS and proxies, checked before anything is sent.
+"""Check the TLS and proxy settings in the process's environment before anything is sent.
 
 | variable, the first that is set                   | meaning                                               |
 |---------------------------------------------------|-------------------------------------------------------|
@@ -7,8 +7,8 @@
 | none                                              | the certificates of the package certifi               |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies, as requests reads them                    |
 
-requests raises a bare OSError for a bundle that does not exist, and quotes a proxy with its password. A fault found
-here is this machine's, not the connection's: another worker may have none, so a retry can help.
+The library requests raises a bare OSError for a missing bundle, and quotes a proxy with its password. A fault found
+here belongs to this host, not to the connection: another worker may be configured correctly, so a retry can help.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from urllib3.util import parse_url
 from airflow_batches.api.errors import EnvironmentFault, chain
 
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""In the order in which they count: those of requests first, for they are about this very library."""
+"""In order of precedence. Those of the library requests come first, because it sends the calls."""
 PROXY_VARIABLES: Final = ("https_proxy", "http_proxy", "all_proxy")
 SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
 """Proxy schemes for which requests needs the package PySocks."""
 
 
 def trusted_certificates(environ: Mapping[str, str] = os.environ) -> str | bool:
-    """Where the trusted certificates are, for requests' `verify`; True for certifi's.
+    """Return the path of the trusted certificates for requests' `verify`; True for certifi's.
 
-    :raises EnvironmentFault: where a variable names what does not exist.
+    :raises EnvironmentFault: when a variable names a path that does not exist.
     """
     name = _ca_variable(environ)
     if name is None:
         return True
     path = environ[name]
-    # OpenSSL takes several directories, and passes over those that do not exist.
+    # OpenSSL accepts several directories and skips those that do not exist.
     places = path.split(os.pathsep) if name == "SSL_CERT_DIR" else [path]
     if not any(map(_exists, places)):
         raise EnvironmentFault(
@@ -52,7 +52,10 @@ def trusted_certificates(environ: Mapping[str, str] = os.environ) -> str | bool:
 
 
 def check_proxy(url: str, proxies: Mapping[str, str]) -> None:
-    """Raise `EnvironmentFault` for a proxy that cannot be used for a URL."""
+    """Check the proxy that applies to a URL.
+
+    :raises EnvironmentFault: when it cannot be used.
+    """
     proxy = select_proxy(url, dict(proxies))
     if not proxy:
         return
@@ -65,7 +68,10 @@ def check_proxy(url: str, proxies: Mapping[str, str]) -> None:
 
 
 def advice(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
-    """What in the environment may be behind a failed connection; empty for nothing."""
+    """Return the setting of the environment that may have caused a failed connection.
+
+    :return: a sentence; empty if there is no such setting.
+    """
     links = chain(error)
     if any(isinstance(link, ProxyError) for link in links):
         login = "; 407 asks for a user and a password in it" if any("407" in str(link) for link in links) else ""
@@ -87,17 +93,17 @@ def _ca_variable(environ: Mapping[str, str]) -> str | None:
 def _exists(path: str) -> bool:
     try:
         return Path(path).exists()
-    except (OSError, ValueError):  # too long for a path, or no text that a path can be
+    except (OSError, ValueError):  # too long, or with characters that no path can hold
         return False
 
 
 def _wrong_with_proxy(proxy: str) -> str | None:
-    """What makes a proxy unusable; nothing of the proxy itself, which may hold a password."""
+    """Say why a proxy cannot be used, without quoting it: it may hold a password."""
     try:
         parts = parse_url(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]  # as requests does
         (parts.host or "").encode("idna")
         for part in get_auth_from_url(proxy):
-            (part or "").encode("latin-1")  # all that a Proxy-Authorization header can hold
+            (part or "").encode("latin-1")  # the only characters that a Proxy-Authorization header can hold
     except (HTTPError, ValueError, TypeError):  # requests joins a missing host to a user: TypeError
         return "is not the address of a proxy, like http://proxy.example:3128"
     if not parts.host:

@@ -1,4 +1,4 @@
-"""The commonest error messages among a batch's results: what a failed task tells the person who reads its log."""
+"""Count the error messages in a batch's results. A failed task logs the most common ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 
 MOST_COMMON: Final = 3
-"""Messages that are reported. More would not fit into one line of a log."""
+"""Messages that are reported. Chosen: more would not fit into one line of a log."""
 MAX_CHARS: Final = 300
-"""Characters kept of one message. The longest one recorded (a credit balance that is too low) has 120."""
+"""Characters kept of one message. Chosen: the longest one recorded (a credit balance that is too low) has 120."""
 MAX_DISTINCT: Final = 1_000
-"""Distinct messages that are counted, so that messages which quote their input cannot fill the memory."""
+"""Distinct messages that are counted. Chosen: at most 300,000 characters, even where messages quote their input."""
 
 
 class ErrorMessage(msgspec.Struct, frozen=True):
@@ -54,5 +54,5 @@ class ErrorMessages:
                 self._counts[key] += 1
 
     def most_common(self) -> tuple[ErrorMessage, ...]:
-        """Return the commonest messages, the commonest first, at most `MOST_COMMON` of them."""
+        """Return the most common messages, the most common first, at most `MOST_COMMON` of them."""
         return tuple(ErrorMessage(*key, count) for key, count in self._counts.most_common(MOST_COMMON))

@@ -1,16 +1,16 @@
-"""What can go wrong, as types. Everything raised here has one root.
+"""The package's exceptions. All have one root.
 
     BatchesError
-    ├── InvalidRequest       our caller's mistake, found before anything was sent; a retry never helps
-    ├── ApiError             the API answered, and not with a success; `passing` says if a retry can help
-    ├── TransportError       no answer came; `maybe_sent` says if the request may have taken effect
-    │   └── EnvironmentFault  TLS or a proxy cannot be used as this process's environment has it; nothing was sent
-    ├── DecodeError          an answer came that is not what the API is known to send
+    ├── InvalidRequest       the caller's mistake, found before anything was sent; a retry never helps
+    ├── ApiError             the API answered with an error; `passing` says whether a retry can help
+    ├── TransportError       no answer arrived; `maybe_sent` says whether the request may have taken effect
+    │   └── EnvironmentFault  the process's TLS or proxy settings cannot be used; nothing was sent
+    ├── DecodeError          the answer is not what the API is known to send
     ├── StreamInterrupted    a results stream ended before it was complete; reading again helps
-    └── WaitTimeout          the batch had not ended when the waiting time was over; the batch goes on
+    └── WaitTimeout          the batch has not ended within the timeout; it still runs
 
-HTTP and socket failures become these in two functions, at the end of this file, and nowhere else. No message
-holds request headers, so none holds a key. All can be copied and pickled.
+Two functions in this file convert HTTP and socket failures to these types: `error_from_response` and
+`error_from_exception`. No message holds request headers, so none holds a key. All can be copied and pickled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 PASSING_STATUSES: Final = frozenset({408, 409, 425, 429})
-"""Client-side statuses after which the same request may succeed; every 5xx is one too."""
+"""4xx statuses after which the same request may succeed, as every 5xx. Those that Anthropic's SDK retries, and 425."""
 
 KINDS: Final[Mapping[int, str]] = {
     400: "invalid_request_error",
@@ -45,7 +45,7 @@ HINTS: Final[Mapping[int, str]] = {
     403: "The key's workspace lacks this permission.",
     413: "Split the batch: the API takes at most 256,000,000 bytes in one request.",
 }
-"""What to do about a status, where the API itself answered."""
+"""What to do about a status when the API itself answered."""
 
 FOREIGN_HINTS: Final[Mapping[int, str]] = {
     401: "A gateway or proxy between this machine and the API wants a login of its own.",
@@ -54,40 +54,70 @@ FOREIGN_HINTS: Final[Mapping[int, str]] = {
     407: "The proxy wants a login: put its user and password into HTTPS_PROXY.",
     413: "A gateway or proxy limits the size of a request: raise its limit, or split the batch.",
 }
-"""What to do about a status, where something else answered: nothing that is said of the API fits there."""
+"""What to do about a status when another server answered."""
 
 NO_ROUTE: Final = "Not found"
-"""All that the API says of a path that it does not have; of a batch it says more."""
+"""The API's whole message for an unknown path (recorded live). For an unknown batch it says more."""
 
 NOT_THE_API: Final = "this answer is not the API's"
 QUOTED_BYTES: Final = 200
-"""How much of a foreign answer a message quotes: enough for the title of an HTML page."""
+"""Bytes of another server's answer that a message quotes. Chosen: enough for the title of an HTML page."""
 
 
 class BatchesError(Exception):
-    """Root of everything this package raises on its own account."""
+    """Base class of all exceptions that this package defines.
+
+    Example::
+
+        try:
+            batch = client.create(requests)
+        except BatchesError as error:
+            print(error)
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception's own way calls the class with `args`, which are not what most of these are made from.
+        # BaseException's own version calls the class with `args`, but most of these classes take other arguments.
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InvalidRequest(BatchesError, ValueError):
-    """Raised before anything is sent: the caller's arguments or data cannot make a valid request."""
+    """The caller's arguments or data cannot make a valid request; nothing was sent.
+
+    A retry never helps.
+
+    Example::
+
+        try:
+            client.get("")
+        except InvalidRequest as error:
+            print(error)  # '' is not a batch id
+    """
 
 
 class ApiError(BatchesError):
-    """The API, or something in its place, answered with an error.
+    """The API, or a gateway in front of it, answered with an error.
 
-    `status` is the HTTP status, `kind` the API's error type (`rate_limit_error`; the usual one of the status where the
-    answer names none), `message` its text, `request_id` what Anthropic's support asks for, `retry_after` seconds or
-    None, `details` the error's own extra object or None, `should_retry` the server's word in `x-should-retry` or None.
+    The parameters are attributes too.
 
-    `from_api` is True where the body is the API's own error object. A gateway, a proxy or a web filter answers with
-    something else, and its status says nothing about the key, the batch or the API.
-
+    :param status: the HTTP status.
+    :param kind: the API's error type, such as `rate_limit_error`; the usual one of the status if the answer names none.
+    :param message: the API's text.
+    :param request_id: the id that Anthropic's support asks for.
+    :param retry_after: seconds that the server asks to wait, or None.
+    :param details: the error's `details` object, or None.
+    :param should_retry: the value of the header `x-should-retry`, or None.
+    :param from_api: whether the body is the API's own error object. The status of a gateway, a proxy or a web filter
+        says nothing about the key, the batch or the API.
     :param where: the client's `label`, put before the message.
-    :param sent_bytes: size of the request's body, told where the size was refused.
+    :param sent_bytes: bytes of the request's body; the message names them when the size was refused.
+
+    Example::
+
+        try:
+            client.delete(batch_id)
+        except ApiError as error:
+            if error.status != 404:
+                raise
     """
 
     def __init__(
@@ -133,16 +163,30 @@ class ApiError(BatchesError):
 
     @property
     def passing(self) -> bool:
-        """Whether the same request may succeed later: the server's own word first, then the status."""
+        """Whether the same request may succeed later.
+
+        `x-should-retry` takes precedence over the status.
+        """
         if self.should_retry is not None:
             return self.should_retry
         return self.status in PASSING_STATUSES or self.status >= 500
 
 
 class TransportError(BatchesError):
-    """No answer arrived: refused, reset, timed out. A retry helps once the network does.
+    """No answer arrived: the connection was refused, reset or timed out.
 
-    `maybe_sent` is False only where the request certainly had no effect.
+    A retry helps once the network works.
+
+    :param message: what failed.
+    :param maybe_sent: whether the request may have taken effect. False only when it certainly did not.
+
+    Example::
+
+        try:
+            batch = client.create(requests)
+        except TransportError as error:
+            if error.maybe_sent:
+                print("A batch may exist. Check the Console")
     """
 
     def __init__(self, message: str, *, maybe_sent: bool) -> None:
@@ -151,9 +195,10 @@ class TransportError(BatchesError):
 
 
 class EnvironmentFault(TransportError):
-    """A variable of this process makes every request impossible: certificates that do not exist, no usable proxy.
+    """An environment variable makes every request impossible.
 
-    The message names the variable. Another attempt in this process does not help; one on another worker may.
+    It names missing certificates or an unusable proxy. The message names the variable. A retry in this process does not
+    help; a retry on another worker may.
     """
 
     def __init__(self, message: str) -> None:
@@ -161,11 +206,32 @@ class EnvironmentFault(TransportError):
 
 
 class DecodeError(BatchesError):
-    """An answer is not what the API sends, often a proxy's page. A retry may help."""
+    """The answer is not what the API sends; often it is a proxy's page. A retry may help.
+
+    After a create, the batch may exist.
+
+    Example::
+
+        try:
+            batch = client.get(batch_id)
+        except DecodeError as error:
+            print(error)  # quotes the beginning of the answer
+    """
 
 
 class StreamInterrupted(BatchesError):
-    """A results stream broke off after `lines_read` whole lines. Fetching it again helps."""
+    """A results stream ended before it was complete. Fetch it again from the beginning.
+
+    :param message: what failed; the number of lines is added.
+    :param lines_read: complete lines before the end.
+
+    Example::
+
+        try:
+            results = client.results(batch_id)
+        except StreamInterrupted:
+            results = client.results(batch_id)
+    """
 
     def __init__(self, message: str, *, lines_read: int) -> None:
         self.lines_read = lines_read
@@ -173,11 +239,19 @@ class StreamInterrupted(BatchesError):
 
 
 class WaitTimeout(BatchesError, TimeoutError):
-    """The waiting time is over and the batch has not ended; it goes on, and can be waited for again."""
+    """The batch has not ended within the timeout. It still runs, and can be waited for again.
+
+    Example::
+
+        try:
+            client.wait_for(batch_id, timeout=3600)
+        except WaitTimeout:
+            client.cancel(batch_id)
+    """
 
 
 def located(where: str, text: str) -> str:
-    """A message with the connection or address that it is about."""
+    """Put the connection or address before a message."""
     return f"{where}: {text}" if where else text
 
 
@@ -190,10 +264,17 @@ def error_from_response(
     where: str = "",
     sent_bytes: int | None = None,
 ) -> ApiError:
-    """The error that an answer outside 2xx stands for, whether or not its body is the API's own.
+    """Convert an answer outside 2xx to an error, whether or not its body is the API's own.
 
-    The API's own body is `{"error": {"type": …, "message": …}}`. Its edge leaves out everything else (the 413 of
-    anthropic-sdk-python issue 938 has no `type` on top), so nothing more is asked for.
+    The API's own body has at least `{"error": {"type": …, "message": …}}`. Nothing more is required, because the API's
+    edge leaves out the rest (the 413 of anthropic-sdk-python issue 938 has no `type` on top).
+
+    :param status: the HTTP status.
+    :param headers: the answer's headers.
+    :param body: the answer's body, or its beginning.
+    :param now: the current time, for a `retry-after` that is a date.
+    :param where: the connection or address, put before the message.
+    :param sent_bytes: bytes of the request's body.
     """
     envelope = _object(body)
     error = _mapping(envelope.get("error"))
@@ -233,13 +314,16 @@ def _message_without_body(status: int, headers: Mapping[str, str], body: bytes) 
 
 
 def described(headers: Mapping[str, str], body: bytes) -> str:
-    """An answer's content type and start, for a message."""
+    """Describe an answer by its content type and beginning, for a message."""
     start = body[:QUOTED_BYTES].decode("utf-8", "replace").strip()
     return f"{headers.get('content-type', 'no content type')}, {repr(start) if start else 'empty'}"
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, then `retry-after` as seconds or as a date."""
+    """Return the seconds that the server asks to wait, or None.
+
+    They are in `retry-after-ms`, else in `retry-after` as seconds or as a date.
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -254,7 +338,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """When the server says that it answered; None where it does not, or not so that one can read it."""
+    """Return the time in the header `Date`; None when it is missing or cannot be read."""
     try:
         date = parsedate_to_datetime(headers["date"])
     except (LookupError, TypeError, ValueError, OverflowError):
@@ -271,10 +355,13 @@ def _number(text: str | None) -> float | None:
 
 
 def error_from_exception(exc: Exception, *, body_was_sent: bool, where: str = "", hint: str = "") -> TransportError:
-    """The error that a failure of requests, urllib3 or the system below them stands for.
+    """Convert a failure of requests, urllib3 or the operating system to an error.
 
-    `body_was_sent`: the whole body had been handed to the socket. A request without a body counts as sent, unless
-    no connection came about. `hint` is what to do about it, put at the end.
+    :param exc: the failure.
+    :param body_was_sent: the socket took the whole body. A request without a body counts as sent, unless there was no
+        connection.
+    :param where: the connection or address, put before the message.
+    :param hint: what to do about it, put at the end.
     """
     from requests.exceptions import Timeout
 
@@ -285,12 +372,12 @@ def error_from_exception(exc: Exception, *, body_was_sent: bool, where: str = ""
 
 
 def _never_connected(exc: BaseException) -> bool:
-    """Whether a link of the chain is one of the failures that only come before the first byte of a request."""
+    """Whether the failure's chain holds a type that occurs only before the first byte of a request."""
     from ssl import SSLCertVerificationError
 
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
-    # urllib3 raises its ProxyError only while the way through the proxy is not open yet.
+    # urllib3 raises its ProxyError only before the connection through the proxy is open.
     before = NewConnectionError | ConnectTimeoutError | SSLCertVerificationError | ProxyError
     return any(isinstance(link, before) for link in chain(exc))
 
@@ -299,13 +386,13 @@ def _innermost(exc: BaseException) -> str:
     from http.client import HTTPException
 
     last = chain(exc)[-1]
-    # Who parses an answer quotes it, and a server may have echoed the key; what the system says is its own.
+    # A parser's error quotes the answer, in which a server may have echoed the key. An OSError quotes nothing.
     quotes = isinstance(last, HTTPException | ValueError) and not isinstance(last, OSError)
     return type(last).__name__ if quotes else f"{type(last).__name__}: {last}"
 
 
 def chain(exc: BaseException) -> list[BaseException]:
-    """An exception and everything that it wraps, outermost first."""
+    """Return an exception and all exceptions that it wraps, outermost first."""
     links: list[BaseException] = []
     current: BaseException | None = exc
     while current is not None and current not in links:

@@ -1,7 +1,7 @@
-"""Bytes to lines.
+"""Split a byte stream into lines.
 
-Rules: lines end at \\n alone, on bytes. JSON text may hold U+2028, U+2029 and U+0085 raw, where text splitters
-break a line in two. A \\r before the \\n is dropped, blank lines are skipped, and a last line without \\n is kept.
+Rules: only the byte \\n ends a line. JSON text may contain U+2028, U+2029 and U+0085 unescaped, where `str.splitlines`
+would break a line in two. A \\r before the \\n is dropped, blank lines are skipped, a last line without \\n is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator
 
 
 def split_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a byte stream, however it is cut into blocks. Holds one block and one line."""
+    """Yield the lines of a byte stream that arrives in blocks of any size.
+
+    Holds one block and one line.
+    """
     pending: list[bytes] = []
     for block in blocks:
         *complete, rest = block.split(b"\n")

@@ -1,7 +1,7 @@
-"""Every number the API imposes, once.
+"""The API's limits.
 
-Sources: platform.claude.com/docs, pages "Batch processing", "Errors" and "Rate limits" (2026), and answers
-recorded live where the pages are silent.
+Sources: platform.claude.com/docs, pages "Batch processing", "Errors" and "Rate limits" (2026), and answers recorded
+live where the pages say nothing.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from datetime import timedelta
 from typing import Final
 
 MAX_REQUESTS: Final = 100_000
-"""Requests in one batch."""
+"""Requests in one batch (docs, "Batch processing")."""
 
 MAX_BODY_BYTES: Final = 256_000_000
-"""Bytes of one create's body. The pages say "256 MB" without saying which; the decimal reading is the safe one."""
+"""Bytes of one create's body. The pages say "256 MB" without a definition; the decimal one is safe."""
 
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
-"""What a custom_id must match in full."""
+"""What a whole custom_id must match (docs, "Batch processing")."""
 
 MAX_PAGE: Final = 1_000
-"""Batches on one list page; 20 when not asked."""
+"""Batches on one list page; the API's default is 20."""
 
 LIFETIME: Final = timedelta(hours=24)
-"""From `created_at` to `expires_at`: what has not been sent to the model by then comes back `expired`."""
+"""From `created_at` to `expires_at`. Requests that were not sent to the model by then have the result `expired`."""
 
 RESULTS_KEPT: Final = timedelta(days=29)
-"""From `created_at`: after that the batch is archived, its results are gone, the object stays readable."""
+"""From `created_at`. After that the batch is archived: its results are deleted, the batch object stays readable."""
 
 FRESH_404: Final = timedelta(seconds=60)
-"""How long a batch just created may answer 404 before that is believed (reported: a few seconds)."""
+"""How long a new batch may answer 404 before it counts as missing. Reported: some seconds (anthropic-sdk-python issue
+1432). Chosen: a minute, to be safe."""

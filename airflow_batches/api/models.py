@@ -1,15 +1,15 @@
-"""What the API sends, typed (pydantic).
+"""Types of the API's objects (pydantic).
 
-Rules: unknown fields, statuses and result types survive, because the API adds them without a new version; what
-may be absent is optional. A wire text is stored as it came, and what it means is a property derived from it.
+Rules: unknown fields, statuses and result types are kept, because the API adds them without a new version. Fields that
+may be absent are optional. Text is stored as received; its meaning is a property.
 
-| object      | what it must have        | anything else that cannot be read                                    |
+| object      | required                 | another field that cannot be read                                    |
 |-------------|--------------------------|----------------------------------------------------------------------|
-| result line | `custom_id`, `type`      | has its default                                                      |
-| batch       | `id`, `processing_status`| has its default; counts that cannot be read are unknown, not 0       |
-| page        | `data`, and its `has_more` can be read | a batch that cannot be read is left out, and counted   |
+| result line | `custom_id`, `type`      | gets its default                                                     |
+| batch       | `id`, `processing_status`| gets its default; counts that cannot be read are unknown, not 0      |
+| page        | `data`, a readable `has_more` | a batch that cannot be read is left out, and counted            |
 
-What could not be read is kept in `model_extra["unread"]`.
+Values that could not be read are kept in `model_extra["unread"]`.
 
 Shapes follow platform.claude.com/docs/en/api/messages/batches and lines recorded live in 2024-2026.
 """
@@ -38,13 +38,13 @@ class _Wire(BaseModel):
 
 
 class _Lenient(_Wire):
-    """Read as far as it goes: a field that cannot be read has its default, and costs no other field.
+    """A model that tolerates invalid fields: a field that cannot be read gets its default, the others are read.
 
-    What came is in `model_extra["unread"]` under the field's name, unless it was `null`.
+    The invalid value is in `model_extra["unread"]` under the field's name, unless it was `null`.
     """
 
     NULL_IS_UNREAD: ClassVar[bool] = False
-    """Whether a `null` that a field cannot take is kept in `unread` too."""
+    """Whether an invalid `null` is kept in `unread` too."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -62,18 +62,26 @@ class _Lenient(_Wire):
 
     @classmethod
     def _unwrapped(cls, value: Any) -> Any:
-        """What holds the fields, where that is not the value itself."""
+        """Return the object that holds the fields; subclasses override this where it is not the value itself."""
         return value
 
 
 def _required_keys(model: type[BaseModel]) -> set[str]:
-    """The keys that an object must have, by field name and by the name on the wire."""
+    """Return the required keys, by field name and by JSON name."""
     required = {name: field for name, field in model.model_fields.items() if field.is_required()}
     return set(required) | {field.alias for field in required.values() if field.alias}
 
 
 class ProcessingStatus(StrEnum):
-    """Where a batch is in its life. Success, cancel and expiry all finish as `ENDED`; the counts tell them apart."""
+    """A batch's status.
+
+    Success, cancel and expiry all finish as `ENDED`; only the counts differ (docs, create).
+
+    Example::
+
+        if client.get(batch_id).processing_status is ProcessingStatus.ENDED:
+            results = client.results(batch_id)
+    """
 
     IN_PROGRESS = "in_progress"
     CANCELING = "canceling"
@@ -90,9 +98,16 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class RequestCounts(_Lenient):
-    """Requests by state. The API may keep all of them in `processing` until the whole batch has ended.
+    """Requests by state.
 
-    Look at `known` before a 0 is taken for "none": counts that are missing or cannot be read are 0 too.
+    The API may count all of them as `processing` until the whole batch has ended. A 0 means "none" only if `known` is
+    True: counts that are missing or cannot be read are 0 too.
+
+    Example::
+
+        counts = batch.request_counts
+        if counts.known:
+            print(f"{counts.succeeded} of {counts.total} succeeded")
     """
 
     NULL_IS_UNREAD: ClassVar[bool] = True
@@ -110,13 +125,13 @@ class RequestCounts(_Lenient):
 
     @property
     def other(self) -> int:
-        """Requests in states that this version does not know. They have not succeeded."""
+        """Requests in states that this version does not know. None of them succeeded."""
         counts = (self.model_extra or {}).values()
         return sum(count for count in counts if type(count) is int and count > 0)
 
     @property
     def total(self) -> int:
-        """How many requests the batch holds; less than that unless the counts are `known`."""
+        """The number of requests in the batch; too low unless the counts are `known`."""
         return self.processing + self.succeeded + self.errored + self.canceled + self.expired + self.other
 
 
@@ -125,11 +140,19 @@ def _aware(time: datetime) -> datetime:
 
 
 Time = Annotated[datetime, AfterValidator(_aware)]
-"""A time without a zone is UTC, as all times of the API are."""
+"""A time. Without a zone it is UTC, as all times of the API are."""
 
 
 class MessageBatch(_Lenient):
-    """A batch. Times are aware datetimes; `results_url` is never requested (paths are built from the id)."""
+    """A batch.
+
+    Times are aware datetimes. `results_url` is never requested: the client builds URLs from the id.
+
+    Example::
+
+        batch = client.get("msgbatch_01…")
+        print(batch.processing_status, batch.request_counts.succeeded, batch.expires_at)
+    """
 
     id: str
     type: str = "message_batch"
@@ -144,15 +167,20 @@ class MessageBatch(_Lenient):
 
     @property
     def processing_status(self) -> ProcessingStatus:
-        """The status, `OTHER` when this version does not know it."""
+        """The status; `OTHER` if this version does not know it."""
         return ProcessingStatus(self.status_text)
 
 
 class BatchPage(_Wire):
     """One page of batches, newest first.
 
-    A batch that cannot be read is left out of `data`. That a page does not show a batch proves nothing while
-    `unreadable` is not 0.
+    A batch that cannot be read is left out of `data` and counted in `unreadable`. Unless that is 0, a batch that is not
+    in `data` may still exist.
+
+    Example::
+
+        page = client.list(limit=100)
+        older = client.list(limit=100, after_id=page.next_after) if page.has_more else None
     """
 
     data: list[MessageBatch]
@@ -178,7 +206,7 @@ class BatchPage(_Wire):
 
     @property
     def unreadable(self) -> int:
-        """How many batches of the page could not be read."""
+        """The number of batches on the page that could not be read."""
         unread = (self.model_extra or {}).get("unread")
         return len(unread) if isinstance(unread, list) else 0
 
@@ -194,7 +222,12 @@ class BatchPage(_Wire):
 
 
 class BatchDeleted(_Wire):
-    """The answer to a delete."""
+    """The answer to a delete.
+
+    Example::
+
+        print(client.delete(batch_id).id)
+    """
 
     id: str
     type: str = "message_batch_deleted"
@@ -208,7 +241,14 @@ class CacheCreation(_Lenient):
 
 
 class Usage(_Lenient):
-    """Tokens of one answer. `input_tokens` leaves out what was written to or read from the cache."""
+    """Tokens of one answer.
+
+    `input_tokens` excludes tokens that were written to or read from the cache.
+
+    Example::
+
+        output = sum(item.result.message.usage.output_tokens or 0 for item in succeeded)
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -219,7 +259,15 @@ class Usage(_Lenient):
 
 
 class Message(_Lenient):
-    """An answer of the model. Content blocks stay plain dicts: their types grow with every model."""
+    """A model's answer.
+
+    Content blocks are plain dicts, because new models bring new types of blocks.
+
+    Example::
+
+        if item.result.type == "succeeded":
+            print(item.result.message.text)
+    """
 
     id: str | None = None
     model: str | None = None
@@ -236,10 +284,15 @@ class Message(_Lenient):
 
 
 class RequestError(_Lenient):
-    """Why one request failed.
+    """The reason why one request failed.
 
-    The API nests it in a whole error body (`{"type": "error", "error": {…}, "request_id": …}`, recorded live);
-    the flat `{"type", "message"}` of older writings is read as well.
+    The API nests it in an error body (`{"type": "error", "error": {…}, "request_id": …}`, recorded live). The flat
+    `{"type", "message"}` of older documentation is read too.
+
+    Example::
+
+        if item.result.type == "errored":
+            print(item.result.error.type, item.result.error.message)
     """
 
     type: str = "unknown_error"
@@ -253,7 +306,7 @@ class RequestError(_Lenient):
             case str():
                 return {"message": value}
             case {"error": dict(nested), **around}:
-                around.pop("type", None)  # it says "error"
+                around.pop("type", None)  # it is "error"
                 return {**around, **nested}
             case {"type": "error", "error": str(text), **around}:
                 return {**around, "message": text}
@@ -261,33 +314,60 @@ class RequestError(_Lenient):
 
 
 class Succeeded(_Lenient):
-    """Answered, and billed; a refusal arrives as this too, with `stop_reason` `refusal`."""
+    """The request was answered, and is billed.
+
+    This includes a refusal, with `stop_reason` `refusal`.
+
+    Example::
+
+        texts = [item.result.message.text for item in items if isinstance(item.result, Succeeded)]
+    """
 
     type: Literal["succeeded"]
     message: Message = Message()
 
 
 class Errored(_Lenient):
-    """Refused or failed; not billed."""
+    """The request was refused or failed; it is not billed.
+
+    Example::
+
+        errors = [item.result.error for item in items if isinstance(item.result, Errored)]
+    """
 
     type: Literal["errored"]
     error: RequestError = RequestError()
 
 
 class Canceled(_Wire):
-    """Not begun when the batch was canceled; not billed."""
+    """The request had not begun when the batch was canceled; it is not billed.
+
+    Example::
+
+        again = [item.custom_id for item in items if isinstance(item.result, Canceled)]
+    """
 
     type: Literal["canceled"]
 
 
 class Expired(_Wire):
-    """Not begun when the batch's 24 hours were over; not billed."""
+    """The request had not begun within the batch's 24 hours; it is not billed.
+
+    Example::
+
+        again = [item.custom_id for item in items if isinstance(item.result, Expired)]
+    """
 
     type: Literal["expired"]
 
 
 class OtherResult(_Wire):
-    """A result type this version does not know, with all its fields."""
+    """A result of a type that this version does not know, with all its fields.
+
+    Example::
+
+        unknown = [item.result.type for item in items if isinstance(item.result, OtherResult)]
+    """
 
     type: str
 
@@ -311,7 +391,15 @@ Result = Annotated[
 
 
 class ResultItem(_Wire):
-    """One line of the results: exactly one for each request, in any order."""
+    """One line of the results.
+
+    There is exactly one for each request, in any order (docs, "Batch processing").
+
+    Example::
+
+        with client.results_stream(batch_id) as items:
+            by_id = {item.custom_id: item.result for item in items}
+    """
 
     custom_id: str
     result: Result

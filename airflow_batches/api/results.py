@@ -1,13 +1,13 @@
-"""A results response as typed items, one line in memory at a time.
+"""Read a results response as typed items, one line in memory at a time.
 
-| what comes                                    | the reader gets                                    |
+| event                                         | the reader gets                                    |
 |-----------------------------------------------|----------------------------------------------------|
-| the connection breaks                         | `StreamInterrupted`, after the whole lines before  |
-| a last line that is no result: torn           | `StreamInterrupted`                                |
-| a line that is no result, and more after it   | `DecodeError`, with the line's number              |
-| a read after the response has been closed     | `InvalidRequest`: it would look like the end       |
+| the connection breaks                         | the complete lines, then `StreamInterrupted`       |
+| the last line is not a result: it was cut     | `StreamInterrupted`                                |
+| a line before the last one is not a result    | `DecodeError`, with the line's number              |
+| a read after the response was closed          | `InvalidRequest`: an end would look like success   |
 
-Nothing is fetched again in here: a reader would lose or double lines unseen.
+Nothing here fetches again: the reader could miss or repeat lines.
 """
 
 from __future__ import annotations
@@ -35,11 +35,21 @@ if TYPE_CHECKING:
     import requests
 
 ARRIVAL: Final = 65_536
-"""Bytes asked of the socket at once; it gives what has arrived, so that no line waits for the next."""
+"""Bytes of one read from the socket at most. Chosen: a read returns what has arrived, so no line waits for the next."""
 
 
 class ResultStream:
-    """Iterates over the items of a results response, once. `hide` takes out of a line what no error may quote."""
+    """Iterates over the items of a results response, once.
+
+    :param response: the response, body unread.
+    :param hide: removes secrets from a line that an error quotes.
+
+    Example::
+
+        with client.open_results(batch_id) as response:
+            for item in ResultStream(response):
+                print(item.custom_id)
+    """
 
     def __init__(self, response: requests.Response, hide: Callable[[bytes], bytes] = bytes) -> None:
         self._items = _items(_blocks(response), hide)
@@ -54,13 +64,13 @@ class ResultStream:
         return next(self._items)
 
     def close(self) -> None:
-        """From here on, a read is an error."""
+        """Stop; later reads raise `InvalidRequest`."""
         self._closed = True
         self._items.close()
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives, decompressed where the server compressed it."""
+    """Yield the body as it arrives, decompressed if the server compressed it."""
     try:
         while arrived := response.raw.read1(ARRIVAL, decode_content=True):
             yield arrived
@@ -68,7 +78,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
         failure = error_from_exception(exc, body_was_sent=True)
     else:
         return
-    # Not where it was caught: the chain would quote the answer as it came.
+    # Raised outside the except block: the exception chain would quote the raw answer.
     raise failure
 
 
@@ -86,7 +96,7 @@ def _items(blocks: Iterable[bytes], hide: Callable[[bytes], bytes]) -> Generator
 
 
 class _NoResult(Exception):
-    """A line that is no result; whether it was torn depends on what follows."""
+    """Raised for a line that is not a result. If it is the last one, the stream was cut."""
 
 
 def _item(line: bytes, number: int, hide: Callable[[bytes], bytes]) -> ResultItem:
@@ -94,7 +104,7 @@ def _item(line: bytes, number: int, hide: Callable[[bytes], bytes]) -> ResultIte
         return _parsed(line)
     except (ValueError, RecursionError):
         start = hide(line)[:200].decode("utf-8", "replace")
-    # Not where it was caught: the chain would quote the line as it came.
+    # Raised outside the except block: the exception chain would quote the raw line.
     raise _NoResult(f"results line {number:,} is not a result: {start!r}")
 
 
@@ -102,7 +112,7 @@ def _parsed(line: bytes) -> ResultItem:
     try:
         return ResultItem.model_validate_json(line)
     except ValidationError:
-        # Slower, and reads what pydantic's parser refuses: one half of a surrogate pair, brackets by the hundred.
+        # Slower, but reads what pydantic's parser refuses: half a surrogate pair, and deep nesting.
         return ResultItem.model_validate(json.loads(line))
 
 

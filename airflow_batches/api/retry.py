@@ -1,19 +1,21 @@
-"""Which failure is tried again, and after how long. Pure: the attempt, the failure and the randomness come in.
+"""Decide which failures are retried, and after how long.
 
-| what failed                                   | a read, cancel, delete | a create             |
+Pure: no clock, no network; randomness is an argument.
+
+| failure                                       | a read, cancel, delete | a create             |
 |-----------------------------------------------|------------------------|----------------------|
 | `x-should-retry: false`                       | no                     | no                   |
 | `x-should-retry: true`                        | yes                    | only if listed below |
 | 408, 409, 425, other 5xx                      | yes                    | no                   |
-| 429, 529                                      | yes                    | yes, if the API's own|
+| 429, 529                                      | yes                    | if from the API      |
 | the environment makes sending impossible      | no                     | no                   |
 | no answer, certainly not sent                 | yes                    | yes                  |
 | no answer, perhaps sent                       | yes                    | no                   |
-| 404 of a batch that `exists`, whatever it says| yes                    | -                    |
+| 404 of a batch that `exists`, any message     | yes                    | -                    |
 | anything else                                 | no                     | no                   |
 
-A create has no idempotency key (docs name none), so a second POST after an unknown first one may be a second,
-billed batch: only the server or the socket saying that nothing was accepted permits another.
+A create has no idempotency key (the docs name none). After a create with an unknown outcome, a second POST may make a
+second, billed batch. It is sent only when the server or the socket says that nothing was accepted.
 """
 
 from __future__ import annotations
@@ -27,19 +29,27 @@ from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.errors import ApiError, BatchesError, EnvironmentFault, TransportError
 
 NOTHING_ACCEPTED: Final = frozenset({429, 529})
-"""Statuses that say for certain that a create was not accepted."""
+"""Statuses after which certainly no batch was created: the API is over a limit or overloaded (docs, page "Errors")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often and how patiently to try again.
+    """Which failures are retried, and after how long.
 
-    Times are seconds or timedeltas. Delays are exponential with full jitter: between 0 and `base * 2**n`, at most
-    `cap`. They are never less than the server's own `retry-after`; where that is beyond `patience`, the error is
-    raised, with the hint in it.
+    Times are seconds or timedeltas. Delays are exponential with full jitter, and never shorter than the server's
+    `retry-after`. `base` is that of Anthropic's SDK. The other defaults are chosen: a few attempts outlast a short
+    outage, and no single delay is longer than 5 minutes.
 
-    `exists`: the batch asked for is known to be there, so that a 404 is a server's that has not heard of it yet
-    (reported for seconds after the creation, and after the end).
+    :param attempts: calls in total, the first included.
+    :param base: longest delay after the first attempt; it doubles with each further one.
+    :param cap: longest delay without a `retry-after`.
+    :param patience: longest `retry-after` to wait for. After a longer one the error is raised at once.
+    :param exists: the batch is known to exist, so a 404 comes from a replica that lags, and is retried. This was
+        reported for seconds after a batch's creation and after its end (anthropic-sdk-python issue 1432).
+
+    Example::
+
+        client = BatchesClient(key, retry=RetryPolicy(attempts=8, cap=timedelta(minutes=1)))
     """
 
     attempts: int = 5
@@ -49,7 +59,11 @@ class RetryPolicy:
     exists: bool = False
 
     def retries(self, error: BaseException, *, creates: bool) -> bool:
-        """Whether this failure is worth another attempt."""
+        """Whether to try again after this failure, attempts permitting.
+
+        :param error: the failure.
+        :param creates: the call was a create.
+        """
         if isinstance(error, EnvironmentFault):
             return False
         if isinstance(error, TransportError):
@@ -61,14 +75,20 @@ class RetryPolicy:
         return error.passing or (self.exists and error.status == 404)
 
     def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:
-        """Seconds to wait after failed attempt number `attempt` (from 1)."""
+        """Return the seconds to wait before the next attempt.
+
+        :param error: the failure.
+        :param attempt: the number of the failed attempt, from 1.
+        :param rand: returns a number from 0 to 1.
+        """
         jittered = rand() * min(seconds(self.cap), seconds(self.base) * 2.0 ** min(attempt - 1, 64))
         hint = error.retry_after if isinstance(error, ApiError) else None
         return max(jittered, hint or 0.0)
 
 
 ONCE: Final = RetryPolicy(attempts=1)
-"""No second attempt: for callers that have a loop of their own."""
+"""No second attempt: for callers that retry themselves."""
 
 KNOWN: Final = RetryPolicy(attempts=8, exists=True)
-"""For batches that are known to exist: a 404 is retried too, for half a minute on average."""
+"""For batches that are known to exist: a 404 is retried too. Chosen: 8 attempts take about 30 s on average, longer than
+the lag that was reported."""

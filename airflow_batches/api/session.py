@@ -1,14 +1,14 @@
-"""The session beneath the client: requests, with five habits changed.
+"""The client's session: requests, with five changes.
 
-- Told not to follow a redirect, requests still reads it whole and prepares the next request. Here it is an answer
-  like any other.
-- A server may refuse a body before it has read it: answer and close. urllib3 then gives up sending and reads the
-  answer, but only where the closed socket shows as a broken pipe, not where TLS reports it first. Here it does both.
-- Closed, urllib3 only forgets its connections: their sockets stay open as long as anything, an error's traceback for
-  one, holds an answer that came over them. Here they are closed.
-- A URL or a header that cannot be sent is refused while the request is prepared, as `InvalidRequest`. What is raised
-  later is the network's.
-- TLS and proxies of the environment are checked (`environment`).
+- Redirects: requests reads a redirect's body and prepares the next request even when it does not follow it. Here a
+  redirect is an answer like any other.
+- Early answers: a server may refuse a body before it has read it, then close. urllib3 stops sending and reads the
+  answer after a broken pipe, but not after the error that TLS reports instead. Here it does after both.
+- Closing: urllib3 only drops its connections. Their sockets stay open as long as an object, such as an error's
+  traceback, refers to an answer. Here they are closed.
+- Invalid input: a URL or a header that cannot be sent raises `InvalidRequest` while the request is prepared. Later
+  errors come from the network.
+- Environment: TLS and proxy settings are checked (`environment`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from airflow_batches.api.errors import InvalidRequest
 
 
 class Session(requests.Session):
-    """What the client sends by."""
+    """A `requests` session with the changes listed above."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,10 +37,13 @@ class Session(requests.Session):
         self.mount("http://", _Adapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, whatever the answer says."""
+        """Return None: no answer is a redirect to follow."""
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """The request as it is sent. Raises `InvalidRequest`, quoting nothing: an auth object's header is secret."""
+        """Prepare the request for sending.
+
+        :raises InvalidRequest: when it cannot be sent. The message quotes nothing, because an auth header is secret.
+        """
         try:
             prepared = super().prepare_request(request)
             checked_headers({name: _text(value) for name, value in prepared.headers.items()})
@@ -48,11 +51,14 @@ class Session(requests.Session):
             refused = InvalidRequest(f"this cannot be sent ({type(exc).__name__}): check base URL, auth and headers")
         else:
             return prepared
-        # Not where it was caught: the chain would hold the header.
+        # Raised outside the except block: the exception chain would hold the header.
         raise refused
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """What the environment adds. Raises `EnvironmentFault`."""
+        """Add the TLS and proxy settings of the environment.
+
+        :raises EnvironmentFault: when they cannot be used.
+        """
         settings: Any = super().merge_environment_settings(url, proxies, stream, verify, cert)
         check_proxy(url, settings["proxies"])
         if url.lower().startswith("https:"):
@@ -83,21 +89,21 @@ class _Adapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
-        if _several_directories(verify):  # requests takes it for the name of a file
+        if _several_directories(verify):  # requests would treat it as a file name
             tls["ca_cert_dir"] = tls.pop("ca_certs")
         return host, tls
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        if not _several_directories(verify):  # those have been given to the pool, and requests knows of one only
+        if not _several_directories(verify):  # the pool has them already, and requests supports only one
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         pools = self.poolmanager.pools
-        for key in pools.keys():  # noqa: SIM118  # a container that refuses to be iterated
+        for key in pools.keys():  # noqa: SIM118  # this container does not support iteration
             pools[key].close()
         super().close()
 
 
 def _several_directories(verify: str | bool | None) -> bool:
-    """Whether this is a list as OpenSSL takes it in SSL_CERT_DIR."""
+    """Whether this is a list of directories in the format of SSL_CERT_DIR."""
     return isinstance(verify, str) and os.pathsep in verify and not os.path.exists(verify)  # noqa: PTH110  # as requests

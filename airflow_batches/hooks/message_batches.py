@@ -1,4 +1,4 @@
-"""From an Airflow connection to an API client.
+"""Make an API client from an Airflow connection.
 
 | field of the connection  | meaning                                                            |
 |--------------------------|--------------------------------------------------------------------|
@@ -9,7 +9,7 @@
 | extra `anthropic_version`, `anthropic_beta`, `workspace_id`, `timeout`, `headers` | as their names say        |
 
 A connection of type `anthropic`, made for Airflow's official Anthropic provider, has the key and the URL in the same
-places. Its other fields would be read wrongly in silence: with them, a key of another vendor would go to Anthropic.
+fields. Its extras are checked too: if they were ignored, a key of another vendor could be sent to Anthropic.
 
 | extra of the official provider (1.2)       | here                                                         |
 |--------------------------------------------|--------------------------------------------------------------|
@@ -18,10 +18,10 @@ places. Its other fields would be read wrongly in silence: with them, a key of a
 | `model`                                    | served                                                       |
 | `aws_region`, `project_id`, `region`, `resource` | not read: only refused platforms use them              |
 | `workload_identity`                        | refused: only keys and bearer tokens are served              |
-| `anthropic_client_kwargs`: `base_url`      | served, before the host, as there                            |
-| … `timeout`, `default_headers`             | served where `timeout`, `headers` are not given              |
-| … `max_retries`                            | not read: retries follow rules of their own (`api.retry`)    |
-| … `api_key`, `auth_token`                  | refused: a secret belongs into the password                  |
+| `anthropic_client_kwargs`: `base_url`      | served; takes precedence over the host, as there             |
+| … `timeout`, `default_headers`             | served unless `timeout`, `headers` are given                 |
+| … `max_retries`                            | not read: `api.retry` decides about retries                  |
+| … `api_key`, `auth_token`                  | refused: a secret belongs in the password                    |
 | … anything else                            | refused                                                      |
 | no password (credentials of the environment) | refused                                                    |
 """
@@ -53,7 +53,7 @@ PLATFORM_CURES: Final[Mapping[str, str]] = {
     "foundry": "Microsoft Foundry does not have this API",
     "vertex": "Google Vertex AI does not have this API",
 }
-"""Why another platform of the official provider is refused (the provider says the same of all but `aws`)."""
+"""Why another platform of the official provider is refused (that provider refuses batches on all but `aws` too)."""
 CLIENT_KWARGS: Final = "anthropic_client_kwargs"
 SERVED_KWARGS: Final = frozenset({"base_url", "timeout", "default_headers", "max_retries"})
 SECRET_KWARGS: Final[Mapping[str, str]] = {
@@ -61,15 +61,23 @@ SECRET_KWARGS: Final[Mapping[str, str]] = {
     "auth_token": "move it into the password field and set the extra auth to bearer",
 }
 READ_TIMEOUT: Final = 600.0
+"""Seconds for each wait for bytes: the default of Anthropic's SDK."""
 CONNECT_TIMEOUT: Final = 10.0
+"""Seconds to connect. Chosen: twice the 5 s of Anthropic's SDK, for slow proxies."""
 TEST_TIMEOUT: Final = 30.0
-"""Seconds; a person looks at the form, and a thread of the API server waits."""
+"""Seconds for each wait of the Test button. Chosen: a person waits for the form, and a thread of Airflow's API server
+is blocked."""
 
 
 class MessageBatchesHook(BaseHook):
-    """Gives the client for a connection.
+    """Makes clients from an Airflow connection.
 
-    :param conn_id: Airflow connection with the API key as its password.
+    :param conn_id: the Airflow connection; its password is the API key.
+
+    Example::
+
+        with MessageBatchesHook("anthropic_default").get_conn() as client:
+            batch = client.get("msgbatch_01…")
     """
 
     conn_name_attr = "conn_id"
@@ -82,11 +90,17 @@ class MessageBatchesHook(BaseHook):
         self.conn_id = conn_id
 
     def get_conn(self) -> BatchesClient:
-        """A new client: use it in a `with`, or close it. Raises `InvalidRequest` for a wrong connection."""
+        """Make a new client. Close it, or use it in a `with`.
+
+        :raises InvalidRequest: when the connection is wrong; the message names the field.
+        """
         return client_for(self.get_connection(self.conn_id))
 
     def test_connection(self) -> tuple[bool, str]:
-        """What the form's Test button shows; lists one batch, which costs nothing."""
+        """Test the connection for the form's Test button, by listing one batch, which is free.
+
+        :return: whether it works, and the text to show.
+        """
         from airflow_batches.api import BatchesError
         from airflow_batches.api.retry import ONCE
 
@@ -101,9 +115,12 @@ class MessageBatchesHook(BaseHook):
 def client_for(
     connection: Connection, *, retry: RetryPolicy | None = None, longest_read: float = math.inf
 ) -> BatchesClient:
-    """The client that a connection describes. Raises `InvalidRequest`, naming the field that is wrong.
+    """Make a client from a connection.
 
-    `longest_read`: seconds at most for each wait for bytes, where the connection says more.
+    :param connection: the Airflow connection.
+    :param retry: which failures are retried; by default `RetryPolicy()`.
+    :param longest_read: upper limit in seconds for the connection's timeout; none by default.
+    :raises InvalidRequest: when the connection is wrong; the message names the field.
     """
     from airflow_batches.api import BatchesClient
     from airflow_batches.api.address import BASE_URL
@@ -129,19 +146,19 @@ def client_for(
 
 
 def api_version(connection: Connection) -> str:
-    """The API version that judges the requests."""
+    """Return the API version that the connection sets, or the default."""
     from airflow_batches.api.client import VERSION
 
     return _text(_extras(connection), "anthropic_version") or VERSION
 
 
 def default_model(connection: Connection) -> str | None:
-    """The model for requests that name none."""
+    """Return the connection's model for requests that name none."""
     return _text(_extras(connection), "model")
 
 
 def _refuse_other_platforms(connection: Connection, extras: Mapping[str, Any]) -> None:
-    """Raise `InvalidRequest` for a connection whose key is not for the API that is served here."""
+    """Raise `InvalidRequest` for a connection whose key belongs to another platform."""
     platform = (_text(extras, "platform") or SERVED_PLATFORM).lower()
     if platform != SERVED_PLATFORM:
         why = PLATFORM_CURES.get(platform, "that platform is not known")
@@ -159,7 +176,7 @@ def _refuse_other_platforms(connection: Connection, extras: Mapping[str, Any]) -
 
 
 def _client_kwargs(connection: Connection, extras: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the official provider would hand to Anthropic's SDK, if it means something here."""
+    """Return the arguments that the official provider passes to Anthropic's SDK; refuse those that are not served."""
     kwargs = extras.get(CLIENT_KWARGS) or {}
     if not isinstance(kwargs, Mapping):
         raise _wrong(connection, f"has {CLIENT_KWARGS} that is not a JSON object")
@@ -237,7 +254,7 @@ def _text(extras: Mapping[str, Any], name: str) -> str | None:
 
 @contextmanager
 def _naming(connection: Connection) -> Iterator[None]:
-    """Puts the connection before what the client itself refuses."""
+    """Put the connection's id before the client's own `InvalidRequest` messages."""
     from airflow_batches.api import InvalidRequest
 
     try:
@@ -248,7 +265,7 @@ def _naming(connection: Connection) -> Iterator[None]:
         refused = _wrong(connection, f"cannot be used: {error}")
     else:
         return
-    # Not where it was caught: the chain would hold what was refused.
+    # Raised outside the except block: the exception chain would hold the refused value.
     raise refused
 
 

@@ -1,4 +1,11 @@
-"""Requests to a batch id, once: `submission.submit.submit`."""
+"""Submit requests as one batch, exactly once: `submission.submit.submit`.
+
+`source` opens what a user gives as JSONL (`encode`, `formats`, `remote`). `scan` reads it once for size, digests and
+problems (`lines`, `preflight`, `canonical`, `aside`). `decision` compares the scan with the task's `record`: send,
+attach, search or refuse. `sender` stores the intent and streams the second reading to the API (`body`, `ahead`); the
+`receipt` keeps the batch id. If no answer arrived, `reconcile` searches for the batch. `shards` cuts a large source,
+`shard_files` stores the shards. All exceptions are in `errors`.
+"""
 
 from __future__ import annotations
 

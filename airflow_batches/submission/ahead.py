@@ -1,5 +1,6 @@
-"""Blocks made in a thread, one ahead of their reader: reading, scanning and hashing overlap, as far as each waits or
-lets go of the interpreter. Two blocks are held, not more.
+"""Read blocks in a thread, one ahead of the consumer.
+
+Reading overlaps with scanning and hashing where one of them waits or releases the GIL. At most two blocks are held.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def ahead(blocks: Iterator[bytes]) -> Generator[bytes, None, None]:
-    """The same blocks. What they raise is raised here; they are read no further when the reader stops."""
+    """Yield the same blocks and raise the same errors. Reading stops when the consumer stops."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
         coming = thread.submit(next, blocks, None)
         while (block := coming.result()) is not None:

@@ -1,4 +1,4 @@
-"""A SHA-256 made in a thread: hashing lets go of the interpreter, so that it takes little time of who reads on."""
+"""Compute a SHA-256 in a thread. It delays the reader little: hashlib releases the GIL."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from threading import Thread
 from typing import Final, Self
 
 AT_ONCE: Final = 1 << 20
-"""Bytes hashed in one go; to hand over each small block would take longer than to hash it."""
+"""Bytes that are hashed in one call. Chosen: passing a small block to the thread takes longer than hashing it."""
 WAITING: Final = 4
-"""How many such blocks may wait."""
+"""Blocks of `AT_ONCE` bytes that may wait for the thread. Chosen: 4 MiB of memory at most."""
 
 
 class HashedAside:
-    """The hash of all blocks given within the `with`; it is known behind it."""
+    """The hash of all blocks given inside the `with`; `hexdigest` is valid after it."""
 
     def __init__(self) -> None:
         self._hash = sha256()
@@ -35,14 +35,14 @@ class HashedAside:
         self._thread.join()
 
     def update(self, block: bytes) -> None:
-        """Hash one more block, sooner or later."""
+        """Add a block; it may be hashed later."""
         self._held.append(block)
         self._size += len(block)
         if self._size >= AT_ONCE:
             self._hand_over()
 
     def hexdigest(self) -> str:
-        """64 hex digits."""
+        """Return the hash as 64 hex digits."""
         return self._hash.hexdigest()
 
     def _hand_over(self) -> None:

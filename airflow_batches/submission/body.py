@@ -1,7 +1,8 @@
-"""The create's body, `{"requests":[…]}`, in blocks: rendered by one function for the weighing and for the sending.
+"""Build the create's body, `{"requests":[…]}`, in blocks.
 
-The sending reads the source a second time. Its last block leaves only when all of it gave the sha256 that was
-weighed, and after `before_last`: up to there, the server holds a fragment, and no batch can come of it.
+The scan and the upload use the same functions. The upload reads the source a second time. It sends the last block only
+after the whole body had the sha256 of the scan, and after `before_last`. Until then the server has a fragment, and
+cannot create a batch from it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ ENVELOPE_BYTES: Final = len(HEAD + TAIL)
 
 
 def body_blocks(runs: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
-    """The body of these requests, each given as its JSON: a block for each run of them, and the end."""
+    """Yield the body of these requests: one block for each run of them, and the end.
+
+    :param runs: lists of requests, each request as JSON.
+    """
     lead = HEAD
     for run in runs:
         if run:
@@ -34,7 +38,7 @@ def body_blocks(runs: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
 
 
 def plain_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same body from JSONL that holds nothing but requests that are sent as they are, without looking at lines."""
+    """Yield the same body from JSONL whose lines are sent unchanged, without splitting it."""
     held = HEAD
     for block in blocks:
         yield held
@@ -43,9 +47,15 @@ def plain_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class RequestsBody:
-    """What `BatchesClient.create_streamed` sends: the exact length, and the bytes anew at each attempt.
+    """The body for `BatchesClient.create_streamed`.
 
-    `each_block` is called before each block and may raise to break the upload off.
+    `len()` is its exact length in bytes. Each iteration reads the source again.
+
+    :param source: the requests.
+    :param scan: the result of the first reading.
+    :param model: the default for requests that name none.
+    :param each_block: is called before each block, and may raise to abort the upload.
+    :param before_last: is called before the last block.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
-"""One JSON text for each request, whatever the order of its members, its blanks and its escapes.
+"""Canonical JSON of a request.
 
-A fingerprint is made of it, so that a list of requests and the JSON that was written from it are the same requests.
+It does not depend on the order of members, on whitespace or on escapes. Fingerprints use it, so that a list of requests
+and a JSONL file written from it have the same fingerprint.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import Final
 import msgspec
 
 CACHED_MEMBERS: Final = 256
-"""Values of members that are kept: tools and output formats repeat in nearly every request of a batch."""
+"""Values that are cached. Chosen: tools and output formats repeat in nearly every request of a batch."""
 
 _decoder: Final = msgspec.json.Decoder()
 _encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
 def canonical(data: bytes) -> bytes:
-    """Return the canonical JSON of a request; the bytes as they are where msgspec cannot read all of them."""
+    """Return the canonical JSON of a request; the same bytes where msgspec cannot read them."""
     try:
         return _encoder.encode(_decoder.decode(data))
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -26,4 +27,4 @@ def canonical(data: bytes) -> bytes:
 
 
 canonical_member = lru_cache(CACHED_MEMBERS)(canonical)
-"""The same for a value that is likely to come again."""
+"""The same with a cache, for a value that is likely to repeat."""

@@ -1,13 +1,13 @@
-"""What to do about a submission, from what the task remembers of it. Pure: record, batch and clock come in.
+"""Decide how to submit, from the task's record.
 
-Exactly one batch for each task and input, wherever a process died. A create whose answer is not known is settled
-first (`settle`); then:
+Pure: record, batch and time are arguments. The goal is exactly one batch for each task and input, wherever a process
+died. First `settle` decides about a create without an answer; then:
 
-| remembered batch         | requests | asked for by   | next                                                       |
+| batch in the record      | requests | reason to run  | next                                                       |
 |--------------------------|----------|----------------|------------------------------------------------------------|
 | none                     | -        | -              | send; search first if there is no store and an earlier try |
 |                          |          |                | may have sent                                              |
-| of no use (`is_useless`) | any      | -              | send                                                       |
+| useless (`is_useless`)   | any      | -              | send                                                       |
 | canceled                 | any      | a clear        | send                                                       |
 | any other, or canceled   | same     | a retry        | attach                                                     |
 | any other                | same     | a clear        | attach                                                     |
@@ -16,26 +16,26 @@ first (`settle`); then:
 |                          |          |                | one if it runs; or send and keep the old one               |
 | any other                | other    | a clear        | the same, but "fail" means send, then cancel               |
 
-A retry has the generation of the record, a run of the task that a person asked for has another one. `resubmit` counts
-once for each generation: a retry does not pay again. Nor does a retry pay for a batch that a person has canceled.
+A retry has the generation of the record; a run that a person started has another one. `resubmit` applies once for each
+generation: a retry does not pay again. A retry does not replace a batch that a person canceled either.
 
-`settle` decides what became of a create. Candidates are batches of as many requests that were created after it and
-are of some use. One created at another time than right after the create counts only where no other is ours:
+`settle` decides whether a create was accepted. Candidates are batches with the same number of requests that were
+created after it and are not useless. Those that were not created right after it count only if no other batch is ours:
 
 | candidates                                                | next                                             |
 |-----------------------------------------------------------|--------------------------------------------------|
 | several created right after the create have our ids       | fail: a person must say which                    |
-| some created right after the create still run             | wait for one of them to end, then look again     |
+| some created right after the create still run             | wait for one of them to end, then search again   |
 | one created right after the create has our ids            | it is ours                                       |
-| some created at another time still run                    | wait for one of them to end, then look again     |
+| some created at another time still run                    | wait for one of them to end, then search again   |
 | some created at another time have our ids                 | fail: a person must say whether one is ours      |
-| none, and one may still be created                        | look again                                       |
+| none, and one may still be created                        | search again                                     |
 | none                                                      | nothing was accepted: send                       |
 
-What existed before the create is never a candidate: its ids were listed, and stored with the intent. The custom_ids can
-be compared only when a batch has ended, for they come with its results, and the API keeps nothing else of ours in a
-batch. So a batch that another task made in the same two minutes, from as many requests with the same ids, and that no
-record names, cannot be told from ours. Ids that differ from run to run make the proof complete.
+A batch that existed before the create is never a candidate: the intent stores the ids that were listed before. The
+custom_ids can be compared only after a batch has ended, because only its results hold them, and the batch object has no
+field for our data. One case stays open: a batch that another task created in the same two minutes, with the same number
+of requests and the same ids, and that no record names, looks like ours. Ids that differ from run to run exclude it.
 """
 
 from __future__ import annotations
@@ -50,23 +50,31 @@ from airflow_batches.submission.receipt import Receipt, Sent, difference
 from airflow_batches.submission.record import Intent, Record
 
 CLOCK_SKEW: Final = timedelta(minutes=10)
-"""How far Airflow's clock, which dates a run, may be from the API's. Hosts without NTP were seen 5 minutes off."""
+"""How far Airflow's clock, which dates a run, may be from the API's. Chosen: twice the 5 minutes by which hosts without
+NTP were seen to be off."""
 LIST_LAG: Final = timedelta(seconds=120)
-"""How long a batch that exists may be missing from the list: twice the longest that was reported."""
+"""How long a new batch may be missing from the list. Chosen: twice the longest lag that was reported."""
 
 OnUncertain = Literal["reconcile", "resubmit", "fail"]
-"""The outcome of a create is unknown: look for its batch; send again, and perhaps pay twice; leave it to a person."""
+"""When the outcome of a create is unknown: search for its batch; send again, which may bill twice; or fail."""
 OnChanged = Literal["fail", "cancel", "keep"]
-"""A retry has other requests: send nothing; send them and cancel the old batch; send them and keep the old batch."""
+"""When a retry has other requests: send nothing; send and cancel the old batch; send and keep the old batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """How and why a task submits now.
+    """The settings of one try, and why it runs.
 
-    `generation`: differs between runs of the task that a person asked for, and is the same for retries.
-    `started_at`: give it only where no store outlives a try and an earlier try may have sent something: when, by
-    Airflow's clock, the earliest of them may have done so.
+    :param on_uncertain: what to do when the outcome of a create is unknown.
+    :param on_changed: what to do when a retry has other requests.
+    :param resubmit: send another batch even if the requests are the same; once for each generation.
+    :param generation: a number that is the same for all retries, and another one when a person runs the task again.
+    :param started_at: only without a store that outlives a try, and if an earlier try may have sent requests: the
+        earliest time, by Airflow's clock, at which it may have.
+
+    Example::
+
+        receipt = submit(client, source, records=RecordStore(store), attempt=Attempt(on_changed="cancel"))
     """
 
     on_uncertain: OnUncertain = "reconcile"
@@ -78,7 +86,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Send:
-    """Create a batch; store its id; then cancel `replaces`, if any. `warning` says what happens to an older batch."""
+    """Create a batch, store its id, then cancel `replaces` if it is set.
+
+    `warning` tells about an older batch.
+    """
 
     replaces: str | None = None
     warning: str = ""
@@ -86,19 +97,19 @@ class Send:
 
 @dataclass(frozen=True)
 class Attach:
-    """The batch of an earlier try is this one's."""
+    """Use the batch of an earlier try."""
 
     receipt: Receipt
 
 
 @dataclass(frozen=True)
 class Search:
-    """An earlier try without a record may have sent these requests."""
+    """Search for a batch first: an earlier try without a record may have sent these requests."""
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """A retry has other requests; nothing is sent. `batch_id` is the batch of the earlier try."""
+    """Send nothing: a retry has other requests. `batch_id` is the batch of the earlier try."""
 
     reason: str
     batch_id: str
@@ -106,21 +117,21 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Adopt:
-    """This batch is ours."""
+    """Use this batch: it was created by the create without an answer."""
 
     batch: MessageBatch
 
 
 @dataclass(frozen=True)
 class WaitFor:
-    """This batch may be ours, and still runs."""
+    """Wait for this batch to end: it may be ours."""
 
     batch_id: str
 
 
 @dataclass(frozen=True)
 class KeepLooking:
-    """A batch may still be created."""
+    """Search again later: a batch may still be created."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ class NotSent:
 
 @dataclass(frozen=True)
 class Undecided:
-    """A person must decide; `batch_ids` are those in question."""
+    """Fail: a person must decide between `batch_ids`."""
 
     reason: str
     batch_ids: tuple[str, ...]
@@ -138,7 +149,7 @@ class Undecided:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A batch that may be ours. `ids_digest` is None as long as it runs."""
+    """A batch that may be ours. `ids_digest` is None while it runs."""
 
     batch: MessageBatch
     ids_digest: str | None = None
@@ -149,9 +160,10 @@ def next_step(
 ) -> Send | Attach | Search | Refuse:
     """Apply the first table.
 
-    :param record: what is remembered, without an unsettled intent.
-    :param batch: the remembered batch as it is now; None when it no longer exists.
-    :param sent: what would be sent.
+    :param record: the task's record, without an intent.
+    :param batch: the record's batch as it is now; None when it no longer exists.
+    :param sent: the requests to send.
+    :param attempt: the settings of this try.
     """
     if record.receipt is None:
         return Send() if attempt.started_at is None else Search()
@@ -173,7 +185,12 @@ def next_step(
 def settle(
     intent: Intent, candidates: Sequence[Candidate], *, now: datetime
 ) -> Adopt | WaitFor | KeepLooking | NotSent | Undecided:
-    """Apply the second table. `now` is the API's time."""
+    """Apply the second table.
+
+    :param intent: the create without an answer.
+    :param candidates: the batches that it may have created.
+    :param now: the API's time.
+    """
     ours = [candidate.batch for candidate in candidates if candidate.ids_digest == intent.sent.ids_digest]
     running = [candidate.batch for candidate in candidates if candidate.ids_digest is None]
     certain = [batch for batch in ours if is_certain(intent, batch)]
@@ -191,7 +208,7 @@ def settle(
 
 
 def is_certain(intent: Intent, batch: MessageBatch) -> bool:
-    """Whether a candidate with our ids would be ours, because it was created right after the create.
+    """Whether a candidate was created right after the create: then it is ours if its ids are.
 
     A batch without a time counts as such.
     """
@@ -199,9 +216,9 @@ def is_certain(intent: Intent, batch: MessageBatch) -> bool:
 
 
 def is_useless(batch: MessageBatch) -> bool:
-    """Whether nothing can be had of a batch, and nothing was paid for it: archived, or ended without one billed answer.
+    """Whether a batch has no results to land: archived, or ended without one billed answer.
 
-    An ended batch whose counts are missing or not final yet is of use: a later look may tell.
+    An ended batch whose counts are missing or not final is not useless: they may follow.
     """
     counts = batch.request_counts
     unbilled = counts.known and counts.total > 0 and not counts.processing and not counts.succeeded
@@ -210,17 +227,18 @@ def is_useless(batch: MessageBatch) -> bool:
 
 
 def is_canceled(batch: MessageBatch) -> bool:
-    """Whether a batch was canceled. What it had answered by then is billed."""
+    """Whether a batch was canceled. Its answers up to then are billed."""
     return batch.cancel_initiated_at is not None or batch.processing_status is ProcessingStatus.CANCELING
 
 
 def unrecorded_intent(sent: Sent, attempt: Attempt, *, now: datetime, clock_ahead: timedelta) -> Intent:
-    """Return the intent of an earlier try that left no record.
+    """Make the intent of an earlier try that left no record.
 
+    :param sent: the requests that it may have sent.
+    :param attempt: the settings of this try.
     :param now: the API's time.
-    :param clock_ahead: how far the API's clock is ahead of this worker's. Whether Airflow's agrees with the one or the
-        other is unknown, so the later start counts: a batch created before it may be an earlier run's, and is a
-        person's to decide.
+    :param clock_ahead: how far the API's clock is ahead of this worker's. Airflow's clock may agree with either of
+        them, so the later start counts: a batch created before it may belong to an earlier run, and a person decides.
     """
     started_at = attempt.started_at or now
     started_by_api = started_at + clock_ahead

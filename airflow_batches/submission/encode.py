@@ -1,22 +1,22 @@
-"""Requests as JSONL: which Python objects are taken, as what, and which are refused by their name.
+"""Encode requests as JSONL. The table lists the Python objects that are accepted.
 
 | object                                                    | becomes                                              |
 |-----------------------------------------------------------|------------------------------------------------------|
-| dict, list, tuple, str, int, float, bool, None            | itself, as a subclass too                            |
+| dict, list, tuple, str, int, float, bool, None            | itself; subclasses too                               |
 | other mappings and sequences, views of a dict             | object, array                                        |
-| pydantic models, among them the SDK's (`TextBlock`)       | what the SDK sends: the members that were set        |
+| pydantic models, including the SDK's (`TextBlock`)        | the members that were set, as the SDK sends them     |
 | dataclasses, msgspec structs                              | object of all fields                                 |
 | numpy scalars                                             | number, boolean, text                                |
 | Decimal                                                   | number, digit for digit                              |
 | datetime, date, time, timedelta, `pandas.Timestamp`       | ISO 8601 text                                        |
 | Enum, UUID                                                | its value, text                                      |
 | NaN, infinity, `pandas.NaT`, `pandas.NA`                  | refused: JSON has no such value                      |
-| bytes                                                     | refused: text or base64 is for the caller to say     |
+| bytes                                                     | refused: the caller must decode or encode them       |
 | sets                                                      | refused: their order changes from run to run         |
 | generators, arrays, anything else                         | refused                                              |
 
-msgspec would write NaN as null, bytes as base64 and sets in any order, each silently. One fast conversion shows that a
-run of requests is plain text and integers; only requests that are more than that are walked.
+Without these checks, msgspec would silently write NaN as null, bytes as base64 and sets in any order. One fast
+conversion shows whether a run of requests holds only text and integers. Only other requests are checked value by value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from msgspec import UNSET, UnsetType
 from airflow_batches.api.errors import InvalidRequest
 
 ENCODE_AT_ONCE: Final = 32
-"""Requests encoded to one block."""
+"""Requests encoded to one block. Chosen: a block fits in memory even if each request holds an image or a document."""
 
 Requests = Iterable[Mapping[str, Any]]
 
@@ -61,7 +61,10 @@ class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Unfit(TypeError):
-    """A value that cannot be sent; `path` is where it stands, from the outside in."""
+    """A value that cannot be sent.
+
+    `path` is its place: the keys and indexes from the request to the value.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -69,9 +72,11 @@ class Unfit(TypeError):
 
 
 def encode_requests(requests: Requests, *, checked: bool = False) -> Iterator[bytes]:
-    """Requests as JSONL, some at once. Raises `InvalidRequest` naming the one that cannot be sent, and why.
+    """Yield requests as JSONL, several in one block.
 
-    `checked`: the same requests were encoded before, so that only another value could be refused now.
+    :param requests: the requests.
+    :param checked: the same requests were encoded before, so the checks are left out.
+    :raises InvalidRequest: when a request cannot be sent; the message names it and the reason.
     """
     encoder = msgspec.json.Encoder(enc_hook=_as_json, decimal_format="number")
     iterator = iter(requests)
@@ -98,7 +103,7 @@ def _is_plain(batch: list[Mapping[str, Any]]) -> bool:
 
 
 def _check(value: Any) -> None:
-    """Raise `Unfit` for a value within that JSON cannot hold, or not in one way only."""
+    """Raise `Unfit` if a value has no JSON form, or more than one."""
     kind = type(value)
     if kind in _FINE or isinstance(value, Enum | UUID):
         return
@@ -116,7 +121,7 @@ def _check(value: Any) -> None:
 
 
 def _members(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """What stands within an object or an array; None if it is neither."""
+    """Return the members of an object or an array with their keys; None if it is neither."""
     if isinstance(value, Mapping):
         return value.items()
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -143,7 +148,7 @@ _FINE: Final = frozenset({str, int, bool, type(None), datetime, date, time, time
 
 
 def _as_json(value: Any) -> Any:
-    """What stands for an object that msgspec does not know. Raises `Unfit` for what nothing stands for."""
+    """Convert an object that msgspec does not know. Raises `Unfit` if it has no JSON form."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -167,7 +172,7 @@ def _from_numpy(value: Any) -> Any:
 
 
 def _from_pydantic(value: Any) -> Any:
-    """As the SDK sends a model (`anthropic._utils._json`)."""
+    """Convert a model as the SDK does (`anthropic._utils._json`)."""
     pydantic = sys.modules.get("pydantic")
     if pydantic is None or not isinstance(value, pydantic.BaseModel):
         return None

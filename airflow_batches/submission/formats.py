@@ -1,18 +1,17 @@
-"""What a source holds when it holds no JSONL: named once, from its first bytes, before any line is looked at.
+"""Recognize sources that are not JSONL from their first bytes, before any line is read.
 
-| begins with                                        | named                                         |
+| begins with                                        | reported as                                   |
 |----------------------------------------------------|-----------------------------------------------|
 | the magic bytes of a compression or a table format | gzip, zstd, bzip2, xz, ZIP; Parquet, Avro, … |
-| UTF-16's or UTF-32's mark, or zero bytes           | UTF-16, UTF-32                                |
+| the byte order mark of UTF-16 or -32, zero bytes   | UTF-16, UTF-32                                |
 | `{"requests": [`                                   | the body of a create call                     |
 | `[`                                                | a JSON array                                  |
 | `{` and a line that ends within the object         | pretty-printed JSON                           |
 | `<`                                                | HTML or XML                                   |
-| two lines that are no objects, with delimiters     | CSV                                           |
-| two lines that are no objects                      | no JSON                                       |
+| two lines that are not objects, with delimiters    | CSV                                           |
+| two lines that are not objects                     | not JSON                                      |
 
-UTF-8's mark is no format of its own: it is dropped (`lines`). One line that is wrong among others is no format
-either; it is reported as a line.
+The byte order mark of UTF-8 is dropped (`lines`). A single wrong line is not a format; it is reported as a line.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from typing import Final
 from airflow_batches.submission.errors import PreflightError
 
 HEAD_BYTES: Final = 1 << 16
-"""Enough for two lines of most sources, and a small part of one read."""
+"""Bytes. Chosen: two lines of most sources fit, and it is a small part of one read."""
 UTF8_MARK: Final = b"\xef\xbb\xbf"
 
 _COMPRESSED: Final[Mapping[bytes, tuple[str, str]]] = {
     b"\x1f\x8b": ("gzip", ".gz"),
     b"\x28\xb5\x2f\xfd": ("zstd", ".zst"),
 }
-"""Magic bytes of what is read where the name says so, and the suffix that says so."""
+"""Magic bytes of the supported compressions, with the suffix that a name must have."""
 _FOREIGN: Final[Mapping[bytes, str]] = {
     b"PK\x03\x04": "a ZIP archive",
     b"BZh": "bzip2 data",
@@ -48,13 +47,18 @@ _TEXT_MARKS: Final[Mapping[bytes, str]] = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-"""The longer ones first."""
+"""Byte order marks, the longer ones first: UTF-32's begins with UTF-16's."""
 _CREATE_BODY: Final = re.compile(rb'\{\s*"requests"\s*:\s*\[')
 _DELIMITERS: Final = (b",", b";", b"\t", b"|")
 
 
 def checked(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """The same blocks. Raises `PreflightError` before the first of them if they are not JSONL."""
+    """Yield the same blocks.
+
+    :param blocks: a source's bytes.
+    :param name: the source, for the message.
+    :raises PreflightError: before the first block, when they are not JSONL.
+    """
     blocks = iter(blocks)
     head: list[bytes] = []
     size = 0
@@ -69,12 +73,18 @@ def checked(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def foreign_format(head: bytes) -> str | None:
-    """What the first bytes of a source say it is, and what to do; None if it may be JSONL."""
+    """Say which format the first bytes of a source have, and what to do.
+
+    None if it may be JSONL.
+    """
     return _binary(head) or _encoded(head) or _text(head.removeprefix(UTF8_MARK).lstrip())
 
 
 def wrong_suffix(head: bytes, suffix: str) -> str | None:
-    """Why the first bytes of an object cannot be what its suffix says; None if they can (an empty object can)."""
+    """Say why the first bytes of an object do not match its suffix.
+
+    None if they do, or if it is empty.
+    """
     wanted = {end: magic for magic, (_, end) in _COMPRESSED.items()}
     magic = wanted[suffix]
     if not head or head.startswith(magic):
@@ -96,7 +106,7 @@ def _binary(head: bytes) -> str | None:
 def _encoded(head: bytes) -> str | None:
     mark = next((name for mark, name in _TEXT_MARKS.items() if head.startswith(mark)), None)
     if mark is None and b"\x00" in head[:4]:
-        # ASCII in UTF-16 has a zero in every second byte, in UTF-32 three of four.
+        # In UTF-16, every second byte of ASCII text is zero; in UTF-32, three of four.
         mark = "UTF-32" if head[:4].count(b"\x00") > 2 else "UTF-16"
     return f"is {mark} text; write UTF-8: iconv -f {mark} -t UTF-8 …" if mark else None
 
@@ -116,7 +126,7 @@ def _text(head: bytes) -> str | None:
 
 
 def _no_objects(lines: list[bytes]) -> str | None:
-    """Two lines that no request begins; one alone may be a single wrong line."""
+    """Report two lines that are not objects. One alone may be a single wrong line."""
     if len(lines) < 2 or lines[1].startswith(b"{"):
         return None
     if any(delimiter in lines[0] and delimiter in lines[1] for delimiter in _DELIMITERS):

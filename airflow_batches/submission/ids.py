@@ -1,4 +1,4 @@
-"""The custom_ids of a source, read once more by those who need them by name."""
+"""Read the custom_ids of a source once more, for callers that need the ids themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def numbered_ids(source: Source) -> Iterator[tuple[int, str]]:
-    """The ids of the requests that can be read, each with the number of its line."""
+    """Yield the ids of the requests that can be read, each with its line number."""
     for run in line_runs(source.blocks()):
         for number, _, raw in run.numbered():
             with suppress(Unreadable):
@@ -21,7 +21,13 @@ def numbered_ids(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def custom_ids(requests: Any, *, conn_id: str | None = None) -> Iterator[str]:
-    """The ids of what a user may give as `requests`, in order. Raises what `open_source` and reading it raise."""
+    """Yield the ids of requests, in order.
+
+    :param requests: anything that `open_source` accepts.
+    :param conn_id: the Airflow connection of a URI that names none.
+    :raises InvalidRequest: when this is not a source.
+    :raises SourceError: when the source cannot be read.
+    """
     from airflow_batches.submission.source import open_source
 
     with open_source(requests, conn_id=conn_id) as source:

@@ -1,25 +1,26 @@
-"""What the API would refuse, found before anything is sent. Pure: one line of JSONL in, its problems out.
+"""Find requests that the API would refuse, before anything is sent.
 
-At create the API looks at the envelope alone (JSON, `custom_id`, limits) and answers 400. Everything in `params` it
-judges hours later, when the batch has ended, as an errored line each (docs, "Batch processing"; recorded live).
+Pure: takes a line of JSONL, returns its problems. At create the API checks only the envelope (JSON, `custom_id`,
+limits) and answers 400. It checks `params` later: each problem is an errored line of the results, hours after the
+create (docs, "Batch processing"; recorded live).
 
-| found here                                                        | the API says so                |
+| problem                                                           | the API reports it             |
 |-------------------------------------------------------------------|--------------------------------|
 | not JSON, not UTF-8, `custom_id` missing, too long, other letters | at create                      |
 | members beside `custom_id` and `params`                           | at create                      |
-| no model (and no default), no messages, `max_tokens` that is no   | as an errored line             |
+| no model (and no default), no messages, `max_tokens` not an       | as an errored line             |
 | integer from 1, a turn without role or content, empty text        |                                |
-| `stream: true`, `tool_choice` of a tool that is not there         | as an errored line             |
-| members that are not the API's (`MEMBERS`, `BETA_MEMBERS`,        | as an errored line             |
+| `stream: true`, `tool_choice` of a tool that is not in `tools`    | as an errored line             |
+| members that the API does not know (`MEMBERS`, `BETA_MEMBERS`,    | as an errored line             |
 | `TURN_MEMBERS`)                                                   |                                |
-| members that no batch takes (`NEVER`)                             | as an errored line             |
+| members that no batch accepts (`NEVER`)                           | as an errored line             |
 | sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
 | user turns                                                        | API version 2026-10-21         |
 | sampling parameters out of their range                            | as an errored line, before it  |
 
-Not judged: what depends on a model (the largest `max_tokens`, ways of thinking, turns of the role `system`), on the
-connection (whether it names the beta that a member needs), or on a URL that the API must fetch. Duplicates and limits
-are the scan's.
+Not checked: rules that depend on a model (the largest `max_tokens`, ways of thinking, turns of the role `system`), on
+the connection (whether it names the beta that a member needs), or on a URL that the API must fetch. The scan checks
+duplicates and limits.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from airflow_batches.submission.canonical import canonical_member
 from airflow_batches.submission.lines import RequestLine, with_model
 
 STRICT_SINCE: Final = "2026-10-21"
-"""The API version from which on sampling parameters are refused; versions are dates and compare as text."""
+"""The first API version that refuses sampling parameters (docs, "migration-2026-10-21"). Versions compare as text."""
 
 MEMBERS: Final = frozenset(
     {
@@ -64,8 +65,8 @@ MEMBERS: Final = frozenset(
         "user_profile_id",
     }
 )
-"""Members of params that the API declares; it refuses all others ("Extra inputs are not permitted"). From the published
-OpenAPI document (2026-08) and `types/message_create_params.py` of the SDK 2.14; a new one is a new line here."""
+"""Members of params that the API declares. It refuses all others ("Extra inputs are not permitted"). From the published
+OpenAPI document (2026-08) and `types/message_create_params.py` of the SDK 2.14. Add new members here."""
 BETA_MEMBERS: Final = frozenset(
     {
         "billing_policy",
@@ -78,11 +79,12 @@ BETA_MEMBERS: Final = frozenset(
         "thread",
     }
 )
-"""Those that need a beta (extra `anthropic_beta` of the connection), from `types/beta/message_create_params.py`."""
+"""Members that need a beta (extra `anthropic_beta` of the connection), from the SDK's
+`types/beta/message_create_params.py`."""
 TURN_MEMBERS: Final = frozenset({"role", "content"})
-"""Members of a turn. Those of a system turn are not judged: betas add some."""
+"""Members of a turn. Those of a system turn are not checked: betas add some."""
 ROLES: Final = ("user", "assistant", "system")
-"""`system` within the messages is for newer models, and stands before an assistant turn or at the end."""
+"""Roles of a turn. `system` is for newer models, and must precede an assistant turn or come last."""
 NEVER: Final[Mapping[str, str]] = {
     "store": "is not supported in batches",
     "previous_thread_event_id": "is not supported in batches",
@@ -98,20 +100,23 @@ NEVER: Final[Mapping[str, str]] = {
     "workspace_id": "is an argument of the SDK; set the connection's extra workspace_id",
     "api_key": "is an argument of the SDK; set the connection's password, and take the key out of the requests",
 }
-"""Members with which no line of a batch is answered, and where they belong."""
+"""Members that no batch accepts, and what to do instead."""
 UNKNOWN: Final = (
     "not a member that the API is known to take ('Extra inputs are not permitted'); if it is new, use preflight='warn'"
 )
 SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
-"""Parameters of sampling, from 0 to this."""
+"""Largest value of each sampling parameter; the smallest is 0."""
 
 Preflight = Literal["error", "warn", "off"]
-"""Problems refuse the source, are logged, or are not looked for."""
+"""What to do with problems: refuse the source, log them, or skip the check."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One reason: line (from 1; for lists the item), custom_id or None where it cannot be read."""
+    """One problem of a source.
+
+    `line` counts from 1; in a list of requests it is the item. `custom_id` is None if it cannot be read.
+    """
 
     line: int
     custom_id: str | None
@@ -164,7 +169,7 @@ class _Turn(msgspec.Struct):
     content: str | list[dict[str, Any]] | None = None
 
 
-# The members of the next classes are in alphabetical order: encoded, they are canonical JSON.
+# The members of the next classes are in alphabetical order, so that their encoding is canonical JSON.
 
 
 class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -208,10 +213,15 @@ _turn_members = msgspec.json.Decoder(dict[str, Raw])
 
 
 def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | None) -> list[RequestLine] | None:
-    """The requests of lines if one decoding shows that all is well with all of them under any API version, else None.
+    """Read lines as requests in one decoding, if none of them can have a problem.
 
-    It is if their turns are text and they have no members but those that every batch takes: nearly all there are.
-    `data` is the lines as they stand.
+    That holds for any API version if all turns are text and all members are ones that every batch accepts, as in nearly
+    all requests.
+
+    :param data: the lines with their newlines.
+    :param lines: the same lines without newlines.
+    :param default_model: the model for requests that name none.
+    :return: the requests; None when a line must be checked by `judge`.
     """
     try:
         if not data.isascii():
@@ -219,7 +229,7 @@ def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | Non
         decoded = _plain.decode_lines(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    # The decoder does not look where newlines stand. No JSON goes on with { behind a }, so each line is whole.
+    # The decoder ignores where newlines are. In JSON no `{` can follow a `}`, so each of these lines is one object.
     whole = len(decoded) == len(lines) and {line[:1] + line[-1:] for line in lines} == {b"{}"}
     named = default_model or UNSET not in {request.params.model for request in decoded}
     if not (whole and named and all(map(CUSTOM_ID.fullmatch, [request.custom_id for request in decoded]))):
@@ -240,7 +250,7 @@ def _request_line(request: _Plain, line: bytes, default_model: str | None) -> Re
 
 
 def _canonical(request: _Plain) -> bytes:
-    """Return the request's canonical JSON, faster than `canonical` would; nothing where it cannot be told from this."""
+    """Return the request's canonical JSON, faster than `canonical`; empty if a member was not decoded."""
     params = request.params
     if isinstance(params.system, list):  # its blocks may have members that were not decoded
         return b""
@@ -259,7 +269,12 @@ def _texts(requests: Iterable[_Plain]) -> Iterator[str]:
 
 
 def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
-    """Why the API would refuse or not answer this request; `data` is its JSON."""
+    """Return the reasons why the API would refuse a request or not answer it.
+
+    :param data: the request as JSON.
+    :param default_model: the model for a request that names none.
+    :param version: the API version.
+    """
     try:
         request = _judged.decode(data)
     except msgspec.ValidationError as exc:
@@ -277,7 +292,7 @@ def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
 
 
 def _in_words(error: str) -> str:
-    """msgspec says ``… - at `$.params.x` ``; the API says `params.x: …`."""
+    """Reword msgspec's ``… - at `$.params.x` `` like the API's `params.x: …`."""
     reason, _, path = error.partition(" - at `$.")
     return f"{path.rstrip('`')}: {reason}" if path else reason
 
@@ -311,14 +326,14 @@ def _never(params: _Params) -> Iterator[str]:
         yield "speed: fast mode is not for batches"
     if params.billing_policy is not None and params.billing_policy.bill_to == "user_profile":
         yield "billing_policy: bill_to user_profile is not supported in batches"
-    # Tools of a server can be listed by it alone.
+    # Only an MCP server can list its tools.
     if params.tool_choice is not None and params.tool_choice.type == "tool" and params.mcp_servers is UNSET:
         yield from _tool_choice(params.tool_choice, params)
 
 
 def _tool_choice(choice: _ToolChoice, params: _Params) -> Iterator[str]:
     names = [tool.name for tool in params.tools or []]
-    # A toolset without a name brings tools that only its server can list.
+    # Only the server can list the tools of a toolset without a name.
     if choice.name not in names and None not in names:
         yield f"tool_choice: tool {choice.name!r} is not among tools"
 
@@ -351,7 +366,7 @@ def _system(params: _Params) -> Iterator[str]:
         yield f"system: {_in_words(str(exc))}"
         return
     if isinstance(system, str):
-        # That the API refuses an empty one as well is not known.
+        # It is not known whether the API refuses an empty text too.
         if system.isspace():
             yield "system: the text is blank"
     else:

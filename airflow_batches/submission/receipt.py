@@ -1,4 +1,7 @@
-"""What was sent as which batch: small JSON that goes to XCom and proves later what came back."""
+"""The receipt of a submission: its requests and their batch.
+
+It is small JSON for XCom. Landing checks the results with it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one create.
 
-    `bytes` is the length of the create's body and `sha256` its hash. `ids_digest` stands for the custom_ids and
-    `fingerprint` for the whole requests; neither depends on their order. `ids_sum` can name an id that is missing.
-    `models` names at most 20. `source` is the URI or "requests".
+    `bytes` is the length of the create's body and `sha256` its hash. `ids_digest` is the digest of the custom_ids,
+    `fingerprint` that of the whole requests; neither depends on their order. `ids_sum` can name a missing id. `models`
+    holds at most 20 names. `source` is the URI or "requests".
     """
 
     requests: int
@@ -31,7 +34,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Sent, frozen=True, kw_only=True):
-    """Requests and the batch that they became. `created_at` is the API's time.
+    """The requests of a create, with the id of their batch and `created_at`, the API's time.
 
     Example::
 
@@ -44,7 +47,11 @@ class Receipt(Sent, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, sent: Sent, batch: MessageBatch) -> Self:
-        """Make the receipt for requests that became a batch."""
+        """Make the receipt of a batch.
+
+        :param sent: the requests of the create.
+        :param batch: the batch that it created.
+        """
         values = {name: getattr(sent, name) for name in Sent.__struct_fields__}
         return cls(batch_id=batch.id, created_at=batch.created_at, **values)
 
@@ -57,13 +64,14 @@ class Receipt(Sent, frozen=True, kw_only=True):
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """Read a receipt from plain JSON.
 
+        :param value: what `to_dict` returned.
         :raises msgspec.ValidationError: when the value is not a receipt.
         """
         return msgspec.convert(value, cls)
 
 
 def difference(before: Sent, now: Sent) -> str:
-    """Describe in words how the requests of a try differ from those of an earlier one."""
+    """Describe how the requests of a try differ from those of an earlier one."""
     if before.requests != now.requests:
         return f"{now.requests:,} requests instead of {before.requests:,}"
     if before.ids_digest != now.ids_digest:

@@ -1,4 +1,7 @@
-"""Which batches may have come of a create whose answer was lost: what is listed, and whose ids the results carry."""
+"""Find the batches that a create without an answer may have made.
+
+They are in the API's list, and their results hold the same ids.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,27 @@ from airflow_batches.submission.decision import Candidate, is_canceled, is_certa
 from airflow_batches.submission.record import Intent
 
 READ_BYTES: Final = 1 << 20
-"""Bytes of results read at once: larger reads were not faster."""
+"""Bytes of results read at once. Measured: larger reads were not faster."""
 CLOCK_SPREAD: Final = timedelta(seconds=5)
-"""How far two times that the API gives may be from their order. `Date` has whole seconds, some servers round
-`created_at` to seconds, and hosts that keep time by NTP differ by less than one."""
+"""How much two times from the API may contradict the order of events. Chosen: `Date` has whole seconds, some servers
+round `created_at` to seconds, and hosts with NTP differ by less than a second."""
 FENCE_PAGE: Final = 100
-"""Batches listed at once before a create: more than a workspace creates in `CLOCK_SPREAD`, and a small answer."""
+"""Batches on one page of the list before a create. Chosen: more than a workspace creates within `CLOCK_SPREAD`, and a
+small answer."""
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def list_fence(client: BatchesClient) -> tuple[str, ...]:
-    """Return the ids of the batches that exist now and are so young that their times alone do not tell it."""
+    """Return the ids of existing batches that are too new to be excluded by their time."""
     return tuple(batch.id for batch in _since(client, api_now(client) - CLOCK_SPREAD, limit=FENCE_PAGE))
 
 
 class Candidates:
-    """Lists candidates as often as asked. Results that have been read are not read again."""
+    """Lists the candidates for an intent. The results of a batch are read only once.
+
+    :param client: the API.
+    :param known: returns the ids of batches that records of other tasks name.
+    """
 
     def __init__(self, client: BatchesClient, known: Callable[[], Collection[str]]) -> None:
         self._client = client
@@ -41,12 +49,13 @@ class Candidates:
         self._digests: dict[str, str] = {}
 
     def of(self, intent: Intent) -> list[Candidate]:
-        """Return the batches that may be the intent's: those that run, then those that have ended, each newest first.
+        """Return the batches that may be the intent's: running, then ended; each newest first.
 
-        Results are read only where a decision can follow from them: while a batch created right after the create runs,
-        only those that run are returned; while another one runs, those that have ended and were created at another
-        time are left out.
-        Raises what the client raises: a list that could not be read is not an empty one.
+        Results are read only if the decision depends on them. While a batch created right after the create runs, only
+        running batches are returned. While another candidate runs, batches that ended and were created at another time
+        are left out.
+
+        :raises BatchesError: what the client raises: a list that could not be read is not an empty one.
         """
         found = [*self._listed(intent)]
         known = {*self._known()} if found else set()
@@ -61,7 +70,7 @@ class Candidates:
         for batch in _since(self._client, intent.since):
             if batch.created_at is not None and batch.created_at > intent.until + CLOCK_SPREAD:
                 continue
-            # A batch of no use would be replaced if it were ours, so it need not be told whose it is.
+            # A useless or canceled batch would be replaced even if it were ours, so its owner does not matter.
             useless = is_useless(batch) or is_canceled(batch)
             if batch.id not in intent.before and _may_have(batch, intent.sent.requests) and not useless:
                 yield batch
@@ -73,20 +82,22 @@ class Candidates:
 
 
 def find_listed(client: BatchesClient, batch_id: str, created_at: datetime) -> MessageBatch | None:
-    """Return the batch as the list shows it, if it does."""
+    """Return a batch as it is in the list; None if it is not there."""
     return next((batch for batch in _since(client, created_at - CLOCK_SPREAD) if batch.id == batch_id), None)
 
 
 def api_now(client: BatchesClient) -> datetime:
-    """Return the time by the API's clock, which dates the batches. Asks the API if it has not answered yet.
+    """Return the time by the API's clock, which dates the batches.
 
-    :raises DecodeError: when no answer carries a time.
+    Calls the API if there is no answer yet.
+
+    :raises DecodeError: when its answer has no time.
     """
     if client.api_time() is None:
         try:
             client.check()
         except ApiError:
-            # A refusal is dated as well.
+            # An error of the API has a time too.
             if client.api_time() is None:
                 raise
     if (now := client.api_time()) is None:
@@ -95,9 +106,9 @@ def api_now(client: BatchesClient) -> datetime:
 
 
 def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
-    """Return the digest of the ids that a batch's results carry.
+    """Return the digest of the ids in a batch's results.
 
-    :raises StreamInterrupted: unless all of them came.
+    :raises StreamInterrupted: when the results are not complete.
     """
     decoder = msgspec.json.Decoder(_Result)
     digest = IdsDigest()
@@ -107,7 +118,7 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
             for line in split_lines(response.iter_content(READ_BYTES)):
                 digest.update((decoder.decode(line).custom_id,))
                 lines += 1
-    # Not UTF-8 in a name is a UnicodeDecodeError, brackets by the thousand a RecursionError.
+    # Invalid UTF-8 in an id raises UnicodeDecodeError, deep nesting RecursionError.
     except (requests.RequestException, msgspec.MsgspecError, ValueError, RecursionError) as exc:
         kind = type(exc).__name__
         raise StreamInterrupted(f"the results of {batch.id} broke off ({kind})", lines_read=lines) from exc
@@ -121,10 +132,10 @@ class _Result(msgspec.Struct):
 
 
 def _since(client: BatchesClient, since: datetime, *, limit: int = MAX_PAGE) -> Iterator[MessageBatch]:
-    """Yield batches created then or later, newest first. One without a time may be of any.
+    """Yield the batches created at or after a time, newest first, and those without a time.
 
-    :raises DecodeError: when a batch cannot be read, for it may be the one that is looked for, or when no batch of a
-        page has a time, for then the list has no end.
+    :raises DecodeError: when a batch cannot be read, because it may be the one in question. Also when no batch of a
+        page has a time, because then the whole list would be read.
     """
     cursor: str | None = None
     while True:
@@ -143,6 +154,6 @@ def _since(client: BatchesClient, since: datetime, *, limit: int = MAX_PAGE) -> 
 
 
 def _may_have(batch: MessageBatch, requests: int) -> bool:
-    """Whether a batch may hold so many requests. Counts that are unknown, or all 0, say nothing."""
+    """Whether a batch may hold this number of requests. Counts that are unknown, or all 0, exclude nothing."""
     counts = batch.request_counts
     return not counts.known or counts.total in {requests, 0}

@@ -1,17 +1,17 @@
-"""What a task remembers of its submission from one try to the next. All of it is small JSON.
+"""The record of a task's submission, which outlives a try. It is small JSON.
 
-| field        | is set                                                 | is cleared                                  |
+| field        | set                                                    | cleared                                     |
 |--------------|--------------------------------------------------------|---------------------------------------------|
 | `claim`      | when a try is about to send                            | by the claim of the next try                |
-| `intent`     | when all of the body but its last piece has been sent: | when the answer, or a search, tells what    |
-|              | from here on a batch may exist                         | became of it                                |
+| `intent`     | when only the last piece of the body is left to send:  | when the answer, or a search, says whether  |
+|              | from then on a batch may exist                         | it was accepted                             |
 | `receipt`    | when the id of the task's batch is known               | never; a newer batch's receipt replaces it  |
 | `unanswered` | counts creates without an answer                       | by an answer, and when a new try begins     |
-| `replaced`   | with the receipt of a batch that replaces others       | when a look has shown that they are         |
-|              |                                                        | canceled or over                            |
+| `replaced`   | with the receipt of a batch that replaces others       | when the API has confirmed that they are    |
+|              |                                                        | canceled or have ended                      |
 
-So the id of a batch is forgotten only after its successor's id is stored. Unknown members are ignored and missing ones
-have defaults, so that versions can read each other's records.
+So the id of a batch is removed only after its successor's id is stored. Unknown members are ignored and missing ones
+have defaults, so that different versions of this package can read each other's records.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ KEY: Final = "airflow_batches.submission"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """A create whose answer is not known. Times are the API's.
+    """A create without a known answer. Times are the API's.
 
-    `sent_at`: when the last piece of the body was about to be sent.
-    `since`: its batch is created then or later.
-    `certain_from`, `certain_until`: a batch created outside of these may be an older or a younger task's.
-    `before`: ids of batches that existed before the create, or belong to other requests; its batch is none of them.
-    `until`: its batch is created before this time, if at all.
-    `generation`: of the run of the task that sent it.
-    `replaces`: the batch that is canceled once this one's id is stored.
+    :param sent: its requests.
+    :param sent_at: when the last piece of the body was about to be sent.
+    :param since: its batch was created at this time or later.
+    :param certain_from: a batch created earlier may belong to an earlier run.
+    :param certain_until: a batch created later may belong to a later run.
+    :param before: ids of batches that existed before the create, or belong to other requests.
+    :param until: its batch was created before this time, if at all.
+    :param generation: that of the try that sent it.
+    :param replaces: the batch to cancel after the new batch's id is stored.
     """
 
     sent: Sent
@@ -56,8 +58,10 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One task's record. `generation` is that of the run of the task that sent the batch of `receipt`: the same for
-    retries, and another one after a person has asked for the task again.
+    """One task's record (see the table).
+
+    `generation` is that of the try that sent the batch of `receipt`: the same for all retries, and another one when a
+    person runs the task again.
     """
 
     claim: str = ""
@@ -68,7 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unanswered: int = 0
 
     def with_batch(self, intent: Intent, batch: MessageBatch) -> Record:
-        """Return the record after an intent has become a batch."""
+        """Return the record after an intent's batch was created or found."""
         return Record(
             claim=self.claim,
             receipt=Receipt.of(intent.sent, batch),
@@ -88,16 +92,19 @@ def to_plain(record: Record) -> dict[str, Any]:
 
 
 class StateStore(Protocol):
-    """JSON values that outlive a try, such as Airflow's `context["task_state_store"]`. A missing key is None."""
+    """JSON values that outlive a try, such as Airflow's `context["task_state_store"]`.
+
+    A missing key is None.
+    """
 
     def get(self, key: str, /) -> Any: ...
     def set(self, key: str, value: Any, /) -> None: ...
 
 
 class MemoryStore:
-    """A store that lasts as long as the process: for scripts, and for Airflow before 3.3.
+    """A store in memory, for scripts and for Airflow before 3.3.
 
-    :param record: a record as plain JSON to begin with.
+    :param record: the first record, as plain JSON; by default there is none.
     """
 
     def __init__(self, record: Any = None) -> None:
@@ -108,22 +115,29 @@ class MemoryStore:
         return self._values.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value."""
+        """Store a value."""
         self._values[key] = value
 
 
 STALLED: Final = 30.0
-"""Seconds. A write that takes longer was stopped on its way, and another try may have written meanwhile. Airflow gives
-a task up after 300 s without a heartbeat by default, and a write takes milliseconds."""
+"""Seconds. After a longer write, the process may have been suspended while another try wrote. Chosen: a write takes
+milliseconds, and Airflow declares a task dead after 300 s without a heartbeat by default."""
 
 
 class RecordStore:
     """A task's record in its store, as one try sees it.
 
-    A try that Airflow has given up may still run, or may have been stopped for an hour and go on. So each write first
-    checks that no other try has written since, and once more after it: the process may have been stopped in between.
-    What such a write replaced is lost, for a store cannot compare and set; Airflow's refuses it, since the retried task
-    instance has another id. For the old id it answers None, which is another value too.
+    A try that Airflow has declared dead may still run, or may continue after an hour of suspension. So each write
+    checks before and after it that no other try has written: the process may have been suspended in between. A store
+    cannot compare and set, so a late write may replace another try's record. Airflow's store refuses such a write,
+    because the retried task instance has another id; for the old id it returns None, which also counts as a change.
+
+    :param store: where the record is; None: in memory.
+
+    Example::
+
+        records = RecordStore(context["task_state_store"])
+        receipt = submit(client, source, records=records)
     """
 
     def __init__(self, store: StateStore | None) -> None:
@@ -133,10 +147,10 @@ class RecordStore:
         self._was_read = False
 
     def read(self) -> Record:
-        """Return the record of an earlier try, an empty one if there is none.
+        """Return the record, an empty one if there is none.
 
         :raises UncertainSubmit: when the record cannot be read.
-        :raises Superseded: when this try has read it before, and another one has written since.
+        :raises Superseded: when another try has written since this one first read the record.
         """
         if self._was_read:
             self._check(self._known)
@@ -154,6 +168,8 @@ class RecordStore:
     def write(self, record: Record) -> Record:
         """Replace the record.
 
+        :param record: the new record.
+        :return: the new record.
         :raises Superseded: when another try has written since this one read or wrote the record, or may have.
         """
         began = time.monotonic()
@@ -170,11 +186,14 @@ class RecordStore:
         return self._known
 
     def is_current(self) -> bool:
-        """Whether this try is still the one that wrote last. May be called from another thread, during a write."""
+        """Whether this try was the last one to write. Other threads may call this during a write."""
         return self._store.get(KEY) in (self._known, self._previous)
 
     def names(self, batch_id: str) -> bool:
-        """Whether the stored record, as this try may read it, names a batch as the task's."""
+        """Whether the stored record names this batch as the task's.
+
+        :param batch_id: the batch.
+        """
         stored = self._store.get(KEY)
         return stored is not None and (stored.get("receipt") or {}).get("batch_id") == batch_id
 

@@ -1,11 +1,11 @@
-"""The first of the two readings of a source: everything that is known about a body before it is sent.
+"""Read a source for the first time, to collect what must be known before it is sent.
 
-One pass gives requests, exact bytes, sha256 of the body, digest of the custom_ids, fingerprint, models and problems.
-Memory: one block, one line, the first problems, and eight bytes a request to find duplicates with. Two ids with the
-same eight bytes are only a suspicion; then, and only then, the source is read once more to name the first duplicates.
+One pass yields the number of requests, the body's length and sha256, the digest of the custom_ids, the fingerprint, the
+models and the problems. Memory: one block, one line, the first problems, and a hash of eight bytes for each request to
+find duplicates. Two ids with the same hash may differ. Only then is the source read once more, to name the duplicates.
 
-The fingerprint stands for the input whatever its order (a query without ORDER BY is the same input again): the sum,
-modulo 2**128, of the SHA-256 of each request's canonical JSON.
+The fingerprint does not depend on the order of the requests, because a query without ORDER BY may return the same rows
+in another order. It is the sum, modulo 2**128, of the SHA-256 of each request's canonical JSON.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST_PROBLEMS: Final = 20
-"""How many problems are told in full; the rest is a number."""
+"""Problems that are reported in full; the others are only counted. Chosen: a log shows them on one screen."""
 MAX_MODELS: Final = 20
-"""How many models a receipt names."""
+"""Models that a receipt names. Chosen: a batch has a few, and the receipt must stay small."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What a source holds.
+    """The result of the first reading of a source.
 
-    `size` is the bytes of the create's body. `plain`: its lines stand in it as they are, and nothing lies between.
+    `size` is the length of the create's body in bytes. `plain` says that every line is sent unchanged and that the
+    source holds nothing else, not even blank lines.
     """
 
     requests: int
@@ -59,7 +60,10 @@ class Scan:
     findings: Findings
 
     def sent(self, source: str) -> Sent:
-        """Return what a record remembers of these requests."""
+        """Return the description of these requests for the record.
+
+        :param source: the source's name.
+        """
         return Sent(
             requests=self.requests,
             bytes=self.size,
@@ -73,7 +77,10 @@ class Scan:
 
 
 class Findings:
-    """Problems of a source: the first in full, the rest counted. `broken`: some line can be part of no body."""
+    """Problems of a source: the first in full, the others counted.
+
+    `broken`: a line cannot be part of any body.
+    """
 
     def __init__(self) -> None:
         self.first: list[Problem] = []
@@ -81,7 +88,7 @@ class Findings:
         self.broken = False
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Count problems, and keep them while there are few."""
+        """Count problems, and keep the first ones."""
         for problem in problems:
             self.count += 1
             if len(self.first) < FIRST_PROBLEMS:
@@ -94,9 +101,14 @@ class Findings:
 
 
 class Inspector:
-    """Reads requests for one batch, or for all shards of one source, and collects what is wrong with them.
+    """Reads the requests of a batch, or of all shards of a source; collects their problems.
 
-    `plain` says whether every line read is sent as it is, and all that was read is lines.
+    `plain` says that every line so far is sent unchanged, and that there was nothing else.
+
+    :param source: the requests.
+    :param model: the default for requests that name none.
+    :param preflight: "off" skips the check of params.
+    :param version: the API version that the requests are checked against.
     """
 
     def __init__(self, source: Source, *, model: str | None, preflight: Preflight, version: str) -> None:
@@ -109,8 +121,10 @@ class Inspector:
         self._suspects = _Suspects()
 
     def requests(self) -> Iterator[tuple[list[RequestLine], list[int]]]:
-        """The requests that can be read, some at once, and the offset of each line's end; then the duplicates are
-        known too."""
+        """Yield the readable requests in runs, with the offset of each line's end.
+
+        Then find the duplicates.
+        """
         for run in line_runs(self._source.blocks()):
             requests, ends = self._read(run)
             marked = run.start and not run.before  # a byte order mark came before the first line
@@ -129,7 +143,7 @@ class Inspector:
         return [request for request, _ in readable], [end for _, end in readable]
 
     def _inspected(self, number: int, raw: bytes) -> RequestLine | None:
-        """The request of one line among which some have to be looked at closely; None if it is none."""
+        """Read one line of a run that may have problems; None if it is not a request."""
         if plain := plain_requests(raw, [raw], self._model):
             return plain[0]
         try:
@@ -172,7 +186,7 @@ class Tally:
         self._contents = 0
 
     def add(self, requests: Sequence[RequestLine]) -> None:
-        """Count more requests."""
+        """Add requests."""
         self.requests += len(requests)
         self._ids.update([request.custom_id for request in requests])
         contents = [sha256(request.canonical or canonical(request.data)).digest() for request in requests]
@@ -182,24 +196,25 @@ class Tally:
 
     @property
     def ids_digest(self) -> str:
-        """Of the custom_ids."""
+        """The digest of the custom_ids."""
         return self._ids.hexdigest()
 
     @property
     def ids_sum(self) -> str:
-        """Of the custom_ids, in hex."""
+        """The sum of the custom_ids, in hex."""
         return f"{self._ids.sum:x}"
 
     @property
     def fingerprint(self) -> str:
-        """Of the requests with all that is in them."""
+        """The fingerprint of the whole requests."""
         return f"{self._contents % (1 << 128):032x}"
 
 
 class _Suspects:
-    """A mark of eight bytes for each custom_id, in heaps that are compared one by one at the end."""
+    """A hash of eight bytes for each custom_id, in buckets that are checked for duplicates one by one at the end."""
 
     HEAPS: Final = 64
+    """Buckets. Chosen: the set that finds the duplicates of one bucket stays small."""
 
     def __init__(self) -> None:
         self._heaps = [array("q") for _ in range(self.HEAPS)]
@@ -209,7 +224,7 @@ class _Suspects:
             self._heaps[mark % self.HEAPS].append(mark)
 
     def repeated(self) -> dict[int, int]:
-        """Marks that came more than once, and how often."""
+        """Return the hashes that occur more than once, and how often."""
         found: dict[int, int] = {}
         for heap in self._heaps:
             if len(set(heap)) < len(heap):
@@ -218,10 +233,14 @@ class _Suspects:
 
 
 def scan(source: Source, *, model: str | None, preflight: Preflight, version: str) -> Scan:
-    """Read a source once and weigh it; its problems are in `findings`.
+    """Read a source once. Its problems are in the result's `findings`.
 
-    `model` is the default for requests without one, `version` the API version that judges them. Raises
-    `PreflightError` for what can be no body, and `SourceError`.
+    :param source: the requests.
+    :param model: the default for requests that name none.
+    :param preflight: "off" skips the check of params.
+    :param version: the API version that the requests are checked against.
+    :raises PreflightError: when the source is not JSONL, or a line is too long for any body.
+    :raises SourceError: when the source cannot be read.
     """
     inspector = Inspector(source, model=model, preflight=preflight, version=version)
     tally = Tally()
@@ -244,7 +263,7 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
 
 
 def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> None:
-    """Raise `PreflightError` for problems that must not be sent, log those that may be."""
+    """Raise `PreflightError` for problems that prevent sending; log the others."""
     if findings.broken or (findings.count and preflight == "error"):
         raise PreflightError(f"{source.name}: {findings}", problems=findings.first, count=findings.count)
     if findings.count:
@@ -252,7 +271,11 @@ def warn_or_refuse(source: Source, findings: Findings, preflight: Preflight) -> 
 
 
 def refuse_over_limits(source: Source, weighed: Scan) -> None:
-    """Raise `EmptySource` for a source without requests, `PreflightError` for what is more than one batch."""
+    """Refuse a source that is not one batch.
+
+    :raises EmptySource: when it holds no requests.
+    :raises PreflightError: when it is too large for one batch.
+    """
     if not weighed.requests:
         raise EmptySource(source.name)
     if weighed.requests > MAX_REQUESTS or weighed.size > MAX_BODY_BYTES:

@@ -1,16 +1,16 @@
-"""The create of one source, and what is known after it.
+"""Create the batch of one source, and keep the record complete at each step.
 
-| before                             | is stored                  | a process that dies there                      |
+| before                             | the record stores          | if the process dies then                       |
 |------------------------------------|----------------------------|------------------------------------------------|
-| the body is sent                   | a claim, against a try     | has sent nothing                               |
+| the body is sent                   | a claim, against a try     | nothing was sent                               |
 |                                    | that overlaps              |                                                |
-| the last piece of the body is sent | the intent                 | may leave a batch, until `settle_for` has      |
+| the last piece of the body is sent | the intent                 | a batch may be created, until `settle_for` has |
 |                                    |                            | passed                                         |
-| the batch is used                  | the receipt                | leaves a batch that is known                   |
-| the replaced batch is forgotten    | that its cancel was seen   | leaves two batches that are both known         |
+| the batch is used                  | the receipt                | the batch is known                             |
+| the replaced batch is removed      | that its cancel was seen   | both batches are known                         |
 
-What a failed create means is `nothing_accepted`: where that is certain, the record is as it was before and the error
-leaves; where it is not, the intent stays.
+`nothing_accepted` judges a failed create. If certainly no batch was created, the record is restored and the error is
+raised. Otherwise the intent stays in the record.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SETTLE_FOR: Final = timedelta(minutes=15)
-"""How long a batch may be created after its create was not answered: the read timeout (10 minutes) and half as much. A
-process that was stopped between the intent and the last piece of the body sends that piece when it goes on; this is
-safe as far as the server has closed the idle connection by then."""
+"""How long after a create without an answer a batch may still appear. Chosen: the read timeout (10 minutes) and half as
+much. A process that is suspended between the intent and the last piece of the body sends that piece when it continues.
+That is safe only if the server has closed the idle connection by then."""
 ACCEPTED_WITHIN: Final = timedelta(minutes=2)
-"""How long after the last piece of its body a batch is usually created at the latest. Recorded creates took less than a
-second; a later batch with the same custom_ids is more likely to be that of the next run, and is a person's to judge."""
+"""How long after the last piece of its body a batch is usually created at the latest. Chosen: recorded creates took
+less than a second. A later batch with the same custom_ids more likely belongs to the next run, so a person decides."""
 UNCLEAR_STATUSES: Final = frozenset({408, 409, 425})
-"""Statuses below 500 that do not say whether a create took effect."""
+"""Statuses below 500 after which a create may have taken effect. Chosen: none of them excludes it."""
 
 
 def nothing_accepted(error: BatchesError) -> bool:
@@ -56,13 +56,13 @@ def nothing_accepted(error: BatchesError) -> bool:
 
     | failure                                                             | certain |
     |---------------------------------------------------------------------|---------|
-    | no answer, and the body had not been handed over whole              | yes     |
+    | no answer, and the socket had not taken the whole body              | yes     |
     | no answer after that                                                | no      |
     | the API's own 429, 529, and 4xx other than `UNCLEAR_STATUSES`       | yes     |
-    | those, and 5xx                                                      | no      |
+    | the API's own `UNCLEAR_STATUSES`, and 5xx other than 529            | no      |
     | another server's 3xx, or 413 for the size                           | yes     |
-    | any other answer of another server: it may have blocked the API's   | no      |
-    | 200 that is no batch                                                | no      |
+    | any other answer of another server: it may hide the API's           | no      |
+    | 200 with a body that is not a batch                                 | no      |
     | the source failed or changed, or the task was killed, mid-body      | yes     |
     """
     if isinstance(error, TransportError):
@@ -75,10 +75,18 @@ def nothing_accepted(error: BatchesError) -> bool:
 
 
 class Sender:
-    """Creates the batch of one source; keeps the task's record true at each step.
+    """Creates the batch of one source and updates the task's record at each step.
 
-    :param on_created: is told the id of a batch as soon as it exists.
-    :param killed: is asked before each block of the body.
+    :param client: the API.
+    :param source: the requests.
+    :param scan: the result of the first reading.
+    :param store: the task's record.
+    :param model: the default for requests that name none.
+    :param generation: that of this try.
+    :param on_uncertain: with "reconcile", the intent stores which batches existed before.
+    :param settle_for: how long a batch may still be created after a create without an answer.
+    :param killed: is called before each block of the body; True aborts the upload.
+    :param on_created: is called with the batch's id as soon as the batch exists.
     """
 
     def __init__(
@@ -110,13 +118,15 @@ class Sender:
     def send(self, record: Record, step: Send) -> tuple[Record, BatchesError | None]:
         """Create the batch.
 
-        :return: the record afterwards; and, when it is unknown whether a batch was created, the error.
+        :param record: the task's record.
+        :param step: the decision to send.
+        :return: the record afterwards; and the error, when it is unknown whether a batch was created.
         :raises BatchesError: when certainly none was created.
         """
         if step.warning:
             logger.warning(step.warning)
         claimed = self._store.write(record.but(claim=uuid4().hex))
-        intents: list[Intent] = []  # one for each time that the client sends the body
+        intents: list[Intent] = []  # one for each attempt of the client
         body = RequestsBody(
             self._source, self._scan, model=self._model, each_block=self._stop_if_killed,
             before_last=lambda: intents.append(self._intend(claimed, step.replaces)),
@@ -134,7 +144,7 @@ class Sender:
         return self._remember(claimed, intents[-1], batch), None
 
     def _intend(self, claimed: Record, replaces: str | None) -> Intent:
-        # A search needs to know what existed before. Without one, the credential need not be allowed to list.
+        # Only a search needs the batches that existed before. Other settings work with a key that may not list.
         listed = list_fence(self._client) if self._on_uncertain == "reconcile" else ()
         own = (*claimed.replaced, *([claimed.receipt.batch_id] if claimed.receipt else []))
         now = api_now(self._client)
@@ -157,13 +167,13 @@ class Sender:
             "It is not known whether the create of %s requests was accepted: %s", f"{self._sent.requests:,}", error
         )
         if isinstance(error, ApiError) and error.from_api:
-            # The API answered, so no create is under way any more.
+            # The API answered, so the create is no longer in progress.
             until = min(intent.until, api_now(self._client) + LIST_LAG)
             intent = msgspec.structs.replace(intent, until=until)
         try:
             return self._store.write(claimed.but(intent=intent, unanswered=claimed.unanswered + 1))
         except Superseded:
-            # Not chained: the message of that one is that nothing was sent.
+            # Not chained: the message of the first error is that nothing was sent.
             raise Superseded(
                 "whether a batch came of this try's create is unknown, and the other try searches for it"
             ) from None
@@ -183,9 +193,12 @@ class Sender:
 
 
 def cancel_replaced(client: BatchesClient, store: RecordStore, record: Record) -> Record:
-    """Cancel the batches that the record's batch has replaced; return the record without those that are done.
+    """Cancel the batches that the record's batch has replaced.
 
-    What cannot be canceled now is left in the record for the next try, and told as an error.
+    A batch that cannot be canceled now stays in the record for the next try, and is logged as an error.
+
+    :return: the record without the batches that are canceled or have ended.
+    :raises Superseded: when another try has written the record.
     """
     left = []
     for batch_id in record.replaced:

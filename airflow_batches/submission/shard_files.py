@@ -1,11 +1,11 @@
-"""Shards as uncompressed objects of their own, so that none is reached by decoding what lies before it.
+"""Store each shard as a separate uncompressed object, which is read without decoding.
 
     <folder>/00000-<fingerprint>.jsonl
     <folder>/00001-<fingerprint>.jsonl
 
-The source is read once more, from its beginning to its end, and must be what was planned. A name says which requests
-it holds, so a plan that is repeated writes nothing anew, and plans of other requests may share the folder. Nothing is
-removed later; the objects may go as soon as their batches have been submitted.
+The source is read once more from beginning to end, and must be the same as in the plan. A name contains the fingerprint
+of its requests, so a repeated plan writes nothing, and plans of other requests may share the folder. The objects are
+never deleted here; delete them after their batches have been submitted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Hashed(Source):
-    """A source whose last complete reading is known by its SHA-256."""
+    """A source with the SHA-256 of its last complete reading."""
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
@@ -34,7 +34,7 @@ class Hashed(Source):
         self._source = source
 
     def blocks(self) -> Iterator[bytes]:
-        """The source's blocks."""
+        """Yield the source's blocks."""
         digest = sha256()
         for block in self._source.blocks():
             digest.update(block)
@@ -49,11 +49,16 @@ class _FileSystem(Protocol):
 
 
 def store_shards(source: Hashed, planned: Sequence[tuple[Shard, str]], folder: str, conn_id: str | None) -> list[Shard]:
-    """The same shards, each in an object of its own. `planned` are shards with the fingerprints of their requests,
-    `folder` is a URI.
+    """Store each shard in a separate object.
 
-    Raises `SourceChanged` if the source is no longer what was planned, `SourceError` if it cannot be read or the
-    objects cannot be written; then nothing that was written stays.
+    :param source: the source, after its first reading.
+    :param planned: the shards, each with the fingerprint of its requests.
+    :param folder: the URI of the folder for the objects.
+    :param conn_id: the Airflow connection of a URI that names none.
+    :return: the same shards, as ranges of the new objects.
+    :raises SourceChanged: when the source is no longer the same as in the plan.
+    :raises SourceError: when it cannot be read, or an object cannot be written. After an error, the objects that this
+        call wrote are removed.
     """
     expected = source.sha256
     written: list[tuple[_FileSystem, str]] = []
@@ -95,7 +100,7 @@ def _stored(
 
 
 class _Reader:
-    """A source's bytes, as many at once as are asked for."""
+    """Reads a source's bytes in the amounts that are needed."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -103,7 +108,7 @@ class _Reader:
         self._rest = b""
 
     def take(self, length: int) -> Iterator[bytes]:
-        """The next so many bytes. Raises `SourceChanged` if there are fewer."""
+        """Yield the next `length` bytes. Raises `SourceChanged` if there are fewer."""
         while length:
             if not self._rest:
                 self._rest = next(self._blocks, b"")
@@ -114,7 +119,7 @@ class _Reader:
             yield piece
 
     def finish(self) -> None:
-        """Read what is left."""
+        """Read the remaining bytes."""
         for _ in self._blocks:
             pass
 
@@ -147,7 +152,7 @@ def _writing(uri: str) -> Iterator[None]:
         yield
     except BatchesError:
         raise
-    except Exception as exc:  # each store has exception types of its own
+    except Exception as exc:  # each store has different exception types
         raise SourceError(
             f"cannot write the shard {redact_uri(uri)}: {type(exc).__name__}: {exc}{cure(uri)}; nothing was sent"
         ) from exc

@@ -1,13 +1,13 @@
-"""A source too large for one batch, cut into shards that are none.
+"""Split a source that is too large for one batch into shards.
 
-A shard is a range of the decoded bytes of a JSONL object; the ranges of a plan cover its lines exactly once, in
-order, and none is over the limits. A plan is small JSON: five values for each shard, whatever the data.
+A shard is a range of the decoded bytes of a JSONL object. The ranges of a plan cover its lines exactly once, in order,
+and none exceeds the limits. A plan is small JSON: five values for each shard, for data of any size.
 
-One reading cuts, checks every request and finds duplicates across shards. Memory: one block, one line, and eight
-bytes a request. Submitting a shard checks that its requests are still the ones that were planned.
+One reading splits the source, checks every request and finds duplicates across shards. Memory: one block, one line, and
+eight bytes for each request. Submitting a shard checks that its requests are still those of the plan.
 
-A compressed object can only be decoded from its beginning: to submit N shards of it decodes about N/2 times all of it.
-With `shards_path` a second reading stores each shard uncompressed (`shard_files`), and the work stays linear.
+A compressed object can only be decoded from its beginning: submitting N shards of it decodes the whole object about N/2
+times. With `shards_path` a second reading stores each shard uncompressed (`shard_files`), and the work stays linear.
 """
 
 from __future__ import annotations
@@ -33,7 +33,19 @@ logger = logging.getLogger(__name__)
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bytes `start` to `end` of what `uri` decodes to, which hold `requests` lines with these custom_ids."""
+    """A part of a JSONL object: `requests` lines in the bytes `start` to `end`, decompressed.
+
+    :param uri: the object.
+    :param start: offset of the first byte.
+    :param end: offset after the last byte.
+    :param requests: the number of requests.
+    :param ids_digest: the digest of their custom_ids.
+
+    Example::
+
+        with open_source(shard.to_dict()) as source:
+            receipt = submit(client, source)
+    """
 
     uri: str
     start: int
@@ -42,12 +54,16 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ids_digest: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON: what `MessageBatchSubmitOperator` takes as `requests`."""
+        """Return the shard as plain JSON for `requests` of `MessageBatchSubmitOperator`."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """From plain JSON. Raises `InvalidRequest` for what is no shard."""
+        """Read a shard from plain JSON.
+
+        :param value: what `to_dict` returned.
+        :raises InvalidRequest: when the value is not a shard.
+        """
         try:
             return msgspec.convert(value, cls)
         except msgspec.ValidationError as exc:
@@ -65,14 +81,25 @@ def split_requests(
     anthropic_version: str = STRICT_SINCE,
     shards_path: object = None,
 ) -> list[Shard]:
-    """The shards of a URI's JSONL, in order, each at most `max_requests` requests and `max_bytes` bytes of body.
+    """Split a JSONL object into shards, in order.
 
-    `uri` may be a path object too. `conn_id` is the Airflow connection of a URI that names none; `model` is the default
-    that will be submitted with, since it counts. `shards_path` is a folder (URI or path) where each shard is stored
-    uncompressed; without it shards are ranges of the object itself.
+    :param uri: the object's URI or path.
+    :param conn_id: the Airflow connection of a URI that names none.
+    :param model: the default model, the same as for the submission: it counts toward the size.
+    :param max_requests: most requests in one shard; by default the API's limit.
+    :param max_bytes: most bytes of one create's body; by default the API's limit.
+    :param preflight: what to do with requests that the API would refuse.
+    :param anthropic_version: the API version that the requests are checked against.
+    :param shards_path: a folder (URI or path) for the shards, uncompressed. None: shards are ranges of the object.
+    :return: the shards.
+    :raises EmptySource: when the object holds no requests.
+    :raises PreflightError: when requests have problems, after all were checked, or when a request exceeds `max_bytes`.
+    :raises SourceError: when the object cannot be read, or a shard cannot be written.
 
-    Raises `EmptySource` for an object without requests, `PreflightError` for problems of the requests (once all of them
-    are known) and for a request that fits no shard; `SourceError`.
+    Example::
+
+        shards = split_requests("s3://bucket/requests.jsonl", max_requests=50_000)
+        MessageBatchSubmitOperator.partial(task_id="submit").expand(requests=[shard.to_dict() for shard in shards])
     """
     if not 1 <= max_requests <= MAX_REQUESTS or not ENVELOPE_BYTES < max_bytes <= MAX_BODY_BYTES:
         raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
@@ -101,7 +128,7 @@ def split_requests(
 
 
 class _Cutter:
-    """Fills one shard after the other, each as far as it goes."""
+    """Fills one shard after the other up to the limits."""
 
     def __init__(self, source: UriSource, max_requests: int, max_bytes: int) -> None:
         self._source = source
@@ -110,7 +137,10 @@ class _Cutter:
         self._open(0)
 
     def shards(self, runs: Iterable[tuple[Sequence[RequestLine], Sequence[int]]]) -> Iterator[tuple[Shard, str]]:
-        """The shards of requests, some given at once with the offsets of their lines' ends, and their fingerprints."""
+        """Yield the shards and their fingerprints.
+
+        :param runs: runs of requests, with the offsets of their lines' ends.
+        """
         for requests, ends in runs:
             for request, line_end in zip(requests, ends, strict=True):
                 if self._is_full(request):

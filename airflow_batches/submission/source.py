@@ -1,18 +1,18 @@
-"""Where requests come from: JSONL bytes, as often as they are asked for, never held whole.
+"""Open requests as a source: JSONL that can be read twice and is never whole in memory.
 
 | given                                            | read                                                     |
 |--------------------------------------------------|----------------------------------------------------------|
-| list or tuple of `{"custom_id", "params"}`       | encoded anew at each reading                             |
+| list or tuple of `{"custom_id", "params"}`       | encoded again at each reading                            |
 | other iterable, generator                        | once; spooled to an unnamed file on local disk           |
-| callable without arguments                       | what it returns, one of the other kinds                  |
+| callable without arguments                       | its return value, one of the other kinds                 |
 | `file` URI or absolute path of JSONL             | at each reading; `.gz` and `.zst` by suffix              |
-| URI or `ObjectStoragePath` of JSONL in a store   | streamed once, kept on local disk for the later readings |
-| shard descriptor (`split_requests`)              | likewise, the shard's range of the URI's decoded bytes   |
+| URI or `ObjectStoragePath` of JSONL in a store   | streamed once, kept on local disk for later readings     |
+| shard descriptor (`split_requests`)              | the same, for the shard's range of the decoded bytes     |
 
-A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. What is kept
-on local disk (in the folder for temporary files, `TMPDIR`) is kept in a file without a name, which is gone with the
-process, however that ends. An iterable is
-read to its end, in the caller's thread, before anything is sent; what it raises leaves as it is.
+A URI is opened through Airflow's `ObjectStoragePath`, so `s3://conn_id@bucket/key` names its connection. The files on
+local disk (in the folder for temporary files, `TMPDIR`) have no name: the system deletes them when the process ends,
+even after a kill. An iterable is read to its end, in the caller's thread, before anything is sent. Its errors reach the
+caller unchanged.
 """
 
 from __future__ import annotations
@@ -37,30 +37,39 @@ if TYPE_CHECKING:
     from airflow_batches.submission.shards import Shard
 
 READ_BYTES: Final = 1 << 20
-"""Bytes of one read."""
+"""Bytes of one read. Chosen: large enough for few calls, and small beside a worker's memory."""
 COMPRESSED: Final[Mapping[str, str]] = {".gz": ".gz", ".zst": ".zst", ".zstd": ".zst"}
-"""Suffixes of names whose objects are decompressed, and the usual form of each."""
+"""Suffixes of objects that are decompressed, and the usual form of each."""
 
 
 class Source(ABC):
-    """Requests as JSONL. `name` is for messages and receipts, and holds no credentials."""
+    """Requests as JSONL. `name` is for messages and receipts; it holds no credentials."""
 
     name: str
 
     @abstractmethod
     def blocks(self) -> Iterator[bytes]:
-        """The bytes from the beginning, however cut."""
+        """Yield the bytes from the beginning, in blocks of any size."""
 
-    def check(self, requests: int, ids_digest: str) -> None:  # noqa: B027  # most sources were not announced
-        """Raise `PreflightError` if these are not the requests that were announced."""
+    def check(self, requests: int, ids_digest: str) -> None:  # noqa: B027  # only shards have a plan
+        """Raise `PreflightError` if these are not the requests of the plan."""
 
 
 @contextmanager
 def open_source(requests: Any, *, conn_id: str | None = None, spool_dir: str | None = None) -> Iterator[Source]:
-    """The source for what a user may give as `requests` (see the table); leaving the block frees its disk space.
+    """Open requests as a source. The end of the block frees its disk space.
 
-    `conn_id` is the Airflow connection of a URI that names none, `spool_dir` where one-shot sources are written.
-    Raises `InvalidRequest` for anything that is not a source; what a callable or a generator raises leaves as it is.
+    Errors of a callable or a generator reach the caller unchanged.
+
+    :param requests: requests in one of the forms of the table.
+    :param conn_id: the Airflow connection of a URI that names none.
+    :param spool_dir: the folder for unnamed files; by default the one for temporary files.
+    :raises InvalidRequest: when this is not a source.
+
+    Example::
+
+        with open_source("s3://bucket/requests.jsonl") as source:
+            receipt = submit(client, source)
     """
     given = requests() if callable(requests) else requests
     if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
@@ -83,18 +92,28 @@ def open_source(requests: Any, *, conn_id: str | None = None, spool_dir: str | N
 
 
 def source_uri(place: object) -> str:
-    """The URI of a place to read from; here an absolute path needs no scheme. Raises `InvalidRequest`."""
+    """Convert a place to read from to a URI.
+
+    Unlike in `to_uri`, an absolute path needs no scheme.
+
+    :raises InvalidRequest: when it is not a place.
+    """
     return to_uri(Path(place) if isinstance(place, str) and place.startswith("/") else place)
 
 
 def is_compressed(uri: str) -> bool:
-    """Whether the object is decompressed as it is read, so that its middle is reached through its beginning only."""
+    """Whether the object is decompressed, so that reading must start at its beginning."""
     return Path(uri).suffix.lower() in COMPRESSED
 
 
 @contextmanager
 def open_uri(uri: str, conn_id: str | None = None) -> Iterator[IO[bytes]]:
-    """A URI's decoded bytes. Raises `SourceError` when it cannot be opened."""
+    """Open a URI and yield a stream of its decoded bytes.
+
+    :param uri: the object.
+    :param conn_id: the Airflow connection of a URI that names none.
+    :raises SourceError: when it cannot be opened.
+    """
     with reading(redact_uri(uri)):
         raw = _open(uri, conn_id)
     with raw:
@@ -103,7 +122,7 @@ def open_uri(uri: str, conn_id: str | None = None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Whatever fails in reading becomes a `SourceError` that names the source."""
+    """Convert any failure in the block to a `SourceError` that names the source."""
     try:
         yield
     except BatchesError:
@@ -113,7 +132,7 @@ def reading(name: str) -> Iterator[None]:
 
 
 class ListSource(Source):
-    """Requests that are in memory already."""
+    """Requests in memory."""
 
     name = "requests"
 
@@ -122,13 +141,13 @@ class ListSource(Source):
         self._checked = False
 
     def blocks(self) -> Iterator[bytes]:
-        """The requests encoded, some at once."""
+        """Yield the requests as JSONL, several in one block."""
         yield from encode_requests(self._requests, checked=self._checked)
         self._checked = True
 
 
 class SpooledSource(Source):
-    """Requests that can be had only once, kept in `spool`."""
+    """Requests that can be read only once, kept in the file `spool`."""
 
     name = "requests"
 
@@ -138,7 +157,7 @@ class SpooledSource(Source):
             spool.write(block)
 
     def blocks(self) -> Iterator[bytes]:
-        """What was spooled."""
+        """Yield the spooled bytes."""
         self._spool.seek(0)
         yield from iter(lambda: self._spool.read(READ_BYTES), b"")
 
@@ -154,13 +173,13 @@ class UriSource(Source):
         self._conn_id = conn_id
 
     def blocks(self) -> Iterator[bytes]:
-        """The object's decoded bytes."""
+        """Yield the object's decoded bytes."""
         with open_uri(self.uri, self._conn_id) as stream:
             yield from checked(_soon(stream, _read(stream, self.name)), self.name)
 
 
 class ShardSource(Source):
-    """One shard of a URI's JSONL. A compressed object is decoded from its beginning to get there."""
+    """One shard of a JSONL object. A compressed object is decoded from its beginning."""
 
     def __init__(self, shard: Shard, conn_id: str | None = None) -> None:
         self.shard = shard
@@ -169,7 +188,7 @@ class ShardSource(Source):
         self.name = f"{redact_uri(self.uri)}, bytes {shard.start:,} to {shard.end:,}"
 
     def blocks(self) -> Iterator[bytes]:
-        """The shard's lines."""
+        """Yield the shard's lines."""
         with open_uri(self.uri, self._conn_id) as stream:
             with reading(self.name):
                 stream.seek(self.shard.start)
@@ -177,7 +196,7 @@ class ShardSource(Source):
             yield from checked(blocks, self.name)
 
     def check(self, requests: int, ids_digest: str) -> None:
-        """Raise `PreflightError` if the object is not the one that was planned."""
+        """Raise `PreflightError` if the shard does not hold the requests of the plan."""
         if (requests, ids_digest) != (self.shard.requests, self.shard.ids_digest):
             raise PreflightError(
                 f"{self.name} holds other requests ({requests:,}) than when it was planned ({self.shard.requests:,})"
@@ -185,7 +204,10 @@ class ShardSource(Source):
 
 
 class FetchedSource(Source):
-    """A source elsewhere, kept in `spool` as it is read first: it is fetched once, and the same at each reading."""
+    """A remote source.
+
+    Its first reading is kept in the file `spool`, so every reading yields the same bytes.
+    """
 
     def __init__(self, remote: Source, spool: IO[bytes]) -> None:
         self.name = remote.name
@@ -194,7 +216,7 @@ class FetchedSource(Source):
         self._complete = False
 
     def blocks(self) -> Iterator[bytes]:
-        """What was fetched; what has not been yet is now."""
+        """Yield the kept bytes; fetch them first if that has not been done completely."""
         self._spool.seek(0)
         if self._complete:
             yield from iter(lambda: self._spool.read(READ_BYTES), b"")
@@ -206,13 +228,13 @@ class FetchedSource(Source):
         self._complete = True
 
     def check(self, requests: int, ids_digest: str) -> None:
-        """As the remote source does."""
+        """Raise what the remote source's `check` raises."""
         self._remote.check(requests, ids_digest)
 
 
 @contextmanager
 def _fetched(source: UriSource | ShardSource, spool_dir: str | None) -> Iterator[Source]:
-    """The source, kept on local disk as it is read first unless it is there already."""
+    """Keep a remote source on local disk; yield a local one unchanged."""
     if _local_path(source.uri) is not None:
         yield source
     else:
@@ -237,20 +259,20 @@ def _read(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[b
 
 
 def _soon(stream: IO[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Read ahead, but for a plain file on local disk: that comes faster than a thread hands it over."""
+    """Read ahead in a thread, except from a plain local file, where passing blocks on takes longer than reading."""
     return blocks if isinstance(stream, FileIO) else ahead(blocks)
 
 
 def _open(uri: str, conn_id: str | None) -> IO[bytes]:
     if (path := _local_path(uri)) is not None:
-        # Airflow would look through all providers for one of local files, and import boto3 on the way.
+        # Airflow would search all providers for one of local files, and import boto3 for that.
         return path.open("rb", buffering=0)
     from airflow.sdk import ObjectStoragePath
 
     from airflow_batches.submission.remote import open_object
 
     remote = ObjectStoragePath(uri, conn_id=conn_id_for(uri, conn_id))
-    # Not remote.open(): Airflow's wrapper reports each read as an event of lineage.
+    # Not remote.open(): Airflow's wrapper reports each read as a lineage event.
     return open_object(remote.fs, remote.path)
 
 
@@ -273,14 +295,14 @@ def _decoded(raw: IO[bytes], uri: str) -> IO[bytes]:
 
 
 class _Rejoined:
-    """A stream whose first bytes have been read already."""
+    """A stream whose first bytes were read before."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = head
         self._rest = rest
 
     def read(self, size: int = -1) -> bytes:
-        """The first bytes, then what follows them."""
+        """Return the first bytes, then those that follow."""
         if not self._head:
             return self._rest.read(size)
         head, self._head = self._head, b""

@@ -1,10 +1,10 @@
-"""Requests to a batch id, once.
+"""Submit requests as one batch, exactly once.
 
-The two decisions, and the reasons for them, are the tables of `decision`; this file asks, sends and remembers:
+The tables of `decision` hold the two decisions and their reasons. This file calls the API and keeps the record:
 
     read the record ──► an intent? search for its batch ──► scan the source ──► next_step ──┬──► Attach
             ▲                                                                               ├──► Search
-            └──────────── the answer was lost: the intent stays in the record ◄── Send ◄────┘
+            └────────────── no answer: the intent stays in the record ◄────────── Send ◄────┘
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks for a batch: the list was reported to lag by seconds."""
+"""Seconds between two searches for a batch. Chosen: the list was reported to lag by seconds."""
 FIRST_RETRY: Final = 30.0
-"""Seconds after which a search that was put off goes on, at first. Each later pause is as long as the search so far."""
+"""Seconds until a deferred search continues, at first. Each later pause is as long as the search so far. Chosen: a
+deferral and its return to a worker take seconds, so shorter pauses would save nothing."""
 MAX_UNANSWERED: Final = 3
-"""Unanswered creates in a row in one try. Each follows a search which has found that the one before was not accepted;
-more of them are left to the task's retries, which have delays of their own."""
+"""Creates without an answer in one try, one after the other. Each follows a search that found the previous one was not
+accepted. Chosen: after three, the task's retries continue, with their own delays."""
 
 
 def submit(
@@ -76,29 +77,40 @@ def submit(
     missing_after: timedelta = FRESH_404,
     resumed: bool = False,
 ) -> Receipt:
-    """Submit a source as one batch, or attach to the batch that an earlier try of the same task made of it.
+    """Submit a source as one batch, or attach to an earlier try's batch of it.
 
-    :param records: the task's record, in a store that outlives the try. None: nothing does.
-    :param attempt: how and why the task submits now.
+    :param client: the API.
+    :param source: the requests.
+    :param records: the task's record, in a store that outlives the try. None: there is no such store.
+    :param attempt: the settings of this try.
     :param model: the default for requests that name none.
-    :param preflight: what happens to requests that the API would refuse.
+    :param preflight: what to do with requests that the API would refuse.
     :param anthropic_version: the API version that the requests are checked against.
-    :param known_batches: ids of batches that records of other tasks name.
-    :param killed: is asked before each block that is sent, and before each look.
-    :param on_created: is told the id of a batch at once when it exists; canceling it is the caller's business then.
-    :param settle_for: how long, at most, a batch may still be created after an unanswered create.
-    :param look_for: how long this call may look for such a batch; then it raises `ReconcilePending`.
-    :param look_every: seconds between two looks.
-    :param missing_after: how long neither the batch nor the list may have shown a batch before it counts as deleted.
-    :param resumed: this call goes on with a search of the same try.
+    :param known_batches: returns the ids of batches that records of other tasks name.
+    :param killed: is called before each block of the body and before each search; True stops the submission.
+    :param on_created: is called with a batch's id as soon as the batch exists. From then on, canceling it is up to the
+        caller.
+    :param settle_for: how long, at most, a batch may still be created after a create without an answer.
+    :param look_for: how long this call may search for such a batch before it raises `ReconcilePending`; no limit by
+        default.
+    :param look_every: seconds between two searches.
+    :param missing_after: how long a batch must be missing from both the API's get and its list to count as deleted.
+    :param resumed: this call continues a search of the same try.
+    :return: the receipt, with the batch's id.
     :raises PreflightError: when the requests cannot be sent.
     :raises SourceError: when the requests cannot be read.
     :raises RequestsChanged: when a retry has other requests, and `attempt.on_changed` is "fail".
-    :raises ReconcilePending: when it cannot be told yet whether a create was accepted.
+    :raises ReconcilePending: when it is not known yet whether a create was accepted.
     :raises UncertainSubmit: when a person must decide.
-    :raises Superseded: when another try of the task has taken over.
-    :raises SubmitKilled: when `killed` says so.
+    :raises Superseded: when another try of the task has written the record.
+    :raises SubmitKilled: when `killed` returned True.
+    :raises LookFailed: when the API refused to return the batch of an earlier try.
     :raises BatchesError: what the client raises.
+
+    Example::
+
+        with BatchesClient(key) as client, open_source("/data/requests.jsonl") as source:
+            receipt = submit(client, source)
     """
     _check(preflight, Preflight, "preflight")
     _check(attempt.on_uncertain, OnUncertain, "on_uncertain")
@@ -115,7 +127,7 @@ def submit(
         model=model, generation=attempt.generation, on_uncertain=attempt.on_uncertain,
         settle_for=settle_for, killed=killed, on_created=on_created,
     )  # fmt: skip
-    most = 1 if attempt.on_uncertain == "resubmit" else MAX_UNANSWERED  # without a search, one try never pays twice
+    most = 1 if attempt.on_uncertain == "resubmit" else MAX_UNANSWERED  # a second create could bill twice
     while True:
         batch = _fetch(client, record.receipt, killed, look_every, missing_after) if record.receipt else None
         match next_step(record, batch, sent, attempt):
@@ -155,13 +167,13 @@ def _unrecorded(client: BatchesClient, sent: Sent, attempt: Attempt) -> Intent:
 
 
 def _check(value: str, choices: Any, name: str) -> None:
-    """Raise `InvalidRequest` for a value that is none of the choices: taken for another, it may cost money."""
+    """Raise `InvalidRequest` for a value that is not one of the choices. A wrong default could cost money."""
     if value not in get_args(choices):
         raise InvalidRequest(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
 def _scan(source: Source, record: Record, *, model: str | None, preflight: Preflight, version: str) -> Scan:
-    """Return what a source holds, if it can be sent as one batch. Raises `PreflightError` and `SourceError`."""
+    """Scan a source and check that it can be sent as one batch. Raises `PreflightError` and `SourceError`."""
     try:
         scanned = scan(source, model=model, preflight=preflight, version=version)
         warn_or_refuse(source, scanned.findings, preflight)
@@ -175,7 +187,7 @@ def _scan(source: Source, record: Record, *, model: str | None, preflight: Prefl
 
 
 def _settled(search: _Search, record: Record, attempt: Attempt) -> Record:
-    """Return the record without an intent: its batch is found, or the create was not accepted."""
+    """Return the record without an intent, after its batch was found or the create was not accepted."""
     if record.intent is None:
         return record
     if attempt.on_uncertain == "fail":
@@ -210,12 +222,12 @@ class _Search:
         self._look_every = look_every
 
     def settled(self, record: Record, intent: Intent) -> Record:
-        """Return the record once it is known what became of the intent."""
+        """Search until it is known whether the create was accepted; return the record."""
         told = False
         while True:
             if self._killed():
                 raise SubmitKilled("whether a batch was created is not known, and none is canceled on suspicion")
-            # In this order: what is created until the time that is compared has been looked for.
+            # The time first, then the search, so that the search covers everything created up to that time.
             now = api_now(self._client)
             match settle(intent, self._candidates.of(intent), now=now):
                 case decision.Adopt(batch):
@@ -240,7 +252,7 @@ class _Search:
 
     def _pause(self, intent: Intent, now: datetime) -> None:
         left = max(0.0, (intent.until - now).total_seconds())
-        # The last pause is shorter than any deferral.
+        # Do not defer for the last pause: it is shorter than a deferral.
         if left > self._look_every and time.monotonic() + self._look_every > self._look_until:
             looked = (now - intent.sent_at).total_seconds()
             raise ReconcilePending(
@@ -254,9 +266,9 @@ class _Search:
 def _fetch(
     client: BatchesClient, receipt: Receipt, killed: Callable[[], bool], look_every: float, missing_after: timedelta
 ) -> MessageBatch | None:
-    """Return the batch as it is now; None when neither a look at it nor the list has shown it for long enough.
+    """Return the batch as it is now; None when both the API's get and its list have not shown it for `missing_after`.
 
-    :raises LookFailed: when the API refuses the look.
+    :raises LookFailed: when the API refuses to return it.
     """
     created = receipt.created_at or EPOCH
     missing_since = time.monotonic()
