@@ -166,7 +166,7 @@ class Life:
 
     def models(self) -> dict[str, str]:
         """Each batch and the model of its requests, from the emulator's own store: the API tells it only in results."""
-        store = self.emulator._world.store
+        store = self.emulator._state.store
         return {record.id: store.lines(record).shapes[0].model for record in store.all()}
 
     def own(self) -> Iterator[dict[str, Any]]:
