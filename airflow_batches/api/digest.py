@@ -1,11 +1,8 @@
-"""What stands for a batch's custom_ids, whatever their order: sixteen bytes, and a number that can name one of them.
+"""A digest of a batch's custom_ids, whatever their order: sixteen bytes.
 
 The digest is the sum, modulo 2**128, of a 16-byte BLAKE2b of each id's UTF-8 bytes (read as a big-endian number),
-written as 32 hex digits. A sum forgets the order, in which results never come twice, and remembers how often: an
-id that comes twice, one that is missing and one that is foreign each change it.
-
-The sum of the ids themselves, read as numbers in the same way, proves little. But what a missing id takes from it is
-that id, and the digest proves it.
+written as 32 hex digits. A sum does not depend on the order, which differs between submission and results, and it
+changes with every id that is missing, foreign or repeated. It cannot name an id.
 """
 
 from __future__ import annotations
@@ -22,10 +19,9 @@ AT_ONCE: Final = 1_024
 
 
 class IdsDigest:
-    """The digest and the sum of the ids added so far. A hundred thousand ids take about 0.06 s."""
+    """The digest of the ids added so far. A hundred thousand ids take about 0.06 s."""
 
     def __init__(self) -> None:
-        self.sum = 0
         self._hashes = 0
 
     def update(self, custom_ids: Iterable[str]) -> None:
@@ -39,24 +35,10 @@ class IdsDigest:
         texts = [custom_id.encode("utf-8", "surrogatepass") for custom_id in custom_ids]
         hashes = [blake2b(text, digest_size=BYTES).digest() for text in texts]
         self._hashes = (self._hashes + sum(map(int.from_bytes, hashes))) % MODULUS
-        self.sum += sum(map(int.from_bytes, texts))
 
     def hexdigest(self) -> str:
         """32 hex digits."""
         return f"{self._hashes:032x}"
-
-
-def number_of(custom_id: str) -> int:
-    """The id as a number."""
-    return int.from_bytes(custom_id.encode("utf-8", "surrogatepass"))
-
-
-def id_of(number: int) -> str | None:
-    """The id that is this number; None where none is."""
-    try:
-        return number.to_bytes((number.bit_length() + 7) // 8).decode()
-    except (OverflowError, UnicodeDecodeError):
-        return None
 
 
 def ids_digest(custom_ids: Iterable[str]) -> str:

@@ -36,7 +36,7 @@ from airflow_batches.landing.formats import Output, encoder_for, format_of
 from airflow_batches.landing.ingest import Ingest, Verify
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedBy, Manifest
-from airflow_batches.landing.patience import within
+from airflow_batches.landing.patience import call_with_timeout
 from airflow_batches.landing.place import Ask, Place, Seen
 from airflow_batches.landing.progress import Progress, reported
 from airflow_batches.landing.publish import Publication
@@ -63,7 +63,7 @@ def land(
     verify: Verify = "error",
     overwrite: bool = False,
     receipt: Receipt | None = None,
-    sent_ids: Callable[[], Iterable[str]] | None = None,
+    submitted_ids: Callable[[], Iterable[str]] | None = None,
     landed_by: LandedBy | None = None,
     storage_options: Mapping[str, Any] | None = None,
     timeout: Seconds = 3600.0,
@@ -86,8 +86,9 @@ def land(
     :param verify: `error` publishes nothing that is not what the batch counts, `warn` publishes what came.
     :param overwrite: land whatever stands at the place.
     :param receipt: a submission's receipt, or just its ids digest.
-    :param sent_ids: gives the custom_ids that were sent. It is called only where ids do not match, to name up to 20
-        that are missing or foreign, or where the API counts no requests.
+    :param submitted_ids: gives the custom_ids that were submitted. It is called only where ids do not match, to name up
+        to 20 that are missing or foreign, or where the API counts no requests. Without it none is named: a receipt
+        proves that ids differ, not which.
     :param landed_by: the task instance that lands. What the same one landed of an older batch may be replaced.
     :param storage_options: fsspec's, for the URIs' file systems.
     :param timeout: seconds (or a timedelta) for everything that is asked of the API. What has come then may be stored:
@@ -124,7 +125,7 @@ def land(
         # A 404 here usually means that a replica lags behind the one that said the batch has ended: retry it.
         policy = replace(retry or RetryPolicy(), exists=True)
         batch = _ended(_batch(client, batch_id, policy, deadline))
-        ingest = Ingest(batch, sent, verify, sent_ids)
+        ingest = Ingest(batch, sent, verify, submitted_ids)
         stream = Results(
             client, batch_id, ingest.expected.total, retry=policy, deadline=deadline, stall_timeout=stall_timeout
         )
@@ -212,7 +213,7 @@ def _batch(client: BatchesClient, batch_id: str, policy: RetryPolicy, deadline: 
             return own.get(batch_id, retry=policy)
 
     try:
-        return within(deadline - time.monotonic(), get, lambda _: None)
+        return call_with_timeout(deadline - time.monotonic(), get, lambda _: None)
     except TimeoutError as exc:
         raise LandingTimeout(f"the API did not answer in time how {batch_id} stands") from exc
 

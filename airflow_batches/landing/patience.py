@@ -10,8 +10,8 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 
 
-def within(seconds: float, call: Callable[[], _Result], dispose: Callable[[_Result], object]) -> _Result:
-    """What `call` returns or raises, from a thread; `TimeoutError` after so many seconds.
+def call_with_timeout(seconds: float, call: Callable[[], _Result], dispose: Callable[[_Result], object]) -> _Result:
+    """Return or raise what `call` does, in a thread of its own; `TimeoutError` after so many seconds.
 
     A call that is no longer waited for goes on until it ends by itself; what it returns then is disposed of there.
     """

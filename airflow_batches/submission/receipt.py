@@ -16,7 +16,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one create.
 
     `bytes` is the length of the create's body and `sha256` its hash. `ids_digest` stands for the custom_ids and
-    `fingerprint` for the whole requests; neither depends on their order. `ids_sum` can name an id that is missing.
+    `fingerprint` for the whole requests; neither depends on their order.
     `models` names at most 20. `source` is the URI or "requests".
     """
 
@@ -24,7 +24,6 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     sha256: str
     ids_digest: str
-    ids_sum: str = ""
     fingerprint: str
     models: tuple[str, ...] = ()
     source: str = ""
