@@ -23,7 +23,7 @@ from airflow_batches.landing.lines import decode
 from airflow_batches.landing.manifest import LandedBy, LandedObject, Manifest
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.progress import Progress
-from airflow_batches.landing.sent import Sent
+from airflow_batches.landing.sent import SubmittedIds
 from airflow_batches.landing.stream import Block, Results, joined
 from airflow_batches.landing.tally import SUCCEEDED, Tally
 from airflow_batches.landing.verify import Expectation, Mismatch, compare, with_names
@@ -41,16 +41,16 @@ class Ingest:
     def __init__(
         self,
         batch: MessageBatch,
-        sent: Sent | None,
+        sent: SubmittedIds | None,
         verify: Verify,
-        sent_ids: Callable[[], Iterable[str]] | None,
+        submitted_ids: Callable[[], Iterable[str]] | None,
     ) -> None:
         counts = batch.request_counts
         self.expected = Expectation.of({kind: getattr(counts, kind) for kind in COUNTED}, counts.total, sent)
         self.mismatch: Mismatch | None = None
         self._batch = batch
         self._verify = verify
-        self._sent_ids = sent_ids
+        self._submitted_ids = submitted_ids
         self._prices = PriceList(batch.created_at)
         self._tally = Tally(self._prices.steps)
         self._lines = 0
@@ -95,8 +95,8 @@ class Ingest:
         """
         ledger = stream.ledger
         mismatch = compare(self.expected, self._tally.types, ledger.taken, ledger.doubled, unreadable=stream.unreadable)
-        if mismatch is not None and self._sent_ids is not None and mismatch.is_of_ids:
-            mismatch = self._named(mismatch, ledger.taken, self._sent_ids)
+        if mismatch is not None and self._submitted_ids is not None and mismatch.is_of_ids:
+            mismatch = self._named(mismatch, ledger.taken, self._submitted_ids)
         if mismatch is None or not mismatch.sentences():
             return
         if self._verify == "error":
@@ -104,15 +104,12 @@ class Ingest:
         logger.warning("Landing what came of %s: %s", self._batch.id, "; ".join(mismatch.sentences()))
         self.mismatch = mismatch
 
-    def _named(self, mismatch: Mismatch, came: Collection[str], sent_ids: Callable[[], Iterable[str]]) -> Mismatch:
-        """Add names to a mismatch, if the ids that were sent can be read.
-
-        A failure to read them is only logged.
-        """
+    def _named(self, mismatch: Mismatch, came: Collection[str], submitted_ids: Callable[[], Iterable[str]]) -> Mismatch:
+        """The mismatch with names, if the ids that were sent can be read; a failure to read them is only logged."""
         logger.info("The ids of %s do not match; reading which were sent", self._batch.id)
         limit = None if self.expected.total is None else self.expected.total + 1
         try:
-            known = [*islice(sent_ids(), limit)]
+            known = [*islice(submitted_ids(), limit)]
             named = with_names(mismatch, came, known, self.expected)
         except Exception as error:  # noqa: BLE001  # a user's source may raise anything
             logger.warning("Cannot read which ids were sent: %s: %.300s", type(error).__name__, error)

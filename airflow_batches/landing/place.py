@@ -34,7 +34,7 @@ from airflow_batches.landing.errors import LandingRefused
 from airflow_batches.landing.local_file import remove_stale_parts
 from airflow_batches.landing.location import Location, ObjectVersion
 from airflow_batches.landing.manifest import COMPLETE, SUFFIX, LandedBy, LandedObject, Manifest
-from airflow_batches.landing.sent import Sent
+from airflow_batches.landing.sent import SubmittedIds
 
 HOW_TO_FORCE: Final = "land elsewhere, or overwrite it on purpose (overwrite=True)"
 
@@ -46,7 +46,7 @@ class Ask:
     batch_id: str
     format_name: str
     verify: Literal["error", "warn"]
-    sent: Sent | None = None
+    sent: SubmittedIds | None = None
     landed_by: LandedBy | None = None
     created_at: datetime | None = None
     """When the batch was created; None before it has been fetched."""

@@ -34,7 +34,7 @@ from airflow_batches.api.errors import BatchesError, StreamInterrupted, Transpor
 from airflow_batches.api.retry import ONCE, RetryPolicy
 from airflow_batches.landing.errors import LandingError, LandingTimeout
 from airflow_batches.landing.lines import ResultLine, decode_block, results_in
-from airflow_batches.landing.patience import within
+from airflow_batches.landing.patience import call_with_timeout
 from airflow_batches.landing.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class Results:
         patience = min(self._stall_timeout, self._deadline - time.monotonic())
         with ExitStack() as opened:
             try:
-                response = within(patience, opening.__enter__, lambda _: opening.__exit__(None, None, None))
+                response = call_with_timeout(patience, opening.__enter__, lambda _: opening.__exit__(None, None, None))
             except TimeoutError as exc:
                 self._check_time()
                 raise self._stalled() from exc

@@ -6,14 +6,14 @@ Counts and ids come in, a mismatch or None goes out.
 |-------------------------------------------------------------|---------------------------------------------|
 | fewer ids than the batch has requests                       | missing                                     |
 | more ids than the batch has requests                        | foreign                                     |
-| an id twice in one reading                                  | doubled; the first line is kept             |
-| the ids' digest is not the receipt's                        | other ids than those that were sent; one of |
-|                                                             | each kind is named                          |
+| an id twice in one reading                                  | doubled; the line that came first is kept   |
+| the ids' digest is not the receipt's                        | other ids than those that were sent         |
 | more lines of a type than the batch counts                  | a wrong count                               |
 | the batch counts no request at all, and there is no receipt | uncounted, until the ids that were sent     |
 |                                                             | are compared                                |
 
-If the ids that were sent are known, the mismatch names all that differ, up to `NAMED` of each kind.
+Missing and foreign ids are named, up to a limit, only where the ids that were submitted are given: counts and a digest
+name none.
 
 A batch holds at least one request, so counts of 0 mean that the API has not counted; they prove nothing. Then the
 receipt's number of requests is used, or its digest, or the ids that were sent.
@@ -28,8 +28,8 @@ from typing import Final
 
 import msgspec
 
-from airflow_batches.api.digest import IdsDigest, ids_digest
-from airflow_batches.landing.sent import Sent, Strangers, strangers
+from airflow_batches.api.digest import ids_digest
+from airflow_batches.landing.sent import SubmittedIds
 
 NAMED: Final = 20
 """Ids of each kind that a mismatch names. Chosen: enough to see a pattern, few enough for a line of a log."""
@@ -49,11 +49,11 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     counts: Mapping[str, int]
     total: int | None
-    sent: Sent | None = None
+    sent: SubmittedIds | None = None
 
     @classmethod
-    def of(cls, counts: Mapping[str, int], total: int, sent: Sent | None) -> Expectation:
-        """Make one from a batch's counts, or from the receipt's number if they are all 0."""
+    def of(cls, counts: Mapping[str, int], total: int, sent: SubmittedIds | None) -> Expectation:
+        """From a batch's counts; the receipt's number stands in where they are all 0."""
         if total > 0:
             return cls(counts=counts, total=total, sent=sent)
         return cls(counts={}, total=sent.requests if sent else None, sent=sent)
@@ -91,16 +91,11 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
             self.missing and f"{self.missing:,} missing{_named(self.missing_ids, self.missing)}",
             self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids, self.foreign)}",
             self.doubled and f"{self.doubled:,} doubled{_named(self.doubled_ids, self.doubled)}",
-            self.other_ids and f"the custom_ids are not those that were sent{self._exchanged}",
+            self.other_ids and "the custom_ids are not those that were sent",
             self.unreadable and f"{self.unreadable:,} unreadable",
             *(f"{got:,} {kind} instead of {want:,}" for kind, (want, got) in sorted(self.wrong_counts.items())),
         ]
         return [sentence for sentence in said if sentence]
-
-    @property
-    def _exchanged(self) -> str:
-        missing, foreign = _named(self.missing_ids, 1), _named(self.foreign_ids, 1)
-        return f": one is missing{missing}, another came{foreign}" if missing and foreign else ""
 
 
 def compare(
@@ -123,15 +118,13 @@ def compare(
     total = len(ids) if expected.total is None else expected.total
     missing, foreign = max(0, total - len(ids)), max(0, len(ids) - total)
     uncounted = expected.total is None and expected.sent is None
-    other_ids, named = _told_apart(expected.sent, ids, missing, foreign)
+    other_ids = expected.sent is not None and ids_digest(ids) != expected.sent.digest
     wrong = {kind: (want, types.get(kind, 0)) for kind, want in expected.counts.items() if types.get(kind, 0) > want}
     if not (missing or foreign or doubled or other_ids or wrong or uncounted):
         return None
     return Mismatch(
         missing=missing,
-        missing_ids=named.missing,
         foreign=foreign,
-        foreign_ids=named.foreign,
         doubled=len(doubled),
         doubled_ids=tuple(sorted(doubled)[:NAMED]),
         other_ids=other_ids and not missing and not foreign,
@@ -142,7 +135,7 @@ def compare(
 
 
 def with_names(
-    mismatch: Mismatch, came: Collection[str], sent_ids: Sequence[str], expected: Expectation
+    mismatch: Mismatch, came: Collection[str], submitted_ids: Sequence[str], expected: Expectation
 ) -> Mismatch | None:
     """Name all ids of a mismatch; None if `sent_ids` cannot be the ids that were sent.
 
@@ -154,15 +147,16 @@ def with_names(
     :param sent_ids: the ids that were sent, according to the caller.
     :param expected: what the batch must hold.
     """
-    here, sent = {*came}, {*sent_ids}
-    missing = [custom_id for custom_id in sent_ids if custom_id not in here]
+    here, sent = {*came}, {*submitted_ids}
+    missing = [custom_id for custom_id in submitted_ids if custom_id not in here]
     foreign = sorted(here - sent)
     if expected.sent is not None:
-        are_they = ids_digest(sent_ids) == expected.sent.digest
+        are_they = ids_digest(submitted_ids) == expected.sent.digest
     elif mismatch.uncounted:
-        are_they = 0 < len(sent_ids) == len(sent)
+        are_they = 0 < len(submitted_ids) == len(sent)
     else:
-        are_they = len(sent_ids) == len(sent) and (len(missing), len(foreign)) == (mismatch.missing, mismatch.foreign)
+        differ_alike = (len(missing), len(foreign)) == (mismatch.missing, mismatch.foreign)
+        are_they = len(submitted_ids) == len(sent) and differ_alike
     if not are_they:
         return None
     return msgspec.structs.replace(
@@ -174,16 +168,6 @@ def with_names(
         other_ids=False,
         uncounted=False,
     )
-
-
-def _told_apart(sent: Sent | None, ids: Collection[str], missing: int, foreign: int) -> tuple[bool, Strangers]:
-    if sent is None:
-        return False, Strangers()
-    digest = IdsDigest()
-    digest.update(ids)
-    if digest.hexdigest() == sent.digest:
-        return False, Strangers()
-    return True, strangers(sent, ids, digest, missing=missing, foreign=foreign)
 
 
 def _named(ids: Sequence[str], count: int) -> str:

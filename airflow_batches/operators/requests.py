@@ -31,24 +31,24 @@ class Verbatim:
         return f"{len(self.given):,} requests" if isinstance(self.given, list) else f"a {type(self.given).__name__}"
 
 
-class HasRequests:
-    """A mixin with the templated field `requests`.
+class RequestsField:
+    """A templated field of an operator that holds requests; Airflow neither renders nor stores those it resolves.
 
-    Requests that Airflow has resolved are wrapped too.
+    It is None, what is still to be rendered or resolved, or `Verbatim`.
     """
 
-    @property
-    def requests(self) -> Any:
-        """None, a value that Airflow renders or resolves, or `Verbatim`."""
-        return self._requests
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
 
-    @requests.setter
-    def requests(self, given: Any) -> None:
+    def __get__(self, operator: Any, owner: type | None = None) -> Any:
+        return self if operator is None else getattr(operator, self._name)
+
+    def __set__(self, operator: Any, given: Any) -> None:
         given = path_text(given)
         as_it_is = given is None or isinstance(given, str | Verbatim) or is_reference(given)
-        self._requests = given if as_it_is else Verbatim(given)
+        setattr(operator, self._name, given if as_it_is else Verbatim(given))
 
-    @property
-    def given(self) -> Any:
-        """The requests without their wrapper."""
-        return self.requests.given if isinstance(self.requests, Verbatim) else self.requests
+
+def unwrapped(value: Any) -> Any:
+    """Return the requests that a `RequestsField` holds."""
+    return value.given if isinstance(value, Verbatim) else value

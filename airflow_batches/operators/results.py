@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.requests import Given, HasRequests, Place
+from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import RECEIPT
 from airflow_batches.operators.waiting import BATCH_ID, share
 
@@ -27,7 +27,7 @@ NO_BATCH: Final = (None, "", "None")
 """Values of an XCom that was never pushed, by itself and in a template."""
 
 
-class MessageBatchResultsOperator(HasRequests, BaseOperator):
+class MessageBatchResultsOperator(BaseOperator):
     """Land every result of an ended batch, once and checked, and return the manifest.
 
     The object at `path` appears only when it is complete. The manifest is stored beside it as `<path>.manifest.json`,
@@ -44,15 +44,9 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         absolute `pathlib.Path` (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
     :param failed_path: where a copy of the lines that did not succeed goes, in the same forms; nowhere by default
         (templated).
-    :param format: `jsonl` or `parquet`; by default `path` decides (templated).
-    :param verify: `error` publishes only results that match the batch's counts; `warn` publishes what was read, and the
-        manifest says so.
-    :param overwrite: land whatever is at the path; by default another batch's results are never replaced.
-    :param receipt: the submission's receipt or its ids digest, to prove that the ids are those that were sent
-        (templated); by default only their number is checked.
-    :param requests: what was submitted, in any form that `MessageBatchSubmitOperator` takes (templated if it is a
-        URI). It is read only if ids do not match, to name up to 20 that are missing or foreign; the receipt proves that
-        they match.
+    :param submitted_requests: the requests that were submitted, in any form that `MessageBatchSubmitOperator` takes
+        (templated where it is a URI). They are read only where ids do not match, to name up to 20 that are missing or
+        foreign. None, the default, names none: the receipt proves that ids differ, not which.
     :param max_failure_rate: share (0 to 1) of requests without success above which the task fails, after everything
         has landed and the manifest has been pushed as the task's XCom. None accepts any share, because the task that
         waited has judged the batch already.
@@ -78,10 +72,11 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         "failed_path",
         "format",
         "receipt",
-        "requests",
+        "submitted_requests",
         "conn_id",
         "storage_conn_id",
     )
+    submitted_requests = RequestsField()
 
     def __init__(
         self,
@@ -93,7 +88,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         verify: Literal["error", "warn"] = "error",
         overwrite: bool = False,
         receipt: Mapping[str, Any] | str | XComArg | None = None,
-        requests: Given | None = None,
+        submitted_requests: Given | None = None,
         max_failure_rate: float | None = None,
         timeout: timedelta | float = timedelta(hours=1),
         stall_timeout: timedelta | float = timedelta(minutes=1),
@@ -109,7 +104,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         self.verify = verify
         self.overwrite = overwrite
         self.receipt = cast("Mapping[str, Any] | str | None", receipt)
-        self.requests = requests
+        self.submitted_requests = submitted_requests
         self.max_failure_rate = share(max_failure_rate)
         self.timeout = seconds_to_wait(timeout)
         self.stall_timeout = seconds_to_wait(stall_timeout)
@@ -151,7 +146,7 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
                 verify=self.verify,
                 overwrite=self.overwrite,
                 receipt=self.receipt,
-                sent_ids=None if self.requests is None else self._sent_ids,
+                submitted_ids=None if self.submitted_requests is None else self._submitted_ids,
                 landed_by=_landed_by(context),
                 timeout=self.timeout,
                 stall_timeout=self.stall_timeout,
@@ -198,10 +193,10 @@ class MessageBatchResultsOperator(HasRequests, BaseOperator):
         except (ValueError, ImportError) as exc:
             raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
 
-    def _sent_ids(self) -> Iterator[str]:
+    def _submitted_ids(self) -> Iterator[str]:
         from airflow_batches.submission.ids import custom_ids
 
-        return custom_ids(self.given, conn_id=self.storage_conn_id)
+        return custom_ids(unwrapped(self.submitted_requests), conn_id=self.storage_conn_id)
 
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
-from airflow_batches.operators.requests import Given, HasRequests
+from airflow_batches.operators.requests import Given, RequestsField, unwrapped
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, share
 
@@ -43,8 +43,8 @@ FLAGS: Final[Mapping[str, bool]] = {
 """Texts that a template may render for a flag."""
 
 
-class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
-    """Submit requests as one batch, wait until it has ended, and return its id.
+class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
+    """Submits requests as one batch, waits until it has ended, and returns its id.
 
     The batch is submitted once: a retried or cleared task with the same requests re-attaches to its batch. The id is
     pushed to XCom as `batch_id` as soon as it is known, and what was sent as `receipt`; other tasks can use both
@@ -96,6 +96,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "resubmit")
     submits_batches = True
+    requests = RequestsField()
     operator_extra_links = (MessageBatchLink(),)
 
     def __init__(
@@ -268,7 +269,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, HasRequests, BaseOperator):
         )
         from airflow_batches.submission.submit import submit
 
-        with open_source(self.given, conn_id=self.storage_conn_id) as source:
+        with open_source(unwrapped(self.requests), conn_id=self.storage_conn_id) as source:
             while True:
                 try:
                     return submit(

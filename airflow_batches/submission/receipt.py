@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one create.
 
-    `bytes` is the length of the create's body and `sha256` its hash. `ids_digest` is the digest of the custom_ids,
-    `fingerprint` that of the whole requests; neither depends on their order. `ids_sum` can name a missing id. `models`
-    holds at most 20 names. `source` is the URI or "requests".
+    `bytes` is the length of the create's body and `sha256` its hash. `ids_digest` stands for the custom_ids and
+    `fingerprint` for the whole requests; neither depends on their order.
+    `models` names at most 20. `source` is the URI or "requests".
     """
 
     requests: int
     bytes: int
     sha256: str
     ids_digest: str
-    ids_sum: str = ""
     fingerprint: str
     models: tuple[str, ...] = ()
     source: str = ""

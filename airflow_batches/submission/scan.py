@@ -53,7 +53,6 @@ class Scan:
     size: int
     sha256: str
     ids_digest: str
-    ids_sum: str
     fingerprint: str
     models: tuple[str, ...]
     plain: bool
@@ -69,7 +68,6 @@ class Scan:
             bytes=self.size,
             sha256=self.sha256,
             ids_digest=self.ids_digest,
-            ids_sum=self.ids_sum,
             fingerprint=self.fingerprint,
             models=self.models,
             source=source,
@@ -200,11 +198,6 @@ class Tally:
         return self._ids.hexdigest()
 
     @property
-    def ids_sum(self) -> str:
-        """The sum of the custom_ids, in hex."""
-        return f"{self._ids.sum:x}"
-
-    @property
     def fingerprint(self) -> str:
         """The fingerprint of the whole requests."""
         return f"{self._contents % (1 << 128):032x}"
@@ -254,7 +247,6 @@ def scan(source: Source, *, model: str | None, preflight: Preflight, version: st
         size=size,
         sha256=body.hexdigest(),
         ids_digest=tally.ids_digest,
-        ids_sum=tally.ids_sum,
         fingerprint=tally.fingerprint,
         models=tuple(sorted(tally.models)),
         plain=inspector.plain,

@@ -69,7 +69,9 @@ with DAG("mapped_group", schedule=None, params={"folder": Param(type="string")})
             task_id="submit", requests=shard, model="claude-haiku-4-5", poll_interval=0.5
         )
         path = "{{ params.folder }}/out-{{ ti.map_index }}.jsonl"
-        MessageBatchResultsOperator(task_id="land", batch_id=submit.output, path=path, requests=shard, verify="warn")
+        MessageBatchResultsOperator(
+            task_id="land", batch_id=submit.output, path=path, submitted_requests=shard, verify="warn"
+        )
 
     each.expand(shard=plan.output)
 """

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.api.digest import AT_ONCE, IdsDigest, id_of, ids_digest, number_of
+from airflow_batches.api.digest import AT_ONCE, IdsDigest, ids_digest
 
 texts = st.text(min_size=1, max_size=70)
 
@@ -27,7 +27,6 @@ def test_order_and_portions_do_not_matter(ids: list[str], rng: random.Random) ->
     digest.update(shuffled[:cut])
     digest.update(shuffled[cut:])
     assert digest.hexdigest() == ids_digest(ids)
-    assert digest.sum == sum(map(number_of, ids))
 
 
 def test_many_ids_at_once_count_as_each_by_itself() -> None:
@@ -36,7 +35,7 @@ def test_many_ids_at_once_count_as_each_by_itself() -> None:
     together.update(ids)
     for custom_id in ids:
         singly.update([custom_id])
-    assert (together.hexdigest(), together.sum) == (singly.hexdigest(), singly.sum)
+    assert together.hexdigest() == singly.hexdigest()
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
@@ -48,18 +47,3 @@ def test_an_id_counts_as_its_utf8_bytes(custom_id: str) -> None:
 def test_a_missing_a_doubled_and_another_id_each_change_it(ids: list[str], other: str) -> None:
     digests = {ids_digest(ids), ids_digest(ids[1:]), ids_digest([*ids, ids[0]]), ids_digest([*ids[1:], other])}
     assert len(digests) == (3 if other == ids[0] else 4)
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: not text.startswith("\0")))
-def test_an_id_is_told_by_its_number(custom_id: str) -> None:
-    assert id_of(number_of(custom_id)) == custom_id
-
-
-@given(st.integers(max_value=-1))
-def test_no_id_has_a_number_below_zero(number: int) -> None:
-    assert id_of(number) is None
-
-
-def test_a_number_of_no_text_is_no_id() -> None:
-    assert id_of(0xFF) is None
-    assert id_of(number_of("\ud800")) is None

@@ -6,15 +6,15 @@ from threading import Event
 
 import pytest
 
-from airflow_batches.landing.patience import within
+from airflow_batches.landing.patience import call_with_timeout
 
 GENEROUS = 30.0
 
 
 def test_what_the_call_returns_or_raises_comes_through() -> None:
-    assert within(GENEROUS, lambda: 7, lambda _: None) == 7
+    assert call_with_timeout(GENEROUS, lambda: 7, lambda _: None) == 7
     with pytest.raises(ZeroDivisionError):
-        within(GENEROUS, lambda: 1 // 0, lambda _: None)
+        call_with_timeout(GENEROUS, lambda: 1 // 0, lambda _: None)
 
 
 def test_a_timeout_of_the_calls_own_is_no_timeout_of_ours() -> None:
@@ -22,14 +22,14 @@ def test_a_timeout_of_the_calls_own_is_no_timeout_of_ours() -> None:
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        within(GENEROUS, fails, lambda _: None)
+        call_with_timeout(GENEROUS, fails, lambda _: None)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.0, -1.0])
 def test_what_comes_too_late_is_disposed_of(seconds: float) -> None:
     may_end, disposed = Event(), Event()
     with pytest.raises(TimeoutError):
-        within(seconds, lambda: may_end.wait(GENEROUS), lambda _: disposed.set())
+        call_with_timeout(seconds, lambda: may_end.wait(GENEROUS), lambda _: disposed.set())
     assert not disposed.is_set()
     may_end.set()
     assert disposed.wait(GENEROUS)
@@ -38,5 +38,5 @@ def test_what_comes_too_late_is_disposed_of(seconds: float) -> None:
 def test_an_error_that_comes_too_late_is_nobodys() -> None:
     may_end = Event()
     with pytest.raises(TimeoutError):
-        within(0.0, lambda: 1 // int(may_end.wait(GENEROUS) and 0), lambda _: None)
+        call_with_timeout(0.0, lambda: 1 // int(may_end.wait(GENEROUS) and 0), lambda _: None)
     may_end.set()

@@ -64,12 +64,12 @@ def test_a_receipt_shows_that_some_are_missing(tmp_path: Path, receipt: Any, wor
 
 def test_the_ids_that_were_sent_prove_them_too(tmp_path: Path) -> None:
     with uncounted(LINES) as client:
-        assert landed(client, tmp_path, sent_ids=lambda: ["r-2", "r-0", "r-1"]).verified
+        assert landed(client, tmp_path, submitted_ids=lambda: ["r-2", "r-0", "r-1"]).verified
 
 
 def test_the_ids_that_were_sent_name_what_is_missing(tmp_path: Path) -> None:
     with uncounted(LINES[:2]) as client, pytest.raises(LandingMismatch, match=r"1 missing \(r-2\)"):
-        landed(client, tmp_path, sent_ids=lambda: ["r-2", "r-0", "r-1"])
+        landed(client, tmp_path, submitted_ids=lambda: ["r-2", "r-0", "r-1"])
 
 
 def test_with_verify_warn_they_land_unverified(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_receipt_may_be_an_xcom_or_just_its_digest(batch_id: str, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["list", "uri"])
-def test_the_requests_name_what_is_missing_and_no_prompt_of_theirs_is_rendered(
+def test_the_submitted_requests_name_what_is_missing_and_no_prompt_of_theirs_is_rendered(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
@@ -105,7 +105,7 @@ def test_the_requests_name_what_is_missing_and_no_prompt_of_theirs_is_rendered(
     (tmp_path / "today.jsonl").write_bytes(b"".join(encode_requests(requests)))
     given = requests if kind == "list" else f"file://{tmp_path}/{{{{ run_id }}}}.jsonl"
     with DAG("d"):
-        land = results(batch_id, f"file://{tmp_path}/out.jsonl", requests=given)
+        land = results(batch_id, f"file://{tmp_path}/out.jsonl", submitted_requests=given)
     land.render_template_fields({"run_id": "today"})
     with pytest.raises(LandingMismatch, match=r"1 missing \(r-0\)"):
         land.execute(context())
@@ -158,7 +158,7 @@ def test_progress_and_the_end_are_logged(
 
 def test_where_what_and_by_what_are_templates() -> None:
     fields = MessageBatchResultsOperator.template_fields
-    where_and_what = {"batch_id", "path", "failed_path", "format", "receipt", "requests"}
+    where_and_what = {"batch_id", "path", "failed_path", "format", "receipt", "submitted_requests"}
     assert {*fields} == where_and_what | {"conn_id", "storage_conn_id"}
     task = results(**dict.fromkeys(fields, "{{ run_id }}"))
     task.render_template_fields({"run_id": "today"})
@@ -186,18 +186,18 @@ def test_it_may_be_mapped_over_receipts() -> None:
     assert (task.batch_id, task.receipt, task.timeout) == ("msgbatch_01", receipt, 60.0)
 
 
-def test_requests_may_be_what_a_dag_or_a_mapped_group_is_given() -> None:
+def test_submitted_requests_may_be_what_a_dag_or_a_mapped_group_is_given() -> None:
     with DAG("dag", schedule=None, params={"source": "file:///requests.jsonl"}) as dag:
-        task = results("msgbatch_01", "file:///out.jsonl", requests=dag.param("source"))
+        task = results("msgbatch_01", "file:///out.jsonl", submitted_requests=dag.param("source"))
         plan = MessageBatchPlanOperator(task_id="plan", requests="file:///requests.jsonl")
 
         @task_group
         def each(shard: Any) -> None:
-            results("msgbatch_01", "file:///out.jsonl", requests=shard)
+            results("msgbatch_01", "file:///out.jsonl", submitted_requests=shard)
 
         each.expand(shard=plan.output)
     task.render_template_fields(Context(params={"source": "file:///requests.jsonl"}))
-    assert task.requests == "file:///requests.jsonl"
+    assert task.submitted_requests == "file:///requests.jsonl"
     assert dag.get_task("each.land").upstream_task_ids == {"plan"}
 
 
@@ -260,7 +260,7 @@ def test_a_store_is_reached_by_the_same_connection_for_the_requests(
             results(
                 batch_id,
                 f"file://{tmp_path}/out.jsonl",
-                requests="s3://bucket/requests.jsonl",
+                submitted_requests="s3://bucket/requests.jsonl",
                 storage_conn_id="sources",
             ).execute(context())
 
