@@ -84,21 +84,23 @@ def land(
 
     :param client: a client whose settings are used; the calls are made by clones of it.
     :param batch_id: the batch, which must have ended.
-    :param path: URI of the results; the manifest stands at the same URI with `.manifest.json` after it.
-    :param failed_path: URI of the lines that did not succeed; none by default.
-    :param format: `jsonl` or `parquet`; by default the suffix decides, as it does on compression (`.gz`, `.zst`).
-    :param verify: `error` publishes nothing that is not what the batch counts, `warn` publishes what came.
-    :param overwrite: land whatever stands at the place.
-    :param receipt: a submission's receipt, or just its ids digest.
-    :param submitted_ids: gives the custom_ids that were submitted. It is called only where ids do not match, to name up
-        to 20 that are missing or foreign, or where the API counts no requests. Without it none is named: a receipt
-        proves that ids differ, not which.
-    :param landed_by: the task instance that lands. What the same one landed of an older batch may be replaced.
-    :param storage_options: fsspec's, for the URIs' file systems.
-    :param timeout: seconds (or a timedelta) for everything that is asked of the API. What has come then may be stored:
-        the store has `GRACE` seconds more, and as many for each step of publishing or discarding.
-    :param stall_timeout: seconds (or a timedelta) of silence after which the results are asked for again.
-    :param retry: what is asked again, and how often in vain.
+    :param path: URI of the results; the manifest's URI is the same with `.manifest.json` appended.
+    :param failed_path: URI for a copy of the lines that did not succeed; none is written by default.
+    :param format: `jsonl` or `parquet`; by default the path's suffix decides. It also decides on compression (`.gz`,
+        `.zst`).
+    :param verify: `error` publishes only results that match the batch's counts, `warn` publishes what was read.
+    :param overwrite: land whatever is at the path; by default another batch's results are never replaced.
+    :param receipt: a submission's receipt or its ids digest, to prove the custom_ids; by default only their number is
+        checked.
+    :param submitted_ids: a function that gives the custom_ids that were submitted. It is called only where ids do not
+        match, to name up to 20 that are missing or foreign, or where the API counts no requests. By default none is
+        named: a receipt proves that ids differ, not which.
+    :param landed_by: the task instance that lands. It may replace results of an older batch that it landed itself.
+    :param storage_options: options for the fsspec file systems of the URIs.
+    :param timeout: seconds (or a timedelta) for all calls to the API. After them the store has `GRACE` seconds to store
+        what was read, and as many for each step of publishing or discarding.
+    :param stall_timeout: seconds (or a timedelta) without a byte after which the results are requested again.
+    :param retry: which failures are retried, and how often in a row; by default those of `RetryPolicy()`.
     :param progress: called every `progress_every` seconds, from another thread.
     :param progress_every: seconds between two calls of `progress`, at least 0.01.
     :return: the manifest, as it is stored beside the results.

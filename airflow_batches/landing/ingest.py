@@ -105,7 +105,7 @@ class Ingest:
         self.mismatch = mismatch
 
     def _named(self, mismatch: Mismatch, came: Collection[str], submitted_ids: Callable[[], Iterable[str]]) -> Mismatch:
-        """The mismatch with names, if the ids that were sent can be read; a failure to read them is only logged."""
+        """Add names to a mismatch, if the submitted ids can be read; a failure to read them is only logged."""
         logger.info("The ids of %s do not match; reading which were sent", self._batch.id)
         limit = None if self.expected.total is None else self.expected.total + 1
         try:

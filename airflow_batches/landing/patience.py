@@ -11,7 +11,7 @@ _Result = TypeVar("_Result")
 
 
 def call_with_timeout(seconds: float, call: Callable[[], _Result], dispose: Callable[[_Result], object]) -> _Result:
-    """Return or raise what `call` does, in a thread of its own; `TimeoutError` after so many seconds.
+    """Run a call in a thread, and wait for it no longer than this.
 
     After the timeout the call goes on in its thread until it ends by itself.
 

@@ -137,14 +137,14 @@ def compare(
 def with_names(
     mismatch: Mismatch, came: Collection[str], submitted_ids: Sequence[str], expected: Expectation
 ) -> Mismatch | None:
-    """Name all ids of a mismatch; None if `sent_ids` cannot be the ids that were sent.
+    """Name all ids of a mismatch; None if `submitted_ids` cannot be the ids that were sent.
 
     A receipt proves that they are. Without one, they must lead to the same numbers of missing and foreign ids as the
     batch's count; if the API counts nothing, they are believed.
 
     :param mismatch: the mismatch without names.
     :param came: the ids that were read.
-    :param sent_ids: the ids that were sent, according to the caller.
+    :param submitted_ids: the ids that were submitted, according to the caller.
     :param expected: what the batch must hold.
     """
     here, sent = {*came}, {*submitted_ids}

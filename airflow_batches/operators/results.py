@@ -44,6 +44,12 @@ class MessageBatchResultsOperator(BaseOperator):
         absolute `pathlib.Path` (templated). `.gz` and `.zst` compress, `.parquet` makes a table.
     :param failed_path: where a copy of the lines that did not succeed goes, in the same forms; nowhere by default
         (templated).
+    :param format: `jsonl` or `parquet`; by default `path` decides (templated).
+    :param verify: `error` publishes only results that match the batch's counts; `warn` publishes what was read, and the
+        manifest says so.
+    :param overwrite: land whatever is at the path; by default another batch's results are never replaced.
+    :param receipt: the submission's receipt or its ids digest, to prove that the ids are those that were sent
+        (templated); by default only their number is checked.
     :param submitted_requests: the requests that were submitted, in any form that `MessageBatchSubmitOperator` takes
         (templated where it is a URI). They are read only where ids do not match, to name up to 20 that are missing or
         foreign. None, the default, names none: the receipt proves that ids differ, not which.

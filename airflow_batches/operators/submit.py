@@ -44,7 +44,7 @@ FLAGS: Final[Mapping[str, bool]] = {
 
 
 class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
-    """Submits requests as one batch, waits until it has ended, and returns its id.
+    """Submit requests as one batch, wait until it has ended, and return its id.
 
     The batch is submitted once: a retried or cleared task with the same requests re-attaches to its batch. The id is
     pushed to XCom as `batch_id` as soon as it is known, and what was sent as `receipt`; other tasks can use both

@@ -19,8 +19,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one create.
 
     `bytes` is the length of the create's body and `sha256` its hash. `ids_digest` stands for the custom_ids and
-    `fingerprint` for the whole requests; neither depends on their order.
-    `models` names at most 20. `source` is the URI or "requests".
+    `fingerprint` for the whole requests; neither depends on their order. `models`
+    names at most 20. `source` is the URI or "requests".
     """
 
     requests: int
