@@ -110,7 +110,9 @@ def test_a_compressed_object_is_planned_into_shards_of_their_own(emulator: Emula
     assert sorted(batch["request_counts"]["succeeded"] for batch in emulator.batches()) == [2, 4, 4]
 
 
-def test_a_store_is_reached_by_its_connection_when_shards_are_stored(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_is_reached_by_its_connection_when_shards_are_stored(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with s3_server() as server:
         monkeypatch.setenv("AIRFLOW_CONN_CUT", json.dumps(server.airflow_connection))
         bucket = server.make_bucket("data")
