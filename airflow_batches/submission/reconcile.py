@@ -25,15 +25,18 @@ READ_BYTES: Final = 1 << 20
 CLOCK_SPREAD: Final = timedelta(seconds=5)
 """How much two times from the API may contradict the order of events. Chosen: `Date` has whole seconds, some servers
 round `created_at` to seconds, and hosts with NTP differ by less than a second."""
+FENCE_SPAN: Final = timedelta(seconds=60)
+"""How far the API's `Date` may be ahead of `created_at` before a batch of ours would be missed. Chosen: twelve times
+`CLOCK_SPREAD`. A batch that is older than `CLOCK_SPREAD` by its time and was not listed before goes to a person."""
 FENCE_PAGE: Final = 100
-"""Batches on one page of the list before a create. Chosen: more than a workspace creates within `CLOCK_SPREAD`, and a
+"""Batches on one page of the list before a create. Chosen: more than most workspaces create within `FENCE_SPAN`, and a
 small answer."""
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def list_fence(client: BatchesClient) -> tuple[str, ...]:
     """Return the ids of existing batches that are too new to be excluded by their time."""
-    return tuple(batch.id for batch in _since(client, api_now(client) - CLOCK_SPREAD, limit=FENCE_PAGE))
+    return tuple(batch.id for batch in _since(client, api_now(client) - FENCE_SPAN, limit=FENCE_PAGE))
 
 
 class Candidates:

@@ -30,7 +30,7 @@ from airflow_batches.submission.body import RequestsBody
 from airflow_batches.submission.decision import LIST_LAG, OnUncertain, Send
 from airflow_batches.submission.errors import SubmitKilled, Superseded
 from airflow_batches.submission.receipt import Sent
-from airflow_batches.submission.reconcile import CLOCK_SPREAD, api_now, list_fence
+from airflow_batches.submission.reconcile import CLOCK_SPREAD, FENCE_SPAN, api_now, list_fence
 from airflow_batches.submission.record import Intent, Record, RecordStore
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Sender:
         intent = Intent(
             sent=self._sent,
             sent_at=now,
-            since=now - CLOCK_SPREAD,
+            since=now - FENCE_SPAN,
             certain_from=now - CLOCK_SPREAD,
             certain_until=now + ACCEPTED_WITHIN,
             before=(*listed, *own),

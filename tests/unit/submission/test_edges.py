@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,14 @@ import pytest
 from airflow_batches.api import ApiError, BatchesClient, BatchesError, BatchPage, MessageBatch
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators.tries import known_batches
-from airflow_batches.submission import RecordStore, RequestsChanged, Superseded, UncertainSubmit, reconcile
+from airflow_batches.submission import (
+    ReconcilePending,
+    RecordStore,
+    RequestsChanged,
+    Superseded,
+    UncertainSubmit,
+    reconcile,
+)
 from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import submit
@@ -204,3 +211,25 @@ def test_a_receipt_that_an_earlier_try_of_the_task_published_late_does_not_hide_
     )
     context: Any = {"ti": ti, "dag": SimpleNamespace(tasks=[submitting])}
     assert known_batches(context) == set()
+
+
+def test_a_batch_of_ours_is_not_missed_though_its_time_is_behind_the_answers_dates(emulator: Emulator) -> None:
+    """Then its time does not prove that it is ours: a person decides, and no second batch is paid."""
+
+    class Ahead(BatchesClient):
+        """A client to which the `Date` of the answers seems half a minute ahead of the batches' times."""
+
+        def api_time(self) -> datetime | None:
+            time = super().api_time()
+            return time and time + timedelta(seconds=30)
+
+    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta())
+    task.client = Ahead(emulator.api_key, base_url=emulator.url)
+    emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
+    with pytest.raises(ReconcilePending) as pending:
+        task.try_(REQUESTS)
+    assert [pending.value.batch_id] == ids(emulator)
+    emulator.end_all()
+    with pytest.raises(UncertainSubmit, match="may be that of another run"):
+        task.try_(REQUESTS)
+    assert len(ids(emulator)) == 1
