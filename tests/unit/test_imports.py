@@ -85,10 +85,10 @@ def test_nothing_private_of_airflow_is_imported() -> None:
 
 
 ALLOWED: Final = {
-    "api": {"api", "_duration", "_lazy"},
-    "submission": {"submission", "api", "_extras", "_lazy", "_uri"},
-    "waiting": {"waiting", "api", "_lazy"},
-    "landing": {"landing", "api", "_duration", "_extras", "_lazy", "_uri"},
+    "api": {"api", "_duration", "_lazy", "_thread"},
+    "submission": {"submission", "api", "_extras", "_lazy", "_thread", "_uri"},
+    "waiting": {"waiting", "api", "_lazy", "_thread"},
+    "landing": {"landing", "api", "_duration", "_extras", "_lazy", "_thread", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 
