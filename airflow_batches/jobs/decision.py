@@ -6,12 +6,13 @@ Pure: ledger, view, time and limits are arguments. The first line of the table t
 |-------------------------------------------------------------------|-------------------------------------------------|
 | no ledger                                                         | plan: requests to shards, checked and counted   |
 | published                                                         | finish                                          |
+| publishing                                                        | publish                                         |
 | a create has no answer, and it is time to search                  | settle it: adopt its batch, or learn that there |
 |                                                                   | is none                                         |
 | batches under way that were not looked at                         | look at them                                    |
 | a batch has ended                                                 | land it                                         |
 | a batch is missing or archived                                    | stop; or give it up, if the user says so        |
-| a cancel is requested: a batch neither canceling nor ended        | cancel it, until the API confirms that          |
+| a cancel is requested: a batch was seen running                   | cancel it, until the API confirms that          |
 | a cancel is requested: batches under way, or a create unanswered  | wait                                            |
 | a cancel is requested: all else                                   | end as canceled                                 |
 | lines failed for lack of credit or permission                     | stop                                            |
@@ -35,11 +36,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-from airflow_batches.jobs.ledger import PUBLISHED, JobBatch, JobLedger, LandedBatch, PlannedShard
+from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, LandedBatch, PlannedShard
 from airflow_batches.jobs.money import affordable, over_budget, spending
 
 OnMissing = Literal["fail", "resubmit"]
 """When a batch no longer exists: stop; or give it up and send its requests again, which may bill twice."""
+OnUnsettled = Literal["fail", "resubmit"]
+"""When no search can tell whether a create made a batch: stop; or send again, which may bill twice."""
 
 
 class BatchState(Enum):
@@ -66,6 +69,7 @@ class JobLimits:
     :param max_failure_rate: a canary with a higher share of failures stops the job; None: any may fail.
     :param rounds: how often a request is sent at most.
     :param on_missing: what to do when a batch no longer exists.
+    :param on_unsettled: what to do when no search can tell whether a create made a batch.
     :param poll_interval: seconds between two looks at the batches.
     """
 
@@ -74,6 +78,7 @@ class JobLimits:
     max_failure_rate: float | None = 0.05
     rounds: int = 3
     on_missing: OnMissing = "fail"
+    on_unsettled: OnUnsettled = "fail"
     poll_interval: float = 60.0
 
 
@@ -189,6 +194,8 @@ def decide(ledger: JobLedger | None, view: JobView, now: datetime, limits: JobLi
         return PlanJob()
     if ledger.state == PUBLISHED:
         return FinishJob()
+    if ledger.state == PUBLISHING:
+        return PublishJob()
     if ledger.pending and (view.settle_at is None or view.settle_at <= now):
         return SettleCreate()
     return (
@@ -228,7 +235,7 @@ def _gone(ledger: JobLedger, batch: JobBatch, state: BatchState, limits: JobLimi
 
 def _canceling(ledger: JobLedger, view: JobView, now: datetime, limits: JobLimits) -> JobStep:
     for batch in ledger.live:
-        if not batch.canceling and view.batches[batch.id] is not BatchState.CANCELING:
+        if view.batches[batch.id] is BatchState.RUNNING:
             return CancelBatch(batch.id)
     if ledger.live or ledger.pending:
         return _pause(ledger, view, now, limits, "canceled batches end")

@@ -35,6 +35,7 @@ FOLDER: Final = "_job"
 LEDGER: Final = "ledger.json"
 
 OPEN: Final = "open"
+PUBLISHING: Final = "publishing"
 PUBLISHED: Final = "published"
 
 SUCCEEDED: Final = "succeeded"
@@ -206,6 +207,8 @@ class JobLedger(msgspec.Struct, frozen=True, kw_only=True):
 
     :param rounds: rounds that are planned so far.
     :param cancel_requested: a person wants no answers any more.
+    :param state: `open`; `publishing` once nothing more will be sent; `published`.
+    :param ended_at: when `publishing` began.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -219,6 +222,7 @@ class JobLedger(msgspec.Struct, frozen=True, kw_only=True):
     pending: PendingCreate | None = None
     cancel_requested: bool = False
     stopped: StopReason | None = None
+    ended_at: datetime | None = None
 
     def but(self, **changes: Any) -> Self:
         """Return the ledger with some fields changed."""

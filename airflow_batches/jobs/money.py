@@ -8,8 +8,9 @@
 | unsent                          | the mean of the landed answers | -                                       |
 
 Before the first answer, the input alone is expected: that is certain. A shard is sent only if the cap covers what has
-landed, everything under way at most, and the shard as expected. So the job never spends more than the cap and one shard.
-With a cap far below answers of full length, shards run one after another; a lower `max_tokens` lets more run at once.
+landed, everything under way at most, and the shard as expected. So the job never spends more than the cap and one
+shard. With a cap far below answers of full length, shards run one after another; a lower `max_tokens` lets more run at
+once.
 """
 
 from __future__ import annotations

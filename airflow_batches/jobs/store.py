@@ -29,9 +29,9 @@ from airflow_batches.landing.writer import put
 logger = logging.getLogger(__name__)
 
 SAFE: Final = (
-    "Nothing was sent, and nothing starts over, because its batches may run and be billed. Restore an older version of "
-    "the object if the store keeps versions. Else look for the batches in the Console, land them by their ids, and use "
-    "another folder"
+    "Nothing was sent, and nothing starts over, because its batches may run and be billed. If the store keeps "
+    "versions, restore the last one before the damage, and no older one: that would send again what was sent since. "
+    "Else look for the batches in the Console, land them by their ids, and use another folder for the other requests"
 )
 
 

@@ -87,8 +87,9 @@ def test_a_batch_that_is_gone_stops_the_job_until_the_user_gives_it_up(state: st
 
 def test_a_cancel_is_sent_until_each_batch_is_seen_as_canceling() -> None:
     job = ledger(batches=(batch(0, canceling=True), batch(1)), cancel_requested=True)
-    assert step(job, view("running", "running")) == CancelBatch("msgbatch_1")
-    assert isinstance(step(job, view("running", "canceling")), Pause)
+    assert step(job, view("running", "running")) == CancelBatch("msgbatch_0")
+    assert step(job, view("canceling", "running")) == CancelBatch("msgbatch_1")
+    assert isinstance(step(job, view("canceling", "canceling")), Pause)
     assert step(job, view("ended", "canceling")) == LandBatch("msgbatch_0")
     assert isinstance(step(ledger(pending=pending(0), cancel_requested=True), JobView(settle_at=NOW + MINUTE)), Pause)
     assert step(ledger(batches=(batch(0, landed=landed()),), cancel_requested=True)) == EndCanceled()

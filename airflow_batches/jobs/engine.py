@@ -1,0 +1,309 @@
+"""Run a job step by step: `decision` decides, this file calls the effects and keeps the ledger.
+
+| step    | order                                                  | if the process dies in between                    |
+|---------|--------------------------------------------------------|---------------------------------------------------|
+| plan    | store the requests, then the first ledger              | the next run plans anew; nothing was sent         |
+| submit  | the body but its last piece; `pending`; the last piece;| the next run searches for the batch of `pending`  |
+|         | the batch                                              |                                                   |
+| cancel  | cancel until the API confirms it, then record that     | the next run cancels again                        |
+| land    | the object, then its numbers                           | the next run lands again, which does nothing      |
+| round   | store the requests, then their shards                  | the next run stores the same requests again       |
+| publish | `publishing`; parts, failures, manifest; `published`   | the next run publishes the same again             |
+
+Rules:
+- One runner at a time has the lease. Each write of the ledger is conditional, so a runner that was stopped for an hour
+  and goes on fails at its next write, and stops. It cannot send before that write: `pending` precedes each create.
+- A failure that may pass ends no job: the step is tried again after a pause, for as long as `TROUBLE_FOR`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, EnvironmentFault, TransportError
+from airflow_batches.jobs import decision
+from airflow_batches.jobs.decision import GONE, BatchState, JobLimits, JobStep, JobView, Pause, decide
+from airflow_batches.jobs.effects import CreateUnanswered, Effects, QueueFull
+from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, JobStopped
+from airflow_batches.jobs.lease import LEASE_S, HeldLedger
+from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, PendingCreate, StopReason
+from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
+from airflow_batches.submission.decision import Adopt, NotSent, Undecided
+from airflow_batches.submission.record import Intent
+
+if TYPE_CHECKING:
+    from airflow_batches.jobs.manifest import JobManifest
+
+logger = logging.getLogger(__name__)
+
+QUEUE_RETRY_S: Final = 60.0
+"""Seconds until a create is tried again after a full queue, if the API does not say. Chosen: the API's limits are
+counted per minute (docs, "Rate limits")."""
+SETTLE_EVERY_S: Final = 5.0
+"""Seconds between two searches for the batch of a create. Chosen: as in a submission; the list lags by seconds."""
+TROUBLE_FOR: Final = timedelta(minutes=30)
+"""How long failures that may pass are tried again. Chosen: longer than most outages, and no batch expires meanwhile."""
+REFUSED_FOR: Final = timedelta(minutes=5)
+"""The same for refusals of the key (401, 403). Chosen: keys are rotated in minutes."""
+
+
+class Engine:
+    """Runs one job, as one runner.
+
+    :param effects: store, API, files and clock.
+    :param limits: those of this run.
+    :param runner: a name that no other runner has.
+    :param owner: the same for all runners that replace each other, such as a task's tries; they need not wait for the
+        lease to expire. Empty: none.
+    :param cancel: cancel the job. Takes over from any runner.
+    """
+
+    def __init__(
+        self, effects: Effects, limits: JobLimits, *, runner: str, owner: str = "", cancel: bool = False
+    ) -> None:
+        self._effects = effects
+        self._limits = limits
+        self._runner = runner
+        self._cancel = cancel
+        self._held = HeldLedger(
+            effects.store, effects.clock, runner=runner, owner=owner,
+            lease_s=max(LEASE_S, 3 * limits.poll_interval), force=cancel,
+        )  # fmt: skip
+        self._view = JobView()
+        self._trouble_since: datetime | None = None
+
+    @property
+    def ledger(self) -> JobLedger | None:
+        """The ledger as this runner knows it; None: there is none yet."""
+        return self._held.known
+
+    def run(self) -> JobManifest:
+        """Advance until the job is done; wait in between."""
+        while isinstance(found := self.advance(), Pause):
+            left = (found.until - self._now()).total_seconds()
+            logger.info("Waiting up to %.0f s until %s", max(0.0, left), found.reason)
+            self._effects.clock.sleep(max(0.0, left))
+        return found
+
+    def advance(self) -> JobManifest | Pause:
+        """Take every step that can be taken now.
+
+        :return: the manifest, or when to continue.
+        :raises JobError: the job did not finish.
+        :raises BatchesError: what the API or the store raised.
+        """
+        try:
+            while (found := self._step()) is None:
+                self._trouble_since = None
+        except BatchesError as error:
+            if (found := self._tolerated(error)) is None:
+                raise
+        return found
+
+    def release(self) -> None:
+        """Give up the lease, so that another runner can go on at once."""
+        if self.ledger and self.ledger.lease:
+            self._held.write(keep_lease=False)
+
+    def _step(self) -> JobManifest | Pause | None:
+        if (lease := self._held.take(self._begin)) is not None:
+            return Pause(lease.expires_at, f"runner {lease.runner} releases the job, or its lease expires")
+        step = decide(self.ledger, self._view, self._now(), self._limits)
+        if isinstance(step, Pause):
+            self._view = replace(self._view, batches={})
+            return step
+        return self._do(step)
+
+    def _do(self, step: JobStep) -> JobManifest | None:
+        match step:
+            case decision.PlanJob() if self._cancel:
+                raise JobRefused("There is no job to cancel in this folder: it has no ledger")
+            case decision.PlanJob():
+                self._held.save(self._effects.files.plan())
+            case decision.SettleCreate():
+                self._settle()
+            case decision.LookAtBatches():
+                self._view = replace(self._view, batches=self._effects.api.look(self._held.ledger.live))
+            case decision.LandBatch(batch_id):
+                self._land(self._held.ledger.batch(batch_id))
+            case decision.CancelBatch(batch_id):
+                self._cancel_batch(self._held.ledger.batch(batch_id))
+            case decision.GiveUpBatch(batch_id, reason):
+                logger.warning("Batch %s %s; it is given up, and may be billed", batch_id, reason)
+                self._update(self._held.ledger.batch(batch_id), lost=reason)
+            case decision.SubmitShard(number):
+                self._submit(number)
+            case decision.PlanRound():
+                self._plan_round()
+            case _:
+                return self._end(step)
+        return None
+
+    def _end(self, step: JobStep) -> JobManifest:
+        match step:
+            case decision.PublishJob():
+                return self._publish()
+            case decision.StopJob(kind, message):
+                raise JobStopped(kind, self._stop(kind, message))
+            case decision.EndCanceled():
+                raise JobCanceled(self._stop("canceled", _canceled(self._held.ledger)))
+        return self._effects.files.manifest()
+
+    def _stop(self, kind: str, message: str) -> str:
+        self._held.write(stopped=StopReason(kind=kind, message=message, at=self._now()), keep_lease=False)
+        return message
+
+    def _begin(self, ledger: JobLedger) -> Mapping[str, Any]:
+        """Check that the requests are the ledger's; return the changes with which this run begins."""
+        self._effects.files.check(ledger)
+        changes: dict[str, Any] = {"stopped": None}
+        if self._cancel:
+            changes["cancel_requested"] = True
+        if ledger.stopped and ledger.stopped.kind == "credit":
+            changes["batches"] = tuple(_forgiven(batch) for batch in ledger.batches)
+        return changes
+
+    def _update(self, batch: JobBatch, **changes: Any) -> None:
+        changed = msgspec.structs.replace(batch, **changes)
+        self._held.save(self._held.ledger.with_batch(changed))
+        left = {batch_id: state for batch_id, state in self._view.batches.items() if batch_id != batch.id}
+        self._view = replace(self._view, batches=left)
+
+    # The steps
+
+    def _submit(self, number: int) -> None:
+        shard = self._held.ledger.shards[number]
+
+        def intend(intent: Intent) -> None:
+            self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=intent))
+
+        try:
+            batch = self._effects.api.create(shard, intend)
+        except JobOvertaken:
+            raise
+        except QueueFull as full:
+            self._forget_pending()
+            self._wait_for_queue(full)
+        except CreateUnanswered as unanswered:
+            self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=unanswered.intent))
+            logger.warning("Shard %d may have been accepted: %s. Searching for its batch", number, unanswered)
+        except BatchesError:
+            self._forget_pending()
+            raise
+        else:
+            self._held.save(self._held.ledger.with_batch(batch))
+            self._view = replace(self._view, batches={**self._view.batches, batch.id: BatchState.RUNNING})
+            logger.info("Submitted shard %d, %s requests: %s", number, f"{shard.requests:,}", batch.id)
+
+    def _forget_pending(self) -> None:
+        if self._held.ledger.pending:
+            self._held.write(pending=None)
+
+    def _wait_for_queue(self, full: QueueFull) -> None:
+        ledger, pause = self._held.ledger, full.retry_after or QUEUE_RETRY_S
+        queued = sum(ledger.shards[batch.shard].requests for batch in ledger.live)
+        logger.info(
+            "The API's queue is full (%s): %s requests of this job are in it, %s are unsent. Next try in %.0f s",
+            full, f"{queued:,}", f"{sum(shard.requests for shard in ledger.unsent):,}", pause,
+        )  # fmt: skip
+        self._view = replace(self._view, queue_full_until=self._now() + timedelta(seconds=pause))
+
+    def _settle(self) -> None:
+        ledger = self._held.ledger
+        if ledger.pending is None:
+            return
+        match self._effects.api.settle(ledger.pending, {batch.id for batch in ledger.batches}):
+            case Adopt(found):
+                self._adopt(found.id, found.created_at)
+            case Undecided(_, (batch_id,)) if ledger.plan.generated:
+                self._adopt(batch_id, None)  # no other job has these custom_ids, whenever the batch was created
+            case NotSent():
+                logger.warning("The create of shard %d was not accepted; none is billed", ledger.pending.shard)
+                self._held.write(pending=None)
+            case Undecided(reason, _) if self._limits.on_unsettled == "fail":
+                raise JobStopped("uncertain", self._stop("uncertain", reason))
+            case Undecided(reason, _):
+                logger.warning("Sent again, as on_unsettled='resubmit' asks, and perhaps billed twice: %s", reason)
+                self._held.write(pending=None)
+            case _:
+                later = self._now() + timedelta(seconds=SETTLE_EVERY_S)
+                self._view = replace(self._view, settle_at=later)
+
+    def _adopt(self, batch_id: str, created_at: datetime | None) -> None:
+        pending = self._held.ledger.pending
+        if pending is None:
+            return
+        sha256 = pending.intent.sent.sha256
+        logger.warning("Adopted batch %s: its custom_ids are those of shard %d", batch_id, pending.shard)
+        batch = JobBatch(id=batch_id, shard=pending.shard, created_at=created_at, sha256=sha256, adopted=True)
+        self._held.save(self._held.ledger.with_batch(batch))
+
+    def _land(self, batch: JobBatch) -> None:
+        shard = self._held.ledger.shards[batch.shard]
+        landed = self._effects.files.land(batch, shard)
+        self._update(batch, landed=landed)
+        logger.info("Landed %s: %s", batch.id, ", ".join(f"{n:,} {kind}" for kind, n in landed.counts.items()))
+
+    def _cancel_batch(self, batch: JobBatch) -> None:
+        state = self._effects.api.cancel(batch)
+        if state not in GONE:
+            self._update(batch, canceling=True)
+        self._view = replace(self._view, batches={**self._view.batches, batch.id: state})
+
+    def _plan_round(self) -> None:
+        ledger = self._held.ledger
+        shards = self._effects.files.next_round(ledger)
+        self._held.write(rounds=ledger.rounds + 1, shards=(*ledger.shards, *shards))
+        logger.info("Round %d: %s requests", ledger.rounds + 1, f"{sum(shard.requests for shard in shards):,}")
+
+    def _publish(self) -> JobManifest:
+        if self._held.ledger.state != PUBLISHING:
+            # From now on the published objects follow from the ledger: every runner would publish the same bytes.
+            self._held.write(state=PUBLISHING, ended_at=self._now())
+        manifest = self._effects.files.publish(self._held.ledger)
+        self._held.write(state=PUBLISHED, keep_lease=False)
+        return manifest
+
+    def _now(self) -> datetime:
+        return self._effects.clock.now()
+
+    # Failures
+
+    def _tolerated(self, error: BatchesError) -> Pause | None:
+        """Return a pause after a failure that may pass; None if it must be raised."""
+        since = self._trouble_since or self._now()
+        limit = _tolerance(error)
+        if limit is None or self._now() - since >= limit:
+            return None
+        self._trouble_since = since
+        self._held.doubt()
+        self._view = replace(self._view, batches={})
+        logger.warning("Trying again for up to %.0f minutes: %s", limit.total_seconds() / 60, error)
+        return Pause(self._now() + timedelta(seconds=min(self._limits.poll_interval, 60.0)), "the failure has passed")
+
+
+def _tolerance(error: BatchesError) -> timedelta | None:
+    """Return how long a failure may last before it is raised; None: it is raised at once."""
+    if isinstance(error, ApiError):
+        return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.passing else None
+    if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch):
+        return None
+    return TROUBLE_FOR if isinstance(error, TransportError | DecodeError | LandingError) else None
+
+
+def _forgiven(batch: JobBatch) -> JobBatch:
+    if batch.landed is None:
+        return batch
+    return msgspec.structs.replace(batch, landed=msgspec.structs.replace(batch.landed, forgiven=True))
+
+
+def _canceled(ledger: JobLedger) -> str:
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in ledger.counts().items())
+    unsent = sum(shard.requests for shard in ledger.unsent)
+    return f"The job was canceled: {counts or 'no request'} landed, {unsent:,} requests are unsent. Use another folder"

@@ -1,0 +1,99 @@
+"""The manifest of a job: what was asked, what came of it, what it cost.
+
+It is the JSON in the folder, published last, and the operator's return value. It follows from the ledger and the
+published objects alone, so each runner that publishes writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from airflow_batches.jobs.ledger import SUCCEEDED, TokenEstimate
+from airflow_batches.landing.manifest import LandedObject
+from airflow_batches.landing.tally import ModelUsage
+
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+
+
+class RoundSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One round: its requests, and how they ended.
+
+    :param again: lines that the next round sent again, by kind.
+    """
+
+    round: int
+    requests: int
+    counts: Mapping[str, int]
+    error_types: Mapping[str, int] = {}
+    again: Mapping[str, int] = {}
+
+
+class BatchSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch of the job. Times are the API's.
+
+    :param lost: why its results were given up; empty if they landed.
+    """
+
+    id: str
+    round: int
+    canary: bool = False
+    requests: int
+    created_at: datetime | None = None
+    ended_at: str | None = None
+    cost_usd: Decimal | None = None
+    lost: str = ""
+
+
+class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job published, in numbers.
+
+    :param counts: the last outcome of each request, by result type.
+    :param cached: answers that read from the prompt cache.
+    :param cost_usd: the cost of all rounds; None: a price is unknown.
+    :param results: the objects with the answers, in order.
+    :param failed: the object with the last outcome of each request without an answer.
+
+    Example::
+
+        manifest = run_job(client, requests, "s3://lake/answers/")
+        print(manifest.requests, manifest.counts, manifest.cost_usd)
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    job_id: str
+    source: str
+    fingerprint: str
+    requests: int
+    counts: Mapping[str, int]
+    error_types: Mapping[str, int] = {}
+    rounds: tuple[RoundSummary, ...]
+    batches: tuple[BatchSummary, ...]
+    usage: Mapping[str, ModelUsage] = {}
+    cost_usd: Decimal | None = None
+    cost_by_model: Mapping[str, Decimal | None] = {}
+    cached: int = 0
+    estimate: TokenEstimate = TokenEstimate()
+    results: tuple[LandedObject, ...]
+    failed: LandedObject
+    started_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def failures(self) -> int:
+        """Requests without an answer."""
+        return self.requests - self.counts.get(SUCCEEDED, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, for XCom."""
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return values
+
+    def to_json(self) -> bytes:
+        """Return indented JSON, for people as well as for programs."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
