@@ -23,7 +23,7 @@ def create_batch(call: Call) -> Record:
     requests = parse_create(call.payload, settings.max_requests)
     try:
         lines = Lines.gather(_judged(requests, call))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise not_json(call.payload, error) from None
     with state.store.changing():
         now = state.clock.micros()
