@@ -7,12 +7,12 @@ from hashlib import blake2b
 
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.call import Call
-from airflow_batches.emulator.checks import Terms
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import MESSAGES, ErrorAnswer
 from airflow_batches.emulator.lifecycle import Record, new_record
 from airflow_batches.emulator.lines import LineOutcome, Lines, Shape, Verdict
 from airflow_batches.emulator.settings import Settings
+from airflow_batches.emulator.terms import Terms
 from airflow_batches.emulator.validation import BatchRequest, not_json, parse_create
 from airflow_batches.emulator.verdicts import Judge
 
@@ -42,7 +42,7 @@ def create_batch(call: Call) -> Record:
 
 
 def _judged(requests: list[BatchRequest], call: Call) -> Iterator[tuple[str, Verdict]]:
-    judge = Judge(_terms(call))
+    judge = Judge(Terms.of(call.head.headers, call.settings.models))
     settings = call.settings
     shares = settings.errored_share + settings.expired_share > 0
     for line in requests:
@@ -68,17 +68,6 @@ def _failure(settings: Settings) -> Shape:
     if message is None:
         message = MESSAGES.get(settings.errored_type, "Internal server error")
     return Shape(error_type=settings.errored_type, error_message=message, ran=True)
-
-
-def _terms(call: Call) -> Terms:
-    headers = call.head.headers
-    betas = [beta.strip() for beta in headers.get("anthropic-beta", "").split(",")]
-    return Terms(
-        version=headers.get("anthropic-version", ""),
-        betas=frozenset(filter(None, betas)),
-        user_profile_id=headers.get("anthropic-user-profile-id"),
-        models=call.settings.models,
-    )
 
 
 def _keep_to_queue(call: Call, count: int, now: int) -> None:

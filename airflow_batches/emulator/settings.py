@@ -17,7 +17,18 @@ from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
-ENDPOINTS: Final = ("create", "list", "get", "cancel", "delete", "results", "models")
+ENDPOINTS: Final = (
+    "create",
+    "list",
+    "get",
+    "cancel",
+    "delete",
+    "results",
+    "models",
+    "model",
+    "messages",
+    "count_tokens",
+)
 
 Rule = tuple[str, Callable[[Any], bool]]
 """A condition on a value, as text and as a function; None passes every rule."""

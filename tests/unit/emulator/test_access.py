@@ -106,12 +106,12 @@ def test_both_versions_are_spoken(version: str, emulator: Emulator) -> None:
 def test_an_unknown_or_missing_version_is_refused_unless_none_is_required(start: Start) -> None:
     emulator, _ = start()
     assert ask(emulator, **{"x-api-key": KEY, "anthropic-version": "2020-01-01"}).status_code == 400
-    unnamed = {"headers": {"x-api-key": KEY}, "timeout": 30}
-    refused = requests.get(f"{emulator.url}/v1/messages/batches", **unnamed)
+    url = f"{emulator.url}/v1/messages/batches"
+    refused = requests.get(url, headers={"x-api-key": KEY}, timeout=30)
     assert refused.status_code == 400
     assert refused.json()["error"]["message"] == "anthropic-version: header is required"
     emulator.settings.require_version = False
-    assert requests.get(f"{emulator.url}/v1/messages/batches", **unnamed).status_code == 200
+    assert requests.get(url, headers={"x-api-key": KEY}, timeout=30).status_code == 200
 
 
 def test_workspaces_do_not_see_each_others_batches(start_kept: Start) -> None:
