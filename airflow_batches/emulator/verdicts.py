@@ -30,7 +30,7 @@ _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -38,7 +38,7 @@ class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: msgspec.Raw
     max_tokens: msgspec.Raw
-    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[_PlainTurn], msgspec.Meta(min_length=1)]
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
