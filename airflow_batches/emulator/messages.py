@@ -14,8 +14,8 @@ from airflow_batches.emulator.answers import result_blocks
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.errors import EdgeTooLarge, ErrorAnswer
 from airflow_batches.emulator.events import event_stream
-from airflow_batches.emulator.lifecycle import new_record
-from airflow_batches.emulator.lines import Lines, Verdict
+from airflow_batches.emulator.lifecycle import new_batch
+from airflow_batches.emulator.lines import CheckedLine, Lines
 from airflow_batches.emulator.terms import Terms
 from airflow_batches.emulator.tokens import count_params
 from airflow_batches.emulator.validation import not_json
@@ -45,7 +45,7 @@ def create_message(call: Call) -> Response:
     return Response(200, _JSON, msgspec.json.encode(message))
 
 
-def _judged(call: Call, kind: Literal["messages", "count_tokens"]) -> tuple[dict[str, Any], Verdict]:
+def _judged(call: Call, kind: Literal["messages", "count_tokens"]) -> tuple[dict[str, Any], CheckedLine]:
     """Return the params and what would become of a line with them. Raises ErrorAnswer."""
     body = bytes(call.payload)
     if len(body) > _LARGEST:
@@ -63,10 +63,10 @@ def _judged(call: Call, kind: Literal["messages", "count_tokens"]) -> tuple[dict
     return params, verdict._replace(tokens=count_params(params))
 
 
-def _message(call: Call, verdict: Verdict, params: dict[str, Any]) -> dict[str, Any]:
+def _message(call: Call, verdict: CheckedLine, params: dict[str, Any]) -> dict[str, Any]:
     """Return the message of the only line of a batch that is not stored."""
     lines = Lines.gather([("", verdict)])
-    record = new_record(
+    batch = new_batch(
         ids.batch_id(),
         call.workspace,
         lines,
@@ -75,7 +75,7 @@ def _message(call: Call, verdict: Verdict, params: dict[str, Any]) -> dict[str, 
         incremental=False,
         answer_chars=call.settings.answer_chars,
     )
-    line = msgspec.json.decode(b"".join(result_blocks(record, lines, range(1))))
+    line = msgspec.json.decode(b"".join(result_blocks(batch, lines, range(1))))
     message: dict[str, Any] = line["result"]["message"]
     message["usage"]["service_tier"] = "standard"
     if params["max_tokens"] == 0:  # it only warms the cache (docs: "Prompt caching")

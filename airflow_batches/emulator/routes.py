@@ -20,7 +20,7 @@ from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import ErrorAnswer
 from airflow_batches.emulator.intake import create_batch
-from airflow_batches.emulator.lifecycle import Record
+from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.messages import count_tokens, create_message
 from airflow_batches.emulator.model_objects import model_object
 from airflow_batches.emulator.models import OLDEST_FIRST
@@ -85,7 +85,7 @@ def _list(call: Call) -> Response:
         return Response(200, _JSON, page_object(page, store, call.state.clock.micros(), call.base))
 
 
-def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
+def _cursor(call: Call, name: str, batch_id: str | None) -> StoredBatch | None:
     if batch_id is None:
         return None
     record = call.state.store.get(call.workspace, batch_id)
@@ -196,14 +196,14 @@ HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
 }
 
 
-def _found(call: Call) -> Record:
+def _found(call: Call) -> StoredBatch:
     record = call.state.store.get(call.workspace, call.batch_id)
     if record is None:
         raise ErrorAnswer(404, f"Message Batch {call.batch_id} not found.")
     return record
 
 
-def _visible(call: Call) -> Record:
+def _visible(call: Call) -> StoredBatch:
     """Return the batch, or raise a 404 until `fresh_404` seconds after create.
 
     Users have reported such a 404 within seconds of create (anthropic-sdk-python issue 1432, 2026-04).
@@ -214,7 +214,7 @@ def _visible(call: Call) -> Record:
     return record
 
 
-def _batch(call: Call, record: Record) -> Response:
+def _batch(call: Call, record: StoredBatch) -> Response:
     return Response(200, _JSON, batch_object(record, call.state.store, call.state.clock.micros(), call.base))
 
 

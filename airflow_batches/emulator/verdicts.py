@@ -22,7 +22,7 @@ from airflow_batches.emulator.conversation import (
     count_breakpoints,
 )
 from airflow_batches.emulator.examples import example
-from airflow_batches.emulator.lines import LineOutcome, Shape, Verdict
+from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Shape
 from airflow_batches.emulator.models import Model
 from airflow_batches.emulator.tokens import count_params
 from airflow_batches.emulator.turns import Turn, last_question, read_turns
@@ -79,7 +79,7 @@ class Judge:
         self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
         self._last: tuple[Any, _Frame] = (None, _Frame())
 
-    def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
+    def verdict(self, custom_id: str, raw: msgspec.Raw) -> CheckedLine:
         """Check one line.
 
         Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON.
@@ -88,11 +88,11 @@ class Judge:
         try:
             frame, question = self._usual(raw) or self._unusual(raw)
         except Refused as refused:
-            return Verdict(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
+            return CheckedLine(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
         if frame.refused:
-            return Verdict(frame.shape, b"", tokens, LineOutcome.ERRORED)
+            return CheckedLine(frame.shape, b"", tokens, LineOutcome.ERRORED)
         shape, text = _answer(frame, custom_id, question)
-        return Verdict(shape, text, tokens, LineOutcome.SUCCEEDED)
+        return CheckedLine(shape, text, tokens, LineOutcome.SUCCEEDED)
 
     def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
         """Check a line that holds only text, on a faster path; None for any other line.
