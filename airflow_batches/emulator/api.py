@@ -1,7 +1,7 @@
 """The steps of a call: route, faults, length, key, rate, body, handler, headers.
 
 What can be refused by the head alone is refused before the body is read, as the API and its edge do. Every refusal is
-raised as ApiError, and becomes a response only here.
+raised as ErrorAnswer, and becomes a response only here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from airflow_batches.emulator import actions, ids
 from airflow_batches.emulator.access import admit
 from airflow_batches.emulator.call import Call, State
-from airflow_batches.emulator.errors import ApiError, EdgeTooLarge, edge_response, error_response
+from airflow_batches.emulator.errors import EdgeTooLarge, ErrorAnswer, edge_response, error_response
 from airflow_batches.emulator.faults import Fault
 from airflow_batches.emulator.headers import HeaderValues, with_headers
 from airflow_batches.emulator.limits import seconds_left
@@ -36,7 +36,7 @@ def answer(state: State, connection: Connection, head: Head, body: Body) -> Resp
         response = _handled(call)
     except EdgeTooLarge:
         response = edge_response(413)
-    except ApiError as error:
+    except ErrorAnswer as error:
         response = error_response(error, request_id)
     _LOG.info("%s %s -> %s", head.method, head.path, response.status)
     workspace = call.workspace if call is not None else ""
@@ -67,7 +67,7 @@ def _keep_to_limit(call: Call) -> None:
     now = call.state.clock.micros()
     calls = call.state.window.enter(now)
     if call.settings.enforce_rate_limit and calls > call.settings.requests_per_minute:
-        raise ApiError(429, headers={"retry-after": str(seconds_left(now))})
+        raise ErrorAnswer(429, headers={"retry-after": str(seconds_left(now))})
 
 
 def _header_values(state: State, request_id: str, workspace: str, seconds: float) -> HeaderValues:

@@ -7,16 +7,25 @@ in little else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 
 from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
+from airflow_batches.emulator.conversation import (
+    DecodedTurn,
+    check_breakpoints,
+    check_conversation,
+    check_window,
+    count_breakpoints,
+)
 from airflow_batches.emulator.examples import example
-from airflow_batches.emulator.lines import LineOutcome, Shape, Verdict
-from airflow_batches.emulator.turns import last_question, read_turns
+from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Shape
+from airflow_batches.emulator.models import Model
+from airflow_batches.emulator.tokens import count_params
+from airflow_batches.emulator.turns import Turn, last_question, read_turns
 
 _ECHOED: Final = 80
 """Characters of the question in an answer; chosen: enough to recognize it in a test or a log."""
@@ -26,11 +35,13 @@ _REMEMBERED: Final = 100
 """Cached frames of one create; chosen: real batches have a few, and a cache of unlike lines would only cost memory."""
 _WORTH_REMEMBERING: Final = 65_536
 """Bytes of the largest params that are cached; chosen: with `_REMEMBERED`, the cache stays under 7 MB."""
+_SURELY_FITS: Final = 100_000
+"""Bytes of params that fit into any context window; chosen: a byte is at most 1.3 tokens (`tokens`)."""
 _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -38,7 +49,7 @@ class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: msgspec.Raw
     max_tokens: msgspec.Raw
-    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[_PlainTurn], msgspec.Meta(min_length=1)]
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -47,11 +58,17 @@ _USUAL: Final = msgspec.json.Decoder(_Usual)
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A line without its messages: refused, or shape and schema of its answer."""
+    """A line without its messages: refused, or shape and schema of its answer.
+
+    `tokens` and `breakpoints` are those of the system prompt and the tools.
+    """
 
     refused: bool = False
     shape: Shape = field(default_factory=Shape)
     schema: Any = None
+    model: Model | None = None
+    tokens: int = 0
+    breakpoints: int = 0
 
 
 class Judge:
@@ -62,7 +79,7 @@ class Judge:
         self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
         self._last: tuple[Any, _Frame] = (None, _Frame())
 
-    def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
+    def verdict(self, custom_id: str, raw: msgspec.Raw) -> CheckedLine:
         """Check one line.
 
         Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON.
@@ -71,11 +88,11 @@ class Judge:
         try:
             frame, question = self._usual(raw) or self._unusual(raw)
         except Refused as refused:
-            return Verdict(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
+            return CheckedLine(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
         if frame.refused:
-            return Verdict(frame.shape, b"", tokens, LineOutcome.ERRORED)
+            return CheckedLine(frame.shape, b"", tokens, LineOutcome.ERRORED)
         shape, text = _answer(frame, custom_id, question)
-        return Verdict(shape, text, tokens, LineOutcome.SUCCEEDED)
+        return CheckedLine(shape, text, tokens, LineOutcome.SUCCEEDED)
 
     def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
         """Check a line that holds only text, on a faster path; None for any other line.
@@ -86,7 +103,9 @@ class Judge:
             usual = _USUAL.decode(raw)
         except (msgspec.ValidationError, UnicodeDecodeError):
             return None
-        if any(turn.content.isspace() for turn in usual.messages):
+        if any(turn.content.isspace() for turn in usual.messages) or memoryview(raw).nbytes > _SURELY_FITS:
+            return None
+        if "assistant" in (usual.messages[0].role, usual.messages[-1].role):
             return None
         key = (usual.model, usual.max_tokens, usual.system)
         if key != self._last[0]:
@@ -104,7 +123,22 @@ class Judge:
         frame = self._frame(params)
         if frame.refused:
             return frame, ""
-        return frame, last_question(read_turns(messages, self._terms, system_turns=frame.shape.thinking))
+        turns = read_turns(messages, self._terms, system_turns=frame.shape.thinking)
+        self._check_turns(turns, frame)
+        return frame, last_question(turns)
+
+    def _check_turns(self, turns: Sequence[Turn], frame: _Frame) -> None:
+        """Check the messages as a whole, with what the system prompt and the tools add to them."""
+        if frame.model is None:
+            return
+        decoded = [DecodedTurn(str(turn.role), msgspec.json.decode(cast(msgspec.Raw, turn.content))) for turn in turns]
+        check_conversation(decoded, frame.model, beta=bool(self._terms.betas))
+        check_breakpoints(frame.breakpoints + sum(count_breakpoints(turn.blocks) for turn in decoded))
+        if self._terms.call == "count_tokens":
+            return
+        messages = [turn._asdict() for turn in decoded]
+        tokens = frame.tokens + count_params({"model": frame.model.id, "messages": messages})
+        check_window(tokens, frame.model, self._terms.betas)
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
         raws = [*map(bytes, params.values())]
@@ -129,14 +163,20 @@ class Judge:
             thinking=model.adaptive,
             tool=None if tool is None else str(tool.get("name")),
             stop_reason="end_turn" if tool is None else "tool_use",
-            max_tokens=values["max_tokens"],
+            max_tokens=values.get("max_tokens", 0),
         )
         schema = output_schema(values) if tool is None else tool.get("input_schema", {"type": "object"})
-        return _Frame(shape=shape, schema=schema)
+        return _Frame(
+            shape=shape,
+            schema=schema,
+            model=model,
+            tokens=count_params(values | {"messages": []}) - count_params({"model": model.id}),
+            breakpoints=count_breakpoints(values.get("system")) + count_breakpoints(values.get("tools")),
+        )
 
 
 def _shape_of(refused: Refused) -> Shape:
-    return Shape(error_type=refused.kind, error_message=refused.message)
+    return Shape(error_type=refused.kind, error_message=refused.message, ran=refused.ran)
 
 
 def _answer(frame: _Frame, custom_id: str, question: str) -> tuple[Shape, bytes]:
