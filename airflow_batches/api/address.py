@@ -16,6 +16,7 @@ from airflow_batches.api.errors import InvalidRequest
 
 BASE_URL: Final = "https://api.anthropic.com"
 BATCHES: Final = "/v1/messages/batches"
+COUNT_TOKENS: Final = "/v1/messages/count_tokens"
 
 _BASE: Final = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

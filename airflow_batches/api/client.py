@@ -26,7 +26,7 @@ from pydantic import BaseModel, ValidationError
 from urllib3.exceptions import HTTPError
 
 from airflow_batches._duration import Seconds, seconds
-from airflow_batches.api.address import BASE_URL, BATCHES, batch_path, checked_base, checked_headers
+from airflow_batches.api.address import BASE_URL, BATCHES, COUNT_TOKENS, batch_path, checked_base, checked_headers
 from airflow_batches.api.auth import ApiKeyAuth, SecretAuth
 from airflow_batches.api.body import BodyFailed, RequestBody, Sending
 from airflow_batches.api.environment import advice
@@ -42,7 +42,7 @@ from airflow_batches.api.errors import (
     retry_after,
 )
 from airflow_batches.api.limits import MAX_PAGE
-from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem
+from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem, TokenCount
 from airflow_batches.api.results import ResultStream
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.api.session import Session
@@ -56,6 +56,10 @@ VERSION: Final = "2026-10-21"
 """The newest API version. Anthropic's SDK for Python sends it from 2.0 on."""
 ERROR_BYTES: Final = 65_536
 """Bytes that are read of an error's body. Chosen: the API's errors are much shorter, a proxy's page has no limit."""
+COUNTED: Final = frozenset(
+    {"cache_control", "messages", "model", "output_config", "system", "thinking", "tool_choice", "tools"}
+)
+"""Members of `params` that a token count takes (Anthropic's SDK for Python 2.12, `messages.count_tokens`)."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -247,6 +251,21 @@ class BatchesClient:
         :param batch_id: the batch.
         """
         return self._call(BatchDeleted, "DELETE", batch_path(batch_id))
+
+    def count_tokens(self, params: Mapping[str, Any], *, retry: RetryPolicy | None = None) -> int:
+        """Count the input tokens of one request, which is free. It has rate limits of its own.
+
+        :param params: the request's `params`; members that only concern the answer are left out.
+        :param retry: replaces the client's own policy for this call.
+        :return: the input tokens, as an estimate (docs, page "Token counting").
+        :raises InvalidRequest: when the params cannot be written as JSON.
+        """
+        counted = {name: value for name, value in params.items() if name in COUNTED}
+        try:
+            body = msgspec.json.encode(counted)
+        except (TypeError, ValueError) as exc:
+            raise InvalidRequest(f"the params cannot be written as JSON: {exc}") from exc
+        return self._call(TokenCount, "POST", COUNT_TOKENS, body=body, retry=retry).input_tokens
 
     def check(self) -> None:
         """Check address and key by listing one batch, which is free."""

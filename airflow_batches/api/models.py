@@ -171,6 +171,12 @@ class MessageBatch(_Lenient):
         return ProcessingStatus(self.status_text)
 
 
+class TokenCount(_Wire):
+    """The answer to a token count."""
+
+    input_tokens: int
+
+
 class BatchPage(_Wire):
     """One page of batches, newest first.
 
