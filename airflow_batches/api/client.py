@@ -187,17 +187,18 @@ class BatchesClient:
             raise InvalidRequest(f"the requests cannot be written as JSON: {exc}") from exc
         return self.create_streamed(body)
 
-    def create_streamed(self, body: bytes | RequestBody) -> MessageBatch:
+    def create_streamed(self, body: bytes | RequestBody, *, retry: RetryPolicy | None = None) -> MessageBatch:
         """Submit a create's body in constant memory; raises as `create` does.
 
         Errors that the body raises while it is read reach the caller unchanged, and no batch is created.
 
         :param body: the JSON of the body, or an object that yields it (`RequestBody`).
+        :param retry: replaces the client's own policy for this call; a create that may have arrived is never repeated.
         :return: the batch, in progress.
         """
         if not len(body):
             raise InvalidRequest("the body is empty")
-        return self._call(MessageBatch, "POST", BATCHES, body=body, creates=True)
+        return self._call(MessageBatch, "POST", BATCHES, body=body, creates=True, retry=retry)
 
     def get(self, batch_id: str, *, retry: RetryPolicy | None = None) -> MessageBatch:
         """Get a batch as it is now.

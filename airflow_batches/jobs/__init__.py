@@ -1,4 +1,45 @@
-"""Run a job: any number of requests, one folder of answers.
+"""Run a job: any number of requests, one folder of answers, within a budget. `run_job` does all of it.
 
-`ledger` holds the state of a job, `store` keeps it beside the answers.
+The journey of a job, file by file:
+1. `run` builds the engine. `engine` takes the steps that `decision` chooses, and holds the ledger through `lease` and
+   `store`; `ledger` says what is in it. What the engine calls is described in `effects`.
+2. `planning` stores the requests (`prompts`, `folder`), cuts them into shards (`cutting`) and estimates (`estimate`).
+3. `batches` adapts the API: create, look, search, cancel. `money` decides whether a shard can be paid for.
+4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests.
+5. `publish` writes the parts, the failures and the `manifest`. All exceptions are in `errors`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batches._lazy import exports
+
+if TYPE_CHECKING:
+    from airflow_batches.jobs.decision import JobLimits as JobLimits
+    from airflow_batches.jobs.engine import Engine as Engine
+    from airflow_batches.jobs.errors import JobCanceled as JobCanceled
+    from airflow_batches.jobs.errors import JobError as JobError
+    from airflow_batches.jobs.errors import JobFailed as JobFailed
+    from airflow_batches.jobs.errors import JobOvertaken as JobOvertaken
+    from airflow_batches.jobs.errors import JobRefused as JobRefused
+    from airflow_batches.jobs.errors import JobStopped as JobStopped
+    from airflow_batches.jobs.errors import LedgerError as LedgerError
+    from airflow_batches.jobs.manifest import JobManifest as JobManifest
+    from airflow_batches.jobs.run import run_job as run_job
+
+_MODULES = {
+    "Engine": "engine",
+    "JobCanceled": "errors",
+    "JobError": "errors",
+    "JobFailed": "errors",
+    "JobLimits": "decision",
+    "JobManifest": "manifest",
+    "JobOvertaken": "errors",
+    "JobRefused": "errors",
+    "JobStopped": "errors",
+    "LedgerError": "errors",
+    "run_job": "run",
+}
+__all__ = sorted(_MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -84,7 +85,17 @@ class Engine:
         return self._held.known
 
     def run(self) -> JobManifest:
-        """Advance until the job is done; wait in between."""
+        """Advance until the job is done; wait in between. After an error another runner can go on at once."""
+        try:
+            return self._run()
+        except JobOvertaken:
+            raise
+        except (Exception, KeyboardInterrupt):
+            with suppress(BatchesError):
+                self.release()
+            raise
+
+    def _run(self) -> JobManifest:
         while isinstance(found := self.advance(), Pause):
             left = (found.until - self._now()).total_seconds()
             logger.info("Waiting up to %.0f s until %s", max(0.0, left), found.reason)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest
+from airflow_batches.api.errors import BatchesError
 from airflow_batches.jobs.ledger import ModelShare, PlannedShard, TokenEstimate, total
 from airflow_batches.landing.prices import PriceList
 from airflow_batches.landing.tally import ModelUsage, PriceRange
@@ -88,11 +88,8 @@ def _rates(client: BatchesClient | None, sample: Sequence[RequestLine]) -> tuple
             counted = counts.setdefault(request.model or "", [0, 0])
             counted[0] += tokens
             counted[1] += len(request.data)
-    except (ApiError, InvalidRequest) as error:  # the API refuses to count this request; a batch may take it
+    except BatchesError as error:  # also where the API refuses to count a request that a batch may take
         logger.warning("Input tokens are estimated from bytes: %s", error)
-        return {}, f"{by_bytes}: {error}"
-    except BatchesError as error:
-        logger.warning("Input tokens are estimated from bytes, because none could be counted: %s", error)
         return {}, f"{by_bytes}: {error}"
     rates = {model: tokens / size for model, (tokens, size) in counts.items()}
     return rates, f"token count of {len(sample):,} requests"

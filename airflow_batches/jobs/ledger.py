@@ -93,6 +93,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param no_credit: lines that failed because the account has no credit, or the key no permission.
     :param forgiven: a person has run the job again since; lines without credit may be sent again.
     :param cost_usd: None: unknown.
+    :param cost_by_model: the same for each model.
     """
 
     results: str
@@ -106,6 +107,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     forgiven: bool = False
     usage: Mapping[str, ModelUsage] = {}
     cost_usd: Decimal | None = None
+    cost_by_model: Mapping[str, Decimal | None] = {}
     ended_at: str | None = None
     landed_at: datetime
 

@@ -1,0 +1,77 @@
+"""Land one batch of a job in `_job/landed/`, and count what another round may send again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from airflow_batches.jobs.folder import JobFolder, StoredRequests
+from airflow_batches.jobs.ledger import JobBatch, LandedBatch, PlannedShard
+from airflow_batches.jobs.rounds import NO_CREDIT, kind_of
+from airflow_batches.landing.engine import land
+from airflow_batches.landing.lines import ResultLine, decode_block, results_in
+from airflow_batches.submission.lines import line_runs
+from airflow_batches.submission.source import Source
+
+if TYPE_CHECKING:
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.landing.manifest import Manifest
+
+LANDED: Final = "landed"
+
+
+def land_batch(
+    client: BatchesClient, folder: JobFolder, batch: JobBatch, shard: PlannedShard, *, truncated: bool, now: datetime
+) -> LandedBatch:
+    """Land a batch, or find that it has landed.
+
+    :param truncated: count answers that `max_tokens` stopped among those to send again.
+    :raises BatchesError: what `land` raises.
+    """
+    results, failed = f"{LANDED}/{batch.id}.jsonl", f"{LANDED}/{batch.id}.failed.jsonl"
+    manifest = land(
+        client, batch.id, folder.internal(results), failed_path=folder.internal(failed), receipt=shard.ids_digest
+    )
+    kinds = _kinds(folder, results if truncated else failed, truncated=truncated)
+    no_credit = kinds.pop(NO_CREDIT, 0)
+    return LandedBatch(
+        results=results, failed=failed, sha256=manifest.results.sha256, lines=manifest.lines,
+        counts={kind: count for kind, count in manifest.counts.items() if count},
+        error_types=manifest.error_types, again=kinds, no_credit=no_credit, usage=manifest.usage,
+        cost_usd=_decimal(manifest.cost_usd.total if manifest.cost_usd else None), cost_by_model=_by_model(manifest),
+        ended_at=manifest.batch_ended_at, landed_at=now,
+    )  # fmt: skip
+
+
+def result_lines(landed: Source) -> Iterator[tuple[bytes, list[tuple[bytes, ResultLine | None]]]]:
+    """Yield the lines of a landed object in runs: the run's bytes, and each line with its result."""
+    for run in line_runs(landed.blocks()):
+        data = run.data if run.data.endswith(b"\n") else run.data + b"\n"
+        lines = [line for line in run.lines if line.strip()]
+        decoded = decode_block(data)
+        if decoded is not None and len(decoded) == len(lines):
+            yield data, [*zip(lines, decoded, strict=True)]
+        else:
+            yield data, [pair for line in lines for pair in results_in(line)]
+
+
+def _kinds(folder: JobFolder, name: str, *, truncated: bool) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    location = folder.internal(name)
+    if location.version() is None:
+        return {}
+    for _, lines in result_lines(StoredRequests(location)):
+        found.update(kind for _, line in lines if line and (kind := kind_of(line, truncated=truncated)))
+    return dict(found)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _by_model(manifest: Manifest) -> dict[str, Decimal | None]:
+    costs = manifest.cost_usd.by_model if manifest.cost_usd else {}
+    return {model: _decimal(cost) for model, cost in costs.items()}

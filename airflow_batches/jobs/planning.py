@@ -1,0 +1,198 @@
+"""Plan a job: store the requests if they are not used in place, cut them, estimate.
+
+Each plan has another job id, and its own object for the requests. Of two runners that plan at the same time, one writes
+the ledger; the other's object is left over and harmless.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.jobs.cutting import CutLimits, cut, fingerprint_of
+from airflow_batches.jobs.errors import JobRefused
+from airflow_batches.jobs.estimate import estimated
+from airflow_batches.jobs.folder import READ_BYTES, JobFolder, StoredRequests
+from airflow_batches.jobs.ledger import JobLedger, JobPlan, PlannedShard
+from airflow_batches.jobs.prompts import PreparedRequests, in_place, source_name
+from airflow_batches.landing.location import Location
+from airflow_batches.landing.writer import create
+from airflow_batches.submission.lines import line_runs
+from airflow_batches.submission.scan import scan
+from airflow_batches.submission.source import Source, UriSource
+
+if TYPE_CHECKING:
+    from airflow_batches.api import BatchesClient
+
+CanarySample = Literal["first", "spread"]
+"""Which requests are the canary: the first ones, or some spread over the source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequests:
+    """What a user wants answered.
+
+    :param requests: the items (see `prompts`); None: those of the ledger, unchecked.
+    :param defaults: params for every request.
+    :param cut: how large shards may be, and how requests are checked.
+    :param canary: requests of the canary; 0: none.
+    :param canary_sample: which requests are the canary.
+    :param max_tokens_growth: answers that `max_tokens` stopped are sent again with this many times the limit; None:
+        they are final.
+    :param conn_id: the Airflow connection of a URI that names none.
+    """
+
+    requests: Any
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    cut: CutLimits
+    canary: int = 0
+    canary_sample: CanarySample = "first"
+    max_tokens_growth: float | None = None
+    conn_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.canary < 0 or self.canary_sample not in {"first", "spread"}:
+            raise InvalidRequest("canary must be 0 or more, and canary_sample 'first' or 'spread'")
+        if self.max_tokens_growth is not None and not self.max_tokens_growth > 1:
+            raise InvalidRequest(f"max_tokens_growth must be more than 1, not {self.max_tokens_growth}")
+
+
+def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequests, now: datetime) -> JobLedger:
+    """Plan a job in a free folder.
+
+    :param client: counts tokens for the estimate; None: they are derived from bytes.
+    :raises JobRefused: the folder holds other objects, or there are no requests.
+    :raises PreflightError: the requests cannot be sent.
+    """
+    folder.require_free()
+    if asked.requests is None:
+        raise JobRefused(f"{folder.name} holds no job, and no requests were given")
+    job_id = secrets.token_hex(6)
+    prepared = PreparedRequests(asked.requests, job_id, defaults=asked.defaults, conn_id=asked.conn_id)
+    uri = in_place(asked.requests, asked.defaults) if asked.canary_sample == "first" else None
+    name = uri or f"requests-{job_id}.jsonl"
+    if uri is None:
+        _store(prepared, folder.internal(name), spread=asked.canary if asked.canary_sample == "spread" else 0)
+    source = StoredRequests(folder.internal(name)) if uri is None else UriSource(uri, asked.conn_id)
+    shards, sample = cut(source, name, asked.cut, canary=asked.canary)
+    shards, estimate = estimated(client, shards, sample.requests)
+    plan = JobPlan(
+        job_id=job_id, created_at=now, source=source_name(asked.requests), generated=prepared.generated,
+        fingerprint=fingerprint_of(shards), requests=sum(shard.requests for shard in shards), settings=_settings(asked),
+        estimate=estimate,
+    )  # fmt: skip
+    return JobLedger(plan=plan, shards=tuple(shards))
+
+
+def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:
+    """Raise `JobRefused` if these are not the requests of the ledger."""
+    if asked.requests is None:
+        return
+    uri = in_place(asked.requests, asked.defaults)
+    given: Source = (
+        UriSource(uri, asked.conn_id)
+        if uri
+        else PreparedRequests(asked.requests, ledger.plan.job_id, defaults=asked.defaults, conn_id=asked.conn_id)
+    )
+    found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version)
+    if found.fingerprint != ledger.plan.fingerprint:
+        raise JobRefused(
+            f"{folder.name} holds a job with other requests: {ledger.plan.requests:,} with fingerprint "
+            f"{ledger.plan.fingerprint}, planned at {ledger.plan.created_at:%F %T %Z} from {ledger.plan.source}; given "
+            f"are {found.requests:,} with fingerprint {found.fingerprint}. Nothing was sent. Use another folder for "
+            "these requests; or give the same requests, model and defaults as before to continue the job"
+        )
+
+
+def shard_opener(folder: JobFolder, conn_id: str | None) -> Callable[[PlannedShard], AbstractContextManager[Source]]:
+    """Return a function that opens the requests of a shard."""
+
+    @contextmanager
+    def opened(shard: PlannedShard) -> Iterator[Source]:
+        from airflow_batches.submission.source import FetchedSource, open_source
+
+        if "://" in shard.object:
+            place = {"uri": shard.object, "start": shard.start, "end": shard.end}
+            descriptor = {**place, "requests": shard.requests, "ids_digest": shard.ids_digest}
+            with open_source(descriptor, conn_id=conn_id) as source:
+                yield source
+            return
+        location = folder.internal(shard.object)
+        stored = StoredRequests(location, shard.start, shard.end)
+        if location.is_local:
+            yield stored
+        else:
+            with tempfile.TemporaryFile() as spool:
+                yield FetchedSource(stored, spool)
+
+    return opened
+
+
+def _settings(asked: JobRequests) -> Mapping[str, Any]:
+    """Return what shaped the plan, for people, and for later rounds."""
+    return {
+        "model": asked.cut.model, "version": asked.cut.version, "max_requests": asked.cut.max_requests,
+        "max_bytes": asked.cut.max_bytes, "canary": asked.canary, "canary_sample": asked.canary_sample,
+        "max_tokens_growth": asked.max_tokens_growth,
+    }  # fmt: skip
+
+
+def _store(source: Source, location: Location, *, spread: int) -> None:
+    """Store the requests; with `spread`, so many of them from the whole source first."""
+    if not spread:
+        write_blocks(location, source.blocks())
+        return
+    with tempfile.TemporaryFile() as spool:
+        for block in source.blocks():
+            spool.write(block)
+        write_blocks(location, _spread_first(spool, spread))
+
+
+def _spread_first(spool: IO[bytes], count: int) -> Iterator[bytes]:
+    """Yield the lines of a file: some that are spread over it, then the others."""
+    total = sum(len(run.lines) for run in line_runs(_read(spool)))
+    chosen = {number * total // count for number in range(min(count, total))}
+    for first in (True, False):
+        for run in line_runs(_read(spool)):
+            for number, line in enumerate(run.lines, run.before):
+                if (number in chosen) is first:
+                    yield line + b"\n"
+
+
+def _read(spool: IO[bytes]) -> Iterator[bytes]:
+    spool.seek(0)
+    yield from iter(lambda: spool.read(READ_BYTES), b"")
+
+
+def write_blocks(location: Location, blocks: Iterator[bytes]) -> int:
+    """Write an object from blocks, complete or not at all; return its size.
+
+    :raises LandingError: the store failed.
+    """
+    file = create(location)
+    size = 0
+    try:
+        for block in blocks:
+            file.write(block)
+            size += len(block)
+        file.finish()
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    return size
+
+
+def cut_limits(ledger: JobLedger) -> CutLimits:
+    """Return the limits of the plan, for the shards of a further round. Its requests were checked before."""
+    settings = ledger.plan.settings
+    chosen = {name: settings[name] for name in ("max_requests", "max_bytes", "model", "version")}
+    return msgspec.convert({**chosen, "preflight": "off"}, CutLimits)

@@ -1,0 +1,54 @@
+"""Which requests another round sends again. Pure.
+
+| a line                                                          | kind                | sent again              |
+|-----------------------------------------------------------------|---------------------|-------------------------|
+| succeeded                                                       | -                   | no                      |
+| succeeded, stopped by `max_tokens`                              | `max_tokens`        | with `max_tokens_growth`|
+| expired                                                         | `expired`           | yes                     |
+| errored: api, overloaded, rate limit or timeout error           | the error's type    | yes                     |
+| errored: billing, permission, authentication; no credit         | `NO_CREDIT`         | after a person ran the  |
+|                                                                 |                     | job again               |
+| errored otherwise (invalid requests), canceled                  | -                   | no                      |
+
+The docs ("Batch processing") say that only invalid requests must be changed before they are sent again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from airflow_batches.landing.lines import ResultLine
+
+NO_CREDIT: Final = "no_credit"
+MAX_TOKENS: Final = "max_tokens"
+RETRYABLE: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
+CREDIT: Final = frozenset({"billing_error", "permission_error", "authentication_error"})
+CREDIT_MESSAGE: Final = "credit balance is too low"
+"""Part of the message of a line without credit, whose type was recorded live as `invalid_request_error` (bespokelabsai/
+curator issue 296)."""
+
+
+def kind_of(line: ResultLine, *, truncated: bool) -> str | None:
+    """Return the kind of a line that may be sent again; None: it is final.
+
+    :param line: the result.
+    :param truncated: answers that `max_tokens` stopped are sent again.
+    """
+    result = line.result
+    if result.type == "succeeded":
+        stopped = result.message is not None and result.message.stop_reason == MAX_TOKENS
+        return MAX_TOKENS if truncated and stopped else None
+    if result.type == "errored":
+        if result.error_type in CREDIT or CREDIT_MESSAGE in (result.error_message or ""):
+            return NO_CREDIT
+        return result.error_type if result.error_type in RETRYABLE else None
+    return result.type if result.type == "expired" else None
+
+
+def with_more_tokens(request: bytes, growth: float) -> bytes:
+    """Return a request with a higher `max_tokens`."""
+    plain: dict[str, Any] = msgspec.json.decode(request)
+    plain["params"]["max_tokens"] = int(plain["params"]["max_tokens"] * growth)
+    return msgspec.json.encode(plain)
