@@ -162,5 +162,4 @@ def state_of(batch: MessageBatch) -> BatchState:
     if batch.archived_at is not None:
         return BatchState.ARCHIVED
     known = {ProcessingStatus.ENDED: BatchState.ENDED, ProcessingStatus.CANCELING: BatchState.CANCELING}
-    status = batch.processing_status
-    return known.get(status, BatchState.RUNNING) if isinstance(status, ProcessingStatus) else BatchState.RUNNING
+    return known.get(batch.processing_status, BatchState.RUNNING)

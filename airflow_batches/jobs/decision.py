@@ -34,10 +34,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, LandedBatch, PlannedShard
 from airflow_batches.jobs.money import affordable, over_budget, spending
+from airflow_batches.jobs.steps import (
+    CancelBatch,
+    EndCanceled,
+    FinishJob,
+    GiveUpBatch,
+    JobStep,
+    LandBatch,
+    LookAtBatches,
+    Pause,
+    PlanJob,
+    PlanRound,
+    PublishJob,
+    SettleCreate,
+    StopJob,
+    SubmitShard,
+)
 
 OnMissing = Literal["fail", "resubmit"]
 """When a batch no longer exists: stop; or give it up and send its requests again, which may bill twice."""
@@ -94,92 +110,6 @@ class JobView:
     batches: Mapping[str, BatchState] = field(default_factory=dict)
     queue_full_until: datetime | None = None
     settle_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class PlanJob:
-    """Read the requests, cut them into shards, estimate."""
-
-
-@dataclass(frozen=True)
-class SettleCreate:
-    """Find out whether the pending create made a batch."""
-
-
-@dataclass(frozen=True)
-class LookAtBatches:
-    """Look at all batches under way."""
-
-
-@dataclass(frozen=True)
-class LandBatch:
-    """Land an ended batch."""
-
-    batch_id: str
-
-
-@dataclass(frozen=True)
-class GiveUpBatch:
-    """Declare a batch lost, so that its shard is sent again."""
-
-    batch_id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class CancelBatch:
-    """Cancel a batch until the API confirms it."""
-
-    batch_id: str
-
-
-@dataclass(frozen=True)
-class SubmitShard:
-    """Send a shard."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class PlanRound:
-    """Plan the next round from the failures of this one."""
-
-
-@dataclass(frozen=True)
-class PublishJob:
-    """Publish the parts, the failures and the manifest."""
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Do nothing until a time."""
-
-    until: datetime
-    reason: str
-
-
-@dataclass(frozen=True)
-class StopJob:
-    """Stop this run."""
-
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True)
-class EndCanceled:
-    """End the job as canceled."""
-
-
-@dataclass(frozen=True)
-class FinishJob:
-    """The job is done."""
-
-
-JobStep: TypeAlias = (
-    PlanJob | SettleCreate | LookAtBatches | LandBatch | GiveUpBatch | CancelBatch | SubmitShard | PlanRound
-    | PublishJob | Pause | StopJob | EndCanceled | FinishJob
-)  # fmt: skip
 
 
 def decide(ledger: JobLedger | None, view: JobView, now: datetime, limits: JobLimits) -> JobStep:

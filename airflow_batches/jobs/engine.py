@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, EnvironmentFault, TransportError
-from airflow_batches.jobs import decision
-from airflow_batches.jobs.decision import GONE, BatchState, JobLimits, JobStep, JobView, Pause, decide
+from airflow_batches.api.errors import BatchesError
+from airflow_batches.jobs import steps
+from airflow_batches.jobs.decision import GONE, BatchState, JobLimits, JobView, decide
 from airflow_batches.jobs.effects import CreateUnanswered, Effects, QueueFull
 from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, JobStopped
+from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
 from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, PendingCreate, StopReason
-from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
+from airflow_batches.jobs.steps import JobStep, Pause
 from airflow_batches.submission.decision import Adopt, NotSent, Undecided
 from airflow_batches.submission.record import Intent
 
@@ -48,10 +49,6 @@ QUEUE_RETRY_S: Final = 60.0
 counted per minute (docs, "Rate limits")."""
 SETTLE_EVERY_S: Final = 5.0
 """Seconds between two searches for the batch of a create. Chosen: as in a submission; the list lags by seconds."""
-TROUBLE_FOR: Final = timedelta(minutes=30)
-"""How long failures that may pass are tried again. Chosen: longer than most outages, and no batch expires meanwhile."""
-REFUSED_FOR: Final = timedelta(minutes=5)
-"""The same for refusals of the key (401, 403). Chosen: keys are rotated in minutes."""
 
 
 class Engine:
@@ -133,24 +130,24 @@ class Engine:
 
     def _do(self, step: JobStep) -> JobManifest | None:
         match step:
-            case decision.PlanJob() if self._cancel:
+            case steps.PlanJob() if self._cancel:
                 raise JobRefused("There is no job to cancel in this folder: it has no ledger")
-            case decision.PlanJob():
+            case steps.PlanJob():
                 self._held.save(self._effects.files.plan())
-            case decision.SettleCreate():
+            case steps.SettleCreate():
                 self._settle()
-            case decision.LookAtBatches():
+            case steps.LookAtBatches():
                 self._view = replace(self._view, batches=self._effects.api.look(self._held.ledger.live))
-            case decision.LandBatch(batch_id):
+            case steps.LandBatch(batch_id):
                 self._land(self._held.ledger.batch(batch_id))
-            case decision.CancelBatch(batch_id):
+            case steps.CancelBatch(batch_id):
                 self._cancel_batch(self._held.ledger.batch(batch_id))
-            case decision.GiveUpBatch(batch_id, reason):
+            case steps.GiveUpBatch(batch_id, reason):
                 logger.warning("Batch %s %s; it is given up, and may be billed", batch_id, reason)
                 self._update(self._held.ledger.batch(batch_id), lost=reason)
-            case decision.SubmitShard(number):
+            case steps.SubmitShard(number):
                 self._submit(number)
-            case decision.PlanRound():
+            case steps.PlanRound():
                 self._plan_round()
             case _:
                 return self._end(step)
@@ -158,11 +155,11 @@ class Engine:
 
     def _end(self, step: JobStep) -> JobManifest:
         match step:
-            case decision.PublishJob():
+            case steps.PublishJob():
                 return self._publish()
-            case decision.StopJob(kind, message):
+            case steps.StopJob(kind, message):
                 raise JobStopped(kind, self._stop(kind, message))
-            case decision.EndCanceled():
+            case steps.EndCanceled():
                 raise JobCanceled(self._stop("canceled", _canceled(self._held.ledger)))
         return self._effects.files.manifest()
 
@@ -289,7 +286,7 @@ class Engine:
     def _tolerated(self, error: BatchesError) -> Pause | None:
         """Return a pause after a failure that may pass; None if it must be raised."""
         since = self._trouble_since or self._now()
-        limit = _tolerance(error)
+        limit = tolerance(error)
         if limit is None or self._now() - since >= limit:
             return None
         self._trouble_since = since
@@ -297,15 +294,6 @@ class Engine:
         self._view = replace(self._view, batches={})
         logger.warning("Trying again for up to %.0f minutes: %s", limit.total_seconds() / 60, error)
         return Pause(self._now() + timedelta(seconds=min(self._limits.poll_interval, 60.0)), "the failure has passed")
-
-
-def _tolerance(error: BatchesError) -> timedelta | None:
-    """Return how long a failure may last before it is raised; None: it is raised at once."""
-    if isinstance(error, ApiError):
-        return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.passing else None
-    if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch):
-        return None
-    return TROUBLE_FOR if isinstance(error, TransportError | DecodeError | LandingError) else None
 
 
 def _forgiven(batch: JobBatch) -> JobBatch:

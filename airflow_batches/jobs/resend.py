@@ -56,8 +56,8 @@ def _requests(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> It
                 for _, _, raw in run.numbered():
                     request = request_line(raw, model)
                     if (kind := again.get(request.custom_id)) is not None:
-                        more = kind == MAX_TOKENS and growth is not None
-                        yield (with_more_tokens(request.data, growth) if more else request.data) + b"\n"
+                        more = growth is not None and kind == MAX_TOKENS
+                        yield (with_more_tokens(request.data, growth or 1.0) if more else request.data) + b"\n"
 
 
 def _again(folder: JobFolder, landed: LandedBatch, *, truncated: bool) -> Mapping[str, str]:

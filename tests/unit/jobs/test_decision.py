@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from airflow_batches.jobs.decision import (
-    BatchState,
+from airflow_batches.jobs.decision import BatchState, JobLimits, JobView, decide
+from airflow_batches.jobs.ledger import PUBLISHED, JobLedger
+from airflow_batches.jobs.steps import (
     CancelBatch,
     EndCanceled,
     FinishJob,
     GiveUpBatch,
-    JobLimits,
     JobStep,
-    JobView,
     LandBatch,
     LookAtBatches,
     Pause,
@@ -26,9 +25,7 @@ from airflow_batches.jobs.decision import (
     SettleCreate,
     StopJob,
     SubmitShard,
-    decide,
 )
-from airflow_batches.jobs.ledger import PUBLISHED, JobLedger
 from tests.unit.jobs.samples import NOW, batch, landed, ledger, pending, shard
 
 MINUTE = timedelta(minutes=1)

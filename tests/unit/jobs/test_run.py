@@ -151,7 +151,11 @@ def test_a_source_that_changed_after_it_was_planned_is_not_sent(job: Job, tmp_pa
     uri = jsonl(tmp_path / "in.jsonl", some_requests(20))
     job.emulator.configure(queue_limit=10)
     job.emulator.configure(processing_time=100)
-    job.clock.on_wait = lambda number: jsonl(tmp_path / "in.jsonl", some_requests(20, max_tokens=11)) and None
+
+    def change(number: int) -> None:
+        jsonl(tmp_path / "in.jsonl", some_requests(20, max_tokens=11))
+
+    job.clock.on_wait = change
     with pytest.raises(SourceChanged, match="shard 1 was not sent"):
         job.run(uri, max_requests=10)
     assert len(job.emulator.batches()) == 1

@@ -180,7 +180,7 @@ class ModelApi:
         answers = sum(outcome == "succeeded" for outcome in outcomes.values())
         batch = ModelBatch(
             id=f"msgbatch_{len(world.batches)}", requests=requests, created_at=world.now, listed_at=world.later(100),
-            ends_at=world.later(4000), outcomes=outcomes, cost=answers * Decimal(world.random.randint(1, int(CEILING))),
+            ends_at=world.later(3000), outcomes=outcomes, cost=answers * Decimal(world.random.randint(1, int(CEILING))),
         )  # fmt: skip
         world.batches[batch.id] = batch
         return batch

@@ -1,0 +1,23 @@
+"""How long a failure may last before it ends a run of a job. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, EnvironmentFault, TransportError
+from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
+
+TROUBLE_FOR: Final = timedelta(minutes=30)
+"""How long failures that may pass are tried again. Chosen: longer than most outages, and no batch expires meanwhile."""
+REFUSED_FOR: Final = timedelta(minutes=5)
+"""The same for refusals of the key (401, 403). Chosen: keys are rotated in minutes."""
+
+
+def tolerance(error: BatchesError) -> timedelta | None:
+    """Return how long a failure may last before it is raised; None: it is raised at once."""
+    if isinstance(error, ApiError):
+        return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.passing else None
+    if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch):
+        return None
+    return TROUBLE_FOR if isinstance(error, TransportError | DecodeError | LandingError) else None
