@@ -190,7 +190,8 @@ def _trouble(ledger: JobLedger, limits: JobLimits) -> StopJob | None:
 
 def _canary(landed: LandedBatch, limits: JobLimits) -> StopJob | None:
     allowed = limits.max_failure_rate
-    if allowed is None or landed.failures <= allowed * landed.lines:
+    failures = landed.failures - (landed.no_credit if landed.forgiven else 0)
+    if allowed is None or failures <= allowed * landed.lines:
         return None
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in {**landed.counts, **landed.error_types}.items())
     return StopJob(
@@ -236,7 +237,9 @@ def _pause(ledger: JobLedger, view: JobView, now: datetime, limits: JobLimits, r
 
 def _another_round(ledger: JobLedger, limits: JobLimits) -> bool:
     failed = sum(landed.retryable for batch, landed in ledger.landed if ledger.round_of(batch) == ledger.rounds)
-    if not failed or ledger.rounds >= limits.rounds:
+    # A round that only repeats what had no credit does not count.
+    extra = {ledger.round_of(batch) for batch, landed in ledger.landed if landed.forgiven}
+    if not failed or ledger.rounds >= limits.rounds + len(extra):
         return False
     money, cap = spending(ledger), limits.max_cost_usd
     # What is answered is published rather than held back because a few failures cannot be paid for.

@@ -19,7 +19,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, J
 from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
 from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, PendingCreate, StopReason
+from airflow_batches.jobs.progress import describe
 from airflow_batches.jobs.steps import JobStep, Pause
 from airflow_batches.submission.decision import Adopt, NotSent, Undecided
 from airflow_batches.submission.record import Intent
@@ -60,15 +61,24 @@ class Engine:
     :param owner: the same for all runners that replace each other, such as a task's tries; they need not wait for the
         lease to expire. Empty: none.
     :param cancel: cancel the job. Takes over from any runner.
+    :param on_step: is called with the ledger after each step.
     """
 
     def __init__(
-        self, effects: Effects, limits: JobLimits, *, runner: str, owner: str = "", cancel: bool = False
+        self,
+        effects: Effects,
+        limits: JobLimits,
+        *,
+        runner: str,
+        owner: str = "",
+        cancel: bool = False,
+        on_step: Callable[[JobLedger], None] = lambda ledger: None,
     ) -> None:
         self._effects = effects
         self._limits = limits
         self._runner = runner
         self._cancel = cancel
+        self._on_step = on_step
         self._held = HeldLedger(
             effects.store, effects.clock, runner=runner, owner=owner,
             lease_s=max(LEASE_S, 3 * limits.poll_interval), force=cancel,
@@ -95,7 +105,8 @@ class Engine:
     def _run(self) -> JobManifest:
         while isinstance(found := self.advance(), Pause):
             left = (found.until - self._now()).total_seconds()
-            logger.info("Waiting up to %.0f s until %s", max(0.0, left), found.reason)
+            standing = describe(self.ledger) if self.ledger else "not begun"
+            logger.info("%s. Waiting up to %.0f s until %s", standing, max(0.0, left), found.reason)
             self._effects.clock.sleep(max(0.0, left))
         return found
 
@@ -109,6 +120,7 @@ class Engine:
         try:
             while (found := self._step()) is None:
                 self._trouble_since = None
+                self._on_step(self._held.ledger)
         except BatchesError as error:
             if (found := self._tolerated(error)) is None:
                 raise
@@ -297,9 +309,13 @@ class Engine:
 
 
 def _forgiven(batch: JobBatch) -> JobBatch:
-    if batch.landed is None:
+    """Return a batch whose requests without credit may be sent again; all of them if none has an answer."""
+    landed = batch.landed
+    if landed is None or not landed.no_credit:
         return batch
-    return msgspec.structs.replace(batch, landed=msgspec.structs.replace(batch.landed, forgiven=True))
+    if not landed.succeeded:
+        return msgspec.structs.replace(batch, landed=None, lost="no request had credit", free=True)
+    return msgspec.structs.replace(batch, landed=msgspec.structs.replace(landed, forgiven=True))
 
 
 def _canceled(ledger: JobLedger) -> str:

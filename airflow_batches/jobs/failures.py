@@ -5,9 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, EnvironmentFault, TransportError
+from airflow_batches.api.errors import (
+    ApiError,
+    BatchesError,
+    DecodeError,
+    EnvironmentFault,
+    StreamInterrupted,
+    TransportError,
+)
 from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
+from airflow_batches.submission.errors import SourceChanged, SourceError
 
+PASSING: Final = (TransportError, DecodeError, StreamInterrupted, LandingError, SourceError)
+"""Failures that may pass: no or half an answer of the API, a store that fails."""
 TROUBLE_FOR: Final = timedelta(minutes=30)
 """How long failures that may pass are tried again. Chosen: longer than most outages, and no batch expires meanwhile."""
 REFUSED_FOR: Final = timedelta(minutes=5)
@@ -18,6 +28,6 @@ def tolerance(error: BatchesError) -> timedelta | None:
     """Return how long a failure may last before it is raised; None: it is raised at once."""
     if isinstance(error, ApiError):
         return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.passing else None
-    if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch):
+    if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch | SourceChanged):
         return None
-    return TROUBLE_FOR if isinstance(error, TransportError | DecodeError | LandingError) else None
+    return TROUBLE_FOR if isinstance(error, PASSING) else None

@@ -11,6 +11,7 @@ from airflow_batches._uri import redact_uri, to_uri
 from airflow_batches.jobs.errors import JobRefused
 from airflow_batches.jobs.ledger import FOLDER, LEDGER
 from airflow_batches.landing.location import Location, store_errors
+from airflow_batches.submission.remote import open_object
 from airflow_batches.submission.source import Source
 
 READ_BYTES: Final = 1 << 20
@@ -81,7 +82,7 @@ class StoredRequests(Source):
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes of the range."""
         left = None if self._end is None else self._end - self._start
-        with store_errors("reading", self._location), self._location.fs.open(self._location.path, "rb") as file:
+        with store_errors("reading", self._location), open_object(self._location.fs, self._location.path) as file:
             file.seek(self._start)
             while left is None or left > 0:
                 block = file.read(READ_BYTES if left is None else min(READ_BYTES, left))

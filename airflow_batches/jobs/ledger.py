@@ -135,6 +135,7 @@ class JobBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param adopted: it was found after its create had no answer.
     :param canceling: the API has confirmed that it is canceling or has ended.
     :param lost: why its results are given up; its shard is sent again.
+    :param free: nothing in it was billed.
     """
 
     id: str
@@ -144,6 +145,7 @@ class JobBatch(msgspec.Struct, frozen=True, kw_only=True):
     adopted: bool = False
     canceling: bool = False
     lost: str = ""
+    free: bool = False
     landed: LandedBatch | None = None
 
 

@@ -44,7 +44,7 @@ class Spending:
 def spending(ledger: JobLedger) -> Spending:
     """Add up what a job has spent and will spend."""
     mean = mean_cost(ledger)
-    lost = [ledger.shards[batch.shard].ceiling_usd for batch in ledger.batches if batch.lost]
+    lost = [ledger.shards[batch.shard].ceiling_usd for batch in ledger.batches if batch.lost and not batch.free]
     spent = total([ledger.spent_usd, *lost])
     under_way = [ledger.shards[batch.shard] for batch in ledger.live]
     under_way += [ledger.shards[ledger.pending.shard]] if ledger.pending else []

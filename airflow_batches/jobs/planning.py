@@ -21,7 +21,7 @@ from airflow_batches.jobs.cutting import CutLimits, cut, fingerprint_of
 from airflow_batches.jobs.errors import JobRefused
 from airflow_batches.jobs.estimate import estimated
 from airflow_batches.jobs.folder import READ_BYTES, JobFolder, StoredRequests
-from airflow_batches.jobs.ledger import JobLedger, JobPlan, PlannedShard
+from airflow_batches.jobs.ledger import JobLedger, JobPlan, PlannedShard, TokenEstimate
 from airflow_batches.jobs.prompts import PreparedRequests, in_place, source_name
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.writer import create
@@ -90,6 +90,19 @@ def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequest
         estimate=estimate,
     )  # fmt: skip
     return JobLedger(plan=plan, shards=tuple(shards))
+
+
+def preview(client: BatchesClient | None, asked: JobRequests) -> tuple[list[PlannedShard], TokenEstimate]:
+    """Cut and estimate without a folder: nothing is stored, and nothing is sent but token counts.
+
+    :param client: counts tokens; None: they are derived from bytes, and nothing is sent at all.
+    :param asked: the requests.
+    :return: the shards with their prices, and the estimate of all.
+    :raises PreflightError: the requests cannot be sent.
+    """
+    source = PreparedRequests(asked.requests, "preview", defaults=asked.defaults, conn_id=asked.conn_id)
+    shards, sample = cut(source, "", asked.cut, canary=asked.canary)
+    return estimated(client, shards, sample.requests)
 
 
 def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:

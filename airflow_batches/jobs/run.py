@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from os import PathLike
@@ -115,12 +115,14 @@ def make_engine(
     format_name: str = "jsonl",
     cancel: bool = False,
     clock: JobClock | None = None,
+    on_step: Callable[[JobLedger], None] = lambda ledger: None,
     **api_options: Any,
 ) -> Engine:
     """Make an engine with the real effects.
 
     :param owner: the same for runners that replace each other, such as a task's tries.
     :param cancel: cancel the job.
+    :param on_step: is called with the ledger after each step.
     :param api_options: further options of `BatchesApi`.
     """
     if format_name not in FORMATS:
@@ -129,7 +131,7 @@ def make_engine(
     files = FolderFiles(client, folder, asked, format_name=format_name, clock=clock)
     api = BatchesApi(client, files.open_shard, model=asked.cut.model, **api_options)
     effects = Effects(store=LedgerFile(folder.ledger), api=api, files=files, clock=clock)
-    return Engine(effects, limits, runner=secrets.token_hex(8), owner=owner, cancel=cancel)
+    return Engine(effects, limits, runner=secrets.token_hex(8), owner=owner, cancel=cancel, on_step=on_step)
 
 
 def run_job(
@@ -157,6 +159,7 @@ def run_job(
     poll_interval: Seconds = 60.0,
     owner: str = "",
     clock: JobClock | None = None,
+    progress: Callable[[JobLedger], None] = lambda ledger: None,
 ) -> JobManifest:
     """Have any number of requests answered, in one folder. The folder is the job: run it again to continue it.
 
@@ -185,6 +188,7 @@ def run_job(
     :param poll_interval: seconds (or a timedelta) between two looks at the batches.
     :param owner: a name; a run with the same one need not wait until the lease of a killed run has expired.
     :param clock: tells the time and waits; by default the system's.
+    :param progress: is called with the ledger after each step.
     :return: the manifest; a job that is done returns it at once, and sends nothing.
     :raises JobRefused: the folder holds another job or other files, or these are other requests.
     :raises JobStopped: the budget, the canary, lack of credit, a missing batch, or an uncertain create stopped the job.
@@ -212,7 +216,9 @@ def run_job(
         max_failure_rate=max_failure_rate, rounds=rounds, on_missing=on_missing, on_unsettled=on_unsettled,
         poll_interval=seconds(poll_interval),
     )  # fmt: skip
-    manifest = make_engine(client, folder, asked, limits, owner=owner, format_name=format, clock=clock).run()
+    manifest = make_engine(
+        client, folder, asked, limits, owner=owner, format_name=format, clock=clock, on_step=progress
+    ).run()
     require_answers(manifest, max_failure_rate)
     return manifest
 

@@ -96,8 +96,10 @@ def test_lack_of_credit_stops_at_once_and_a_later_run_goes_on() -> None:
     poor = landed(counts={"errored": 10}, no_credit=10)
     assert stopped(ledger(batches=(batch(0, landed=poor),))) == "credit"
     assert stopped(ledger(batches=(batch(0, landed=poor), batch(1))), view("running", "running")) == "credit"
-    forgiven = landed(counts={"errored": 10}, no_credit=10, forgiven=True)
-    assert step(ledger(shard(0), batches=(batch(0, landed=forgiven),))) == PlanRound()
+    forgiven = landed(counts={"succeeded": 1, "errored": 9}, no_credit=9, forgiven=True)
+    assert step(ledger(shard(0), batches=(batch(0, landed=forgiven),)), rounds=1) == PlanRound()
+    canary = ledger(shard(0, canary=True), shard(1), batches=(batch(0, landed=forgiven),))
+    assert step(canary) == SubmitShard(1)
 
 
 def test_the_canary_runs_alone_and_its_failures_stop_the_job() -> None:
@@ -173,6 +175,8 @@ def test_a_batch_that_was_given_up_counts_with_answers_of_full_length() -> None:
     lost = priced(batch(0, lost="gone"), count=1)
     assert stopped(lost, max_cost_usd=Decimal("10.9")) == "budget"
     assert step(lost, max_cost_usd=Decimal(11)) == SubmitShard(0)
+    free = priced(batch(0, lost="no request had credit", free=True), count=1)
+    assert step(free, max_cost_usd=Decimal(1)) == SubmitShard(0)
 
 
 def test_failures_that_a_round_can_help_are_sent_again_while_rounds_are_left() -> None:

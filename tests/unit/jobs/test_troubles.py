@@ -79,14 +79,25 @@ def test_answers_that_were_cut_off_are_sent_again_with_more_tokens(job: Job) -> 
     assert job.ids() == numbered(4)
 
 
-def test_lack_of_credit_stops_the_job_and_the_next_run_goes_on(job: Job) -> None:
-    job.emulator.configure(errored_share=1.0, errored_type="billing_error")
-    with pytest.raises(JobStopped, match="no credit") as stopped:
-        job.run(some_requests(10), max_requests=10, max_failure_rate=None)
-    assert stopped.value.kind == "credit"
-    assert job.emulator.counters["create"] == 1
+NO_CREDIT = {
+    "billing": {"errored_type": "billing_error"},
+    "as recorded": {"errored_type": "invalid_request_error", "errored_message": "Your credit balance is too low to …"},
+}
+
+
+@pytest.mark.parametrize("canary", [0, 5])
+@pytest.mark.parametrize("share", [0.5, 1.0])
+@pytest.mark.parametrize("kind", NO_CREDIT)
+def test_lack_of_credit_stops_the_job_and_the_next_run_goes_on(job: Job, kind: str, share: float, canary: int) -> None:
+    job.emulator.configure(errored_share=share, **NO_CREDIT[kind])
+    for _ in range(2):
+        with pytest.raises(JobStopped, match="no credit") as stopped:
+            job.run(some_requests(20), rounds=1, canary=canary)
+        assert stopped.value.kind == "credit"
+    assert job.emulator.counters["create"] == 2
     job.emulator.configure(errored_share=0.0)
-    assert job.run(some_requests(10), max_requests=10).counts == {"succeeded": 10}
+    assert job.run(some_requests(20), rounds=1, canary=canary).counts == {"succeeded": 20}
+    assert job.ids() == numbered(20)
 
 
 # Canary

@@ -1,0 +1,25 @@
+"""Describe how a job stands, in a sentence. Pure."""
+
+from __future__ import annotations
+
+from airflow_batches.jobs.ledger import JobLedger
+from airflow_batches.jobs.money import spending, usd
+
+
+def describe(ledger: JobLedger) -> str:
+    """Return the numbers of a job for the log.
+
+    :param ledger: the job's ledger.
+    """
+    live = sum(ledger.shards[batch.shard].requests for batch in ledger.live)
+    unsent = sum(shard.requests for shard in ledger.unsent)
+    money = spending(ledger)
+    parts = [
+        f"round {ledger.rounds}",
+        f"{len(ledger.landed):,} of {len(ledger.shards):,} batches landed",
+        *(f"{count:,} {kind}" for kind, count in sorted(ledger.counts().items()) if count),
+        f"{live:,} requests under way",
+        *([f"{unsent:,} unsent"] if unsent else []),
+        f"{usd(money.spent)} spent, {usd(money.projected)} projected",
+    ]
+    return ", ".join(parts)
