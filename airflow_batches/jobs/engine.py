@@ -19,8 +19,8 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -85,6 +85,7 @@ class Engine:
         )  # fmt: skip
         self._view = JobView()
         self._trouble_since: datetime | None = None
+        self._reads_requests = False
 
     @property
     def ledger(self) -> JobLedger | None:
@@ -145,7 +146,9 @@ class Engine:
             case steps.PlanJob() if self._cancel:
                 raise JobRefused("There is no job to cancel in this folder: it has no ledger")
             case steps.PlanJob():
-                self._held.save(self._effects.files.plan())
+                with self._reading_requests():
+                    planned = self._effects.files.plan()
+                self._held.save(planned)
             case steps.SettleCreate():
                 self._settle()
             case steps.LookAtBatches():
@@ -181,7 +184,8 @@ class Engine:
 
     def _begin(self, ledger: JobLedger) -> Mapping[str, Any]:
         """Check that the requests are the ledger's; return the changes with which this run begins."""
-        self._effects.files.check(ledger)
+        with self._reading_requests():
+            self._effects.files.check(ledger)
         changes: dict[str, Any] = {"stopped": None}
         if self._cancel:
             changes["cancel_requested"] = True
@@ -282,6 +286,13 @@ class Engine:
         self._held.write(rounds=ledger.rounds + 1, shards=(*ledger.shards, *shards))
         logger.info("Round %d: %s requests", ledger.rounds + 1, f"{sum(shard.requests for shard in shards):,}")
 
+    @contextmanager
+    def _reading_requests(self) -> Iterator[None]:
+        """Let a failure in the block end the run: a generator that was read in part has lost its first requests."""
+        self._reads_requests = True
+        yield
+        self._reads_requests = False
+
     def _publish(self) -> JobManifest:
         if self._held.ledger.state != PUBLISHING:
             # From now on the published objects follow from the ledger: every runner would publish the same bytes.
@@ -297,6 +308,8 @@ class Engine:
 
     def _tolerated(self, error: BatchesError) -> Pause | None:
         """Return a pause after a failure that may pass; None if it must be raised."""
+        if self._reads_requests:
+            return None
         since = self._trouble_since or self._now()
         limit = tolerance(error)
         if limit is None or self._now() - since >= limit:

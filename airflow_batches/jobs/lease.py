@@ -49,6 +49,8 @@ class HeldLedger:
         self._force = force
         self._saved: SavedLedger | None = None
         self._must_load = False
+        self._first: Mapping[str, Any] | None = None
+        """The changes of the first write; None until they are known, empty once they are written."""
 
     @property
     def known(self) -> JobLedger | None:
@@ -69,7 +71,7 @@ class HeldLedger:
     def take(self, begin: Callable[[JobLedger], Mapping[str, Any]]) -> Lease | None:
         """Make sure that this runner has the lease.
 
-        :param begin: returns the changes with which this runner begins.
+        :param begin: returns the changes with which this runner begins; it is called once.
         :return: the lease of another runner, if that one must be waited for.
         :raises JobOvertaken: another runner has written.
         :raises LedgerError: the ledger cannot be read.
@@ -83,10 +85,12 @@ class HeldLedger:
             return None
         if self._must_wait(found.ledger):
             return found.ledger.lease
-        changes = begin(found.ledger) if self._saved is None else {}
+        if self._first is None:
+            self._first = begin(found.ledger)
         self._saved, self._must_load = found, False
         if found.ledger.state != PUBLISHED:
-            self.write(**changes)
+            self.write(**self._first)
+            self._first = {}
         return None
 
     def write(self, *, keep_lease: bool = True, **changes: Any) -> JobLedger:
