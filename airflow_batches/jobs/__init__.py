@@ -2,7 +2,8 @@
 
 The journey of a job, file by file:
 1. `run` builds the engine. `engine` takes the steps that `decision` chooses, and holds the ledger through `lease` and
-   `store`; `ledger` says what is in it. What the engine calls is described in `effects`.
+   `store` (`journal`: for stores without conditional writes); `ledger` says what is in it. The steps are in `steps`,
+   `failures` says which failures end a run, `progress` describes a job. What the engine calls is in `effects`.
 2. `planning` stores the requests (`prompts`, `folder`), cuts them into shards (`cutting`) and estimates (`estimate`).
 3. `batches` adapts the API: create, look, search, cancel. `money` decides whether a shard can be paid for.
 4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests.

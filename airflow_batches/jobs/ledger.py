@@ -7,6 +7,7 @@
             ledger.json                      this ledger; each transition replaces it in one conditional write
             requests-<job>.jsonl             the requests as they are sent; none if the source is used in place
             requests-<job>-2.jsonl …         the requests of later rounds
+            creates/….json                   each create, in stores without conditional writes (`journal`)
             landed/<batch id>.jsonl          each landed batch, with its failed lines and its manifest beside it
 
 Rules:

@@ -20,13 +20,14 @@ from airflow_batches.jobs.effects import Effects, JobClock
 from airflow_batches.jobs.engine import Engine
 from airflow_batches.jobs.errors import JobFailed, JobRefused
 from airflow_batches.jobs.folder import JobFolder
+from airflow_batches.jobs.journal import CreateFiles, JournaledStore, writes_conditionally
 from airflow_batches.jobs.landed import land_batch
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
 from airflow_batches.jobs.planning import CanarySample, JobRequests, make_plan, require_same, shard_opener
 from airflow_batches.jobs.publish import FORMATS, publish
 from airflow_batches.jobs.resend import next_round
-from airflow_batches.jobs.store import LedgerFile
+from airflow_batches.jobs.store import LedgerFile, LedgerStore
 from airflow_batches.submission.preflight import Preflight
 
 if TYPE_CHECKING:
@@ -130,7 +131,10 @@ def make_engine(
     clock = clock or SystemClock()
     files = FolderFiles(client, folder, asked, format_name=format_name, clock=clock)
     api = BatchesApi(client, files.open_shard, model=asked.cut.model, **api_options)
-    effects = Effects(store=LedgerFile(folder.ledger), api=api, files=files, clock=clock)
+    ledger: LedgerStore = LedgerFile(folder.ledger)
+    if not writes_conditionally(folder.ledger):
+        ledger = JournaledStore(ledger, CreateFiles(folder))
+    effects = Effects(store=ledger, api=api, files=files, clock=clock)
     return Engine(effects, limits, runner=secrets.token_hex(8), owner=owner, cancel=cancel, on_step=on_step)
 
 

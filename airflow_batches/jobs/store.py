@@ -5,7 +5,7 @@
 | local files                        | compared and renamed under a lock on the folder                                 |
 | S3 with conditional writes         | `If-Match` with the ETag that was read                                          |
 | all others                         | the object is read just before, and again after the write. Two runners that     |
-|                                    | write within these milliseconds may both succeed; the later one is seen by both |
+|                                    | write within these milliseconds may both succeed: `journal` keeps their creates |
 
 Each save reads the object back. A write that failed without a clear answer is settled that way too: the ledger is
 the new one, the old one, or another runner's.

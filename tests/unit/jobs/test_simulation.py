@@ -18,7 +18,7 @@ from airflow_batches.jobs.ledger import JobBatch, JobLedger, PlannedShard
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.store import SavedLedger
 from tests.unit.jobs.schedule import SOUND, Parts, Schedule, Violation
-from tests.unit.jobs.world import ModelApi, ModelFiles, ModelStore
+from tests.unit.jobs.world import LooksOnly, ModelApi, ModelFiles, ModelStore, journaled
 
 SCHEDULES: Final = 10_000
 PARTS: Final = 20
@@ -38,6 +38,12 @@ def _no_log() -> Iterator[None]:
 def test_every_schedule_keeps_the_promises(part: int) -> None:
     for seed in range(part, SCHEDULES, PARTS):
         Schedule(seed).play()
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_every_schedule_keeps_the_promises_in_a_store_without_conditional_writes(part: int) -> None:
+    for seed in range(part, SCHEDULES // 10, 2):
+        Schedule(seed, {**SOUND, "store": journaled}).play()
 
 
 def test_a_seed_replays_its_schedule() -> None:
@@ -103,6 +109,7 @@ class ForgetsLanded(ModelFiles):
 
 BROKEN: Final[dict[str, Parts]] = {
     "no fence": {"store": Unfenced},
+    "no conditional writes, and no records of creates": {"store": LooksOnly},
     "record after send": {"api": RecordsLate},
     "cancel not verified": {"api": CancelsBlindly},
     "manifest before parts": {"files": PublishesFirst},

@@ -21,6 +21,7 @@ from airflow_batches.api.cancellation import CancelUnconfirmed
 from airflow_batches.jobs.decision import BatchState
 from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull, Settled
 from airflow_batches.jobs.errors import LedgerError
+from airflow_batches.jobs.journal import CreateRecord, JournaledStore
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, JobPlan, LandedBatch, PendingCreate, PlannedShard
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.store import SavedLedger, overtaken
@@ -93,6 +94,7 @@ class World:
     parts: dict[str, dict[int, str]] = field(default_factory=dict)
     manifest: JobManifest | None = None
     versions: int = 0
+    creates: dict[str, CreateRecord] = field(default_factory=dict)
 
     def unlucky(self) -> bool:
         return self.random.random() < self.faults
@@ -139,6 +141,44 @@ class ModelStore:
     def may_replace(self, replaces: SavedLedger | None) -> bool:
         """Whether the stored ledger is the one to replace."""
         return not self._world.damaged and self._world.stored == replaces
+
+
+class LooksOnly(ModelStore):
+    """A store without conditional writes: the ledger is compared before and after."""
+
+    def save(self, ledger: JobLedger, replaces: SavedLedger | None) -> SavedLedger:
+        world = self._world
+        if self.load() != replaces:
+            raise overtaken(world.stored)
+        world.point()
+        if world.damaged:
+            raise LandingError("the store did not write")
+        world.versions += 1
+        saved = world.stored = SavedLedger(ledger, ObjectVersion(1, str(world.versions)))
+        if self.load() != saved:
+            raise overtaken(world.stored)
+        return saved
+
+
+class ModelRecords:
+    """The records of creates."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def write(self, record: CreateRecord) -> None:
+        self._world.point()
+        self._world.creates[record.name] = record
+        self._world.point()
+
+    def read(self) -> list[CreateRecord]:
+        self._world.point()
+        return [self._world.creates[name] for name in sorted(self._world.creates)]
+
+
+def journaled(world: World) -> JournaledStore:
+    """A store without conditional writes, as the engine uses it."""
+    return JournaledStore(LooksOnly(world), ModelRecords(world))
 
 
 class ModelApi:
