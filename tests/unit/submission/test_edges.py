@@ -90,8 +90,8 @@ def test_a_replaced_batch_is_canceled_even_if_the_next_try_ends_early(
 class Filtered(BatchesClient):
     """Behind a proxy that forwards the create and blocks its answer."""
 
-    def create_streamed(self, body: Any) -> MessageBatch:
-        super().create_streamed(body)
+    def create_streamed(self, body: Any, **options: Any) -> MessageBatch:
+        super().create_streamed(body, **options)
         raise ApiError(403, "", "<html>blocked by policy</html>", from_api=False)
 
 
