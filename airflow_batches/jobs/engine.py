@@ -35,7 +35,8 @@ from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, J
 from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
 from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, PendingCreate, StopReason
-from airflow_batches.jobs.progress import describe
+from airflow_batches.jobs.progress import describe, describe_canceled, describe_queue
+from airflow_batches.jobs.rounds import forgiven
 from airflow_batches.jobs.steps import JobStep, Pause
 from airflow_batches.submission.decision import Adopt, NotSent, Undecided
 from airflow_batches.submission.record import Intent
@@ -86,6 +87,7 @@ class Engine:
         self._view = JobView()
         self._trouble_since: datetime | None = None
         self._reads_requests = False
+        self._planned: JobLedger | None = None
 
     @property
     def ledger(self) -> JobLedger | None:
@@ -146,9 +148,7 @@ class Engine:
             case steps.PlanJob() if self._cancel:
                 raise JobRefused("There is no job to cancel in this folder: it has no ledger")
             case steps.PlanJob():
-                with self._reading_requests():
-                    planned = self._effects.files.plan()
-                self._held.save(planned)
+                self._held.save(self._plan())
             case steps.SettleCreate():
                 self._settle()
             case steps.LookAtBatches():
@@ -175,7 +175,7 @@ class Engine:
             case steps.StopJob(kind, message):
                 raise JobStopped(kind, self._stop(kind, message))
             case steps.EndCanceled():
-                raise JobCanceled(self._stop("canceled", _canceled(self._held.ledger)))
+                raise JobCanceled(self._stop("canceled", describe_canceled(self._held.ledger)))
         return self._effects.files.manifest()
 
     def _stop(self, kind: str, message: str) -> str:
@@ -184,13 +184,14 @@ class Engine:
 
     def _begin(self, ledger: JobLedger) -> Mapping[str, Any]:
         """Check that the requests are the ledger's; return the changes with which this run begins."""
-        with self._reading_requests():
-            self._effects.files.check(ledger)
+        if self._planned is None or ledger.plan.job_id != self._planned.plan.job_id:
+            with self._reading_requests():
+                self._effects.files.check(ledger)
         changes: dict[str, Any] = {"stopped": None}
         if self._cancel:
             changes["cancel_requested"] = True
         if ledger.stopped and ledger.stopped.kind == "credit":
-            changes["batches"] = tuple(_forgiven(batch) for batch in ledger.batches)
+            changes["batches"] = tuple(forgiven(batch) for batch in ledger.batches)
         return changes
 
     def _update(self, batch: JobBatch, **changes: Any) -> None:
@@ -230,12 +231,8 @@ class Engine:
             self._held.write(pending=None)
 
     def _wait_for_queue(self, full: QueueFull) -> None:
-        ledger, pause = self._held.ledger, full.retry_after or QUEUE_RETRY_S
-        queued = sum(ledger.shards[batch.shard].requests for batch in ledger.live)
-        logger.info(
-            "The API's queue is full (%s): %s requests of this job are in it, %s are unsent. Next try in %.0f s",
-            full, f"{queued:,}", f"{sum(shard.requests for shard in ledger.unsent):,}", pause,
-        )  # fmt: skip
+        pause = full.retry_after or QUEUE_RETRY_S
+        logger.info("%s (%s). Next try in %.0f s", describe_queue(self._held.ledger), full, pause)
         self._view = replace(self._view, queue_full_until=self._now() + timedelta(seconds=pause))
 
     def _settle(self) -> None:
@@ -286,6 +283,13 @@ class Engine:
         self._held.write(rounds=ledger.rounds + 1, shards=(*ledger.shards, *shards))
         logger.info("Round %d: %s requests", ledger.rounds + 1, f"{sum(shard.requests for shard in shards):,}")
 
+    def _plan(self) -> JobLedger:
+        """Plan once; a generator cannot be read again after the plan could not be stored."""
+        if self._planned is None:
+            with self._reading_requests():
+                self._planned = self._effects.files.plan()
+        return self._planned
+
     @contextmanager
     def _reading_requests(self) -> Iterator[None]:
         """Let a failure in the block end the run: a generator that was read in part has lost its first requests."""
@@ -319,19 +323,3 @@ class Engine:
         self._view = replace(self._view, batches={})
         logger.warning("Trying again for up to %.0f minutes: %s", limit.total_seconds() / 60, error)
         return Pause(self._now() + timedelta(seconds=min(self._limits.poll_interval, 60.0)), "the failure has passed")
-
-
-def _forgiven(batch: JobBatch) -> JobBatch:
-    """Return a batch whose requests without credit may be sent again; all of them if none has an answer."""
-    landed = batch.landed
-    if landed is None or not landed.no_credit:
-        return batch
-    if not landed.succeeded:
-        return msgspec.structs.replace(batch, landed=None, lost="no request had credit", free=True)
-    return msgspec.structs.replace(batch, landed=msgspec.structs.replace(landed, forgiven=True))
-
-
-def _canceled(ledger: JobLedger) -> str:
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in ledger.counts().items())
-    unsent = sum(shard.requests for shard in ledger.unsent)
-    return f"The job was canceled: {counts or 'no request'} landed, {unsent:,} requests are unsent. Use another folder"

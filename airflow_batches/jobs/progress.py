@@ -23,3 +23,17 @@ def describe(ledger: JobLedger) -> str:
         f"{usd(money.spent)} spent, {usd(money.projected)} projected",
     ]
     return ", ".join(parts)
+
+
+def describe_queue(ledger: JobLedger) -> str:
+    """Return the numbers of a job that the API takes no more of."""
+    queued = sum(ledger.shards[batch.shard].requests for batch in ledger.live)
+    unsent = sum(shard.requests for shard in ledger.unsent)
+    return f"The API's queue is full: {queued:,} requests of this job are in it, {unsent:,} are unsent"
+
+
+def describe_canceled(ledger: JobLedger) -> str:
+    """Return the numbers of a canceled job."""
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in ledger.counts().items())
+    unsent = sum(shard.requests for shard in ledger.unsent)
+    return f"The job was canceled: {counts or 'no request'} landed, {unsent:,} requests are unsent. Use another folder"

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from airflow_batches.jobs.ledger import JobBatch
 from airflow_batches.landing.lines import ResultLine
 
 NO_CREDIT: Final = "no_credit"
@@ -52,3 +53,13 @@ def with_more_tokens(request: bytes, growth: float) -> bytes:
     plain: dict[str, Any] = msgspec.json.decode(request)
     plain["params"]["max_tokens"] = int(plain["params"]["max_tokens"] * growth)
     return msgspec.json.encode(plain)
+
+
+def forgiven(batch: JobBatch) -> JobBatch:
+    """Return a batch whose requests without credit may be sent again; all of them if none has an answer."""
+    landed = batch.landed
+    if landed is None or not landed.no_credit:
+        return batch
+    if not landed.succeeded:
+        return msgspec.structs.replace(batch, landed=None, lost="no request had credit", free=True)
+    return msgspec.structs.replace(batch, landed=msgspec.structs.replace(landed, forgiven=True))

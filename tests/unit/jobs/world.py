@@ -276,10 +276,17 @@ class ModelFiles:
     def __init__(self, world: World, runner: str) -> None:
         self._world = world
         self._runner = runner
+        self._has_read = False
+
+    def _read_requests(self) -> None:
+        """Read the requests, which are a generator."""
+        assert not self._has_read, "a generator was read twice"
+        self._has_read = True
+        self._world.point()
 
     def plan(self) -> JobLedger:
         world = self._world
-        world.point()
+        self._read_requests()
         name = f"requests-{self._runner}"
         world.objects[name] = tuple(range(world.requests))
         shards = self._cut(name, first=0, round_=1, canary=world.canary)
@@ -304,7 +311,7 @@ class ModelFiles:
         )  # fmt: skip
 
     def check(self, ledger: JobLedger) -> None:
-        self._world.point()
+        self._read_requests()
 
     def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
         world = self._world
