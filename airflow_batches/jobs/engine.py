@@ -23,34 +23,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.jobs import steps
-from airflow_batches.jobs.decision import GONE, BatchState, JobLimits, JobView, decide
-from airflow_batches.jobs.effects import CreateUnanswered, Effects, QueueFull
+from airflow_batches.jobs.decision import GONE, JobLimits, JobView, decide
+from airflow_batches.jobs.effects import Effects
 from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, JobStopped
 from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
-from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, PendingCreate, StopReason
-from airflow_batches.jobs.progress import describe, describe_canceled, describe_queue
+from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, StopReason
+from airflow_batches.jobs.progress import describe, describe_canceled
 from airflow_batches.jobs.rounds import forgiven
+from airflow_batches.jobs.sending import ShardSender
 from airflow_batches.jobs.steps import JobStep, Pause
-from airflow_batches.submission.decision import Adopt, NotSent, Undecided
-from airflow_batches.submission.record import Intent
 
 if TYPE_CHECKING:
     from airflow_batches.jobs.manifest import JobManifest
 
 logger = logging.getLogger(__name__)
-
-QUEUE_RETRY_S: Final = 60.0
-"""Seconds until a create is tried again after a full queue, if the API does not say. Chosen: the API's limits are
-counted per minute (docs, "Rate limits")."""
-SETTLE_EVERY_S: Final = 5.0
-"""Seconds between two searches for the batch of a create. Chosen: as in a submission; the list lags by seconds."""
 
 
 class Engine:
@@ -77,13 +70,15 @@ class Engine:
     ) -> None:
         self._effects = effects
         self._limits = limits
-        self._runner = runner
         self._cancel = cancel
         self._on_step = on_step
         self._held = HeldLedger(
             effects.store, effects.clock, runner=runner, owner=owner,
             lease_s=max(LEASE_S, 3 * limits.poll_interval), force=cancel,
         )  # fmt: skip
+        self._sender = ShardSender(
+            self._held, effects.api, effects.clock, runner=runner, on_unsettled=limits.on_unsettled
+        )
         self._view = JobView()
         self._trouble_since: datetime | None = None
         self._reads_requests = False
@@ -161,7 +156,7 @@ class Engine:
                 logger.warning("Batch %s %s; it is given up, and may be billed", batch_id, reason)
                 self._update(self._held.ledger.batch(batch_id), lost=reason)
             case steps.SubmitShard(number):
-                self._submit(number)
+                self._view = self._sender.submit(number, self._view)
             case steps.PlanRound():
                 self._plan_round()
             case _:
@@ -202,68 +197,12 @@ class Engine:
 
     # The steps
 
-    def _submit(self, number: int) -> None:
-        shard = self._held.ledger.shards[number]
-
-        def intend(intent: Intent) -> None:
-            self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=intent))
-
-        try:
-            batch = self._effects.api.create(shard, intend)
-        except JobOvertaken:
-            raise
-        except QueueFull as full:
-            self._forget_pending()
-            self._wait_for_queue(full)
-        except CreateUnanswered as unanswered:
-            self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=unanswered.intent))
-            logger.warning("Shard %d may have been accepted: %s. Searching for its batch", number, unanswered)
-        except BatchesError:
-            self._forget_pending()
-            raise
-        else:
-            self._held.save(self._held.ledger.with_batch(batch))
-            self._view = replace(self._view, batches={**self._view.batches, batch.id: BatchState.RUNNING})
-            logger.info("Submitted shard %d, %s requests: %s", number, f"{shard.requests:,}", batch.id)
-
-    def _forget_pending(self) -> None:
-        if self._held.ledger.pending:
-            self._held.write(pending=None)
-
-    def _wait_for_queue(self, full: QueueFull) -> None:
-        pause = full.retry_after or QUEUE_RETRY_S
-        logger.info("%s (%s). Next try in %.0f s", describe_queue(self._held.ledger), full, pause)
-        self._view = replace(self._view, queue_full_until=self._now() + timedelta(seconds=pause))
-
     def _settle(self) -> None:
-        ledger = self._held.ledger
-        if ledger.pending is None:
-            return
-        match self._effects.api.settle(ledger.pending, {batch.id for batch in ledger.batches}):
-            case Adopt(found):
-                self._adopt(found.id, found.created_at)
-            case Undecided(_, (batch_id,)) if ledger.plan.generated:
-                self._adopt(batch_id, None)  # no other job has these custom_ids, whenever the batch was created
-            case NotSent():
-                logger.warning("The create of shard %d was not accepted; none is billed", ledger.pending.shard)
-                self._held.write(pending=None)
-            case Undecided(reason, _) if self._limits.on_unsettled == "fail":
-                raise JobStopped("uncertain", self._stop("uncertain", reason))
-            case Undecided(reason, _):
-                logger.warning("Sent again, as on_unsettled='resubmit' asks, and perhaps billed twice: %s", reason)
-                self._held.write(pending=None)
-            case _:
-                later = self._now() + timedelta(seconds=SETTLE_EVERY_S)
-                self._view = replace(self._view, settle_at=later)
-
-    def _adopt(self, batch_id: str, created_at: datetime | None) -> None:
-        pending = self._held.ledger.pending
-        if pending is None:
-            return
-        sha256 = pending.intent.sent.sha256
-        logger.warning("Adopted batch %s: its custom_ids are those of shard %d", batch_id, pending.shard)
-        batch = JobBatch(id=batch_id, shard=pending.shard, created_at=created_at, sha256=sha256, adopted=True)
-        self._held.save(self._held.ledger.with_batch(batch))
+        try:
+            self._view = self._sender.settle(self._view)
+        except JobStopped as stopped:
+            self._stop(stopped.kind, str(stopped))
+            raise
 
     def _land(self, batch: JobBatch) -> None:
         shard = self._held.ledger.shards[batch.shard]
