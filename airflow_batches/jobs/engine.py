@@ -179,9 +179,13 @@ class Engine:
 
     def _begin(self, ledger: JobLedger) -> Mapping[str, Any]:
         """Check that the requests are the ledger's; return the changes with which this run begins."""
-        if self._planned is None or ledger.plan.job_id != self._planned.plan.job_id:
+        if self._planned is None:
             with self._reading_requests():
                 self._effects.files.check(ledger)
+        elif ledger.plan.job_id != self._planned.plan.job_id:
+            raise JobOvertaken(
+                "Another runner planned a job in this folder at the same time. Run it again to continue it"
+            )
         changes: dict[str, Any] = {"stopped": None}
         if self._cancel:
             changes["cancel_requested"] = True
