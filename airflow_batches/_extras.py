@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
 
-EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+HINTS: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("s3fs", "airflow.providers.amazon"),
     "gcs": ("gcsfs", "airflow.providers.google"),
     "azure": ("adlfs", "airflow.providers.microsoft.azure"),
@@ -18,13 +18,13 @@ SCHEMES: Final[Mapping[str, str]] = {
 }
 
 
-def cure(uri: str) -> str:
+def install_hint(uri: str) -> str:
     """Return a hint how to install what a URI's store needs, for the end of an error.
 
     :return: the hint; empty when nothing is missing.
     """
     extra = SCHEMES.get(uri.partition("://")[0])
-    if extra is None or all(map(_is_there, EXTRAS[extra])):
+    if extra is None or all(map(_is_there, HINTS[extra])):
         return ""
     return f"; pip install 'airflow-batches[{extra}]'"
 

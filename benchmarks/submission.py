@@ -58,10 +58,12 @@ class Job:
 
 def ours(job: Job) -> int:
     from airflow_batches.api import BatchesClient
+    from airflow_batches.operators.stores import airflow_store
     from airflow_batches.submission import open_source
     from airflow_batches.submission.submit import submit
 
-    with BatchesClient(KEY, base_url=job.api) as client, open_source(job.requests, conn_id=job.connection) as source:
+    open_store = airflow_store(job.connection)
+    with BatchesClient(KEY, base_url=job.api) as client, open_source(job.requests, open_store=open_store) as source:
         return submit(client, source).requests
 
 

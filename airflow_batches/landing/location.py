@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from airflow_batches._extras import cure
+from airflow_batches._extras import install_hint
 from airflow_batches._uri import redact_uri, to_uri
 from airflow_batches.api.errors import BatchesError, InvalidRequest
 from airflow_batches.landing.errors import LandingError, LandingOvertaken, LandingRefused
@@ -92,7 +92,7 @@ class Location:
         try:
             fs, path = url_to_fs(uri, **(storage_options or {}))
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
+            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{install_hint(uri)}") from exc
         return cls(fs, path, f"file://{path}" if uri.startswith("file://") else redact_uri(uri))
 
     def beside(self, suffix: str) -> Location:

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Place
+from airflow_batches.operators.stores import airflow_store
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -97,7 +98,7 @@ class MessageBatchPlanOperator(BaseOperator):
             try:
                 shards = split_requests(
                     self.requests,
-                    conn_id=self.storage_conn_id,
+                    open_store=airflow_store(self.storage_conn_id),
                     model=self.model or default_model(connection),
                     max_requests=self.max_requests,
                     max_bytes=self.max_bytes,

@@ -186,7 +186,7 @@ class MessageBatchResultsOperator(BaseOperator):
     def _location(self, path: str) -> Location:
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_batches._extras import cure
+        from airflow_batches._extras import install_hint
         from airflow_batches._uri import conn_id_for, redact_uri
         from airflow_batches.landing import LandingRefused, Location
         from airflow_batches.landing.location import require_uri
@@ -197,12 +197,13 @@ class MessageBatchResultsOperator(BaseOperator):
             # The bare file system, because files opened through ObjectStoragePath report lineage at every write.
             return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
+            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{install_hint(uri)}") from exc
 
     def _submitted_ids(self) -> Iterator[str]:
-        from airflow_batches.submission.ids import custom_ids
+        from airflow_batches.operators.stores import airflow_store
+        from airflow_batches.submission.source import custom_ids
 
-        return custom_ids(unwrapped(self.submitted_requests), conn_id=self.storage_conn_id)
+        return custom_ids(unwrapped(self.submitted_requests), open_store=airflow_store(self.storage_conn_id))
 
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)

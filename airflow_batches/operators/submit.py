@@ -13,6 +13,7 @@ from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.requests import Given, RequestsField, unwrapped
+from airflow_batches.operators.stores import airflow_store
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
 from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, share
 
@@ -269,7 +270,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         )
         from airflow_batches.submission.submit import submit
 
-        with open_source(unwrapped(self.requests), conn_id=self.storage_conn_id) as source:
+        with open_source(unwrapped(self.requests), open_store=airflow_store(self.storage_conn_id)) as source:
             while True:
                 try:
                     return submit(

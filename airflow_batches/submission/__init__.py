@@ -16,7 +16,7 @@ from airflow_batches._lazy import exports
 if TYPE_CHECKING:
     from airflow_batches.submission.decision import Attempt as Attempt
     from airflow_batches.submission.errors import EmptySource as EmptySource
-    from airflow_batches.submission.errors import LookFailed as LookFailed
+    from airflow_batches.submission.errors import LookupRefused as LookupRefused
     from airflow_batches.submission.errors import PreflightError as PreflightError
     from airflow_batches.submission.errors import ReconcilePending as ReconcilePending
     from airflow_batches.submission.errors import RequestsChanged as RequestsChanged
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from airflow_batches.submission.errors import UncertainSubmit as UncertainSubmit
     from airflow_batches.submission.receipt import Receipt as Receipt
     from airflow_batches.submission.record import RecordStore as RecordStore
-    from airflow_batches.submission.shards import Shard as Shard
+    from airflow_batches.submission.shard import Shard as Shard
     from airflow_batches.submission.shards import split_requests as split_requests
     from airflow_batches.submission.source import open_source as open_source
 
 _MODULES = {
     "Attempt": "decision",
     "EmptySource": "errors",
-    "LookFailed": "errors",
+    "LookupRefused": "errors",
     "PreflightError": "errors",
     "ReconcilePending": "errors",
     "RequestsChanged": "errors",
@@ -42,7 +42,7 @@ _MODULES = {
     "RecordStore": "record",
     "SourceChanged": "errors",
     "SourceError": "errors",
-    "Shard": "shards",
+    "Shard": "shard",
     "SubmitKilled": "errors",
     "Superseded": "errors",
     "UncertainSubmit": "errors",

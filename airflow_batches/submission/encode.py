@@ -43,21 +43,21 @@ ENCODE_AT_ONCE: Final = 32
 Requests = Iterable[Mapping[str, Any]]
 
 
-class _Turn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _SimpleTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: str
     content: str
 
 
-class _Params(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    messages: list[_Turn]
+class _SimpleParams(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    messages: list[_SimpleTurn]
     max_tokens: int
     model: str | UnsetType = UNSET
     system: str | UnsetType = UNSET
 
 
-class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _SimpleRequest(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     custom_id: str
-    params: _Params
+    params: _SimpleParams
 
 
 class Unfit(TypeError):
@@ -83,7 +83,7 @@ def encode_requests(requests: Requests, *, checked: bool = False) -> Iterator[by
     done = 0
     while batch := [*islice(iterator, ENCODE_AT_ONCE)]:
         try:
-            if not checked and not _is_plain(batch):
+            if not checked and not _is_simple(batch):
                 _check(batch)
             yield encoder.encode_lines(batch)
         except _FAILURES as exc:
@@ -94,9 +94,9 @@ def encode_requests(requests: Requests, *, checked: bool = False) -> Iterator[by
 _FAILURES: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
-def _is_plain(batch: list[Mapping[str, Any]]) -> bool:
+def _is_simple(batch: list[Mapping[str, Any]]) -> bool:
     try:
-        msgspec.convert(batch, list[_Plain])
+        msgspec.convert(batch, list[_SimpleRequest])
     except msgspec.ValidationError:
         return False
     return True

@@ -6,7 +6,7 @@ from anthropic.types.beta.message_create_params import MessageCreateParamsBase a
 from anthropic.types.message_create_params import MessageCreateParamsBase as Params
 
 from airflow_batches.emulator import checks
-from airflow_batches.submission.preflight import BETA_MEMBERS, MEMBERS, NEVER
+from airflow_batches.submission.members import BETA_MEMBERS, MEMBERS, NEVER
 
 HEADERS = {"betas", "workspace_id"}
 """Arguments of the SDK's calls that become headers, and can stand in no params. (`user_profile_id` can.)"""

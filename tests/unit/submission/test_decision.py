@@ -1,4 +1,4 @@
-"""The two tables, row by row."""
+"""The tables of `decision` and `settlement`, row by row."""
 
 from __future__ import annotations
 
@@ -8,26 +8,18 @@ from typing import Any
 import pytest
 
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.submission.decision import (
+from airflow_batches.submission.decision import Attempt, Search, Send, is_useless, next_step
+from airflow_batches.submission.errors import ReconcilePending, RequestsChanged, UncertainSubmit
+from airflow_batches.submission.receipt import Receipt, Sent
+from airflow_batches.submission.record import Intent, Record
+from airflow_batches.submission.settlement import (
     CLOCK_SKEW,
-    Adopt,
-    Attach,
-    Attempt,
     Candidate,
     KeepLooking,
     NotSent,
-    Refuse,
-    Search,
-    Send,
-    Undecided,
-    WaitFor,
-    is_useless,
-    next_step,
     settle,
     unrecorded_intent,
 )
-from airflow_batches.submission.receipt import Receipt, Sent
-from airflow_batches.submission.record import Intent, Record
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -79,7 +71,7 @@ OF_USE = [
 
 def test_nothing_remembered_is_sent_unless_an_earlier_try_left_no_record() -> None:
     assert step(None, sent(), of=Record()) == Send()
-    assert step(None, sent(), of=Record(), started_at=NOW) == Search()
+    assert step(None, sent(), of=Record(), started_at=NOW) == Search(NOW)
 
 
 @pytest.mark.parametrize("its_batch", OF_USE)
@@ -87,7 +79,7 @@ def test_nothing_remembered_is_sent_unless_an_earlier_try_left_no_record() -> No
 @pytest.mark.parametrize("on_changed", ["fail", "cancel", "keep"])
 def test_the_same_requests_attach_to_their_batch(its_batch: MessageBatch, generation: int, on_changed: Any) -> None:
     taken = step(its_batch, sent(), generation=generation, on_changed=on_changed)
-    assert taken == Attach(Receipt.of(sent(), batch()))
+    assert taken == Receipt.of(sent(), batch())
 
 
 @pytest.mark.parametrize("its_batch", [None, *USELESS])
@@ -103,8 +95,9 @@ def test_a_batch_that_is_gone_or_of_no_use_is_replaced_with_a_warning(
 
 @pytest.mark.parametrize("its_batch", CANCELED)
 def test_a_retry_does_not_pay_for_what_a_person_has_canceled_and_a_clear_does(its_batch: MessageBatch) -> None:
-    assert step(its_batch, sent()) == Attach(Receipt.of(sent(), batch()))
-    assert isinstance(step(its_batch, sent("other")), Refuse)
+    assert step(its_batch, sent()) == Receipt.of(sent(), batch())
+    with pytest.raises(RequestsChanged):
+        step(its_batch, sent("other"))
     cleared = step(its_batch, sent(), generation=1)
     assert isinstance(cleared, Send)
     assert cleared.replaces is None
@@ -113,9 +106,9 @@ def test_a_retry_does_not_pay_for_what_a_person_has_canceled_and_a_clear_does(it
 
 @pytest.mark.parametrize("its_batch", OF_USE)
 def test_a_retry_with_other_requests_is_refused(its_batch: MessageBatch) -> None:
-    taken = step(its_batch, sent("other"))
-    assert isinstance(taken, Refuse)
-    assert taken.batch_id == "b"
+    with pytest.raises(RequestsChanged) as refused:
+        step(its_batch, sent("other"))
+    assert refused.value.batch_id == "b"
 
 
 @pytest.mark.parametrize(
@@ -127,12 +120,13 @@ def test_a_retry_with_other_requests_is_refused(its_batch: MessageBatch) -> None
         (sent("other"), "the same custom_ids with other params"),
     ],
 )
-def test_a_refusal_names_what_differs_and_the_cure(now: Sent, differs: str) -> None:
-    taken = step(RUNNING, now)
-    assert isinstance(taken, Refuse)
-    assert differs in taken.reason
-    assert "Nothing was sent" in taken.reason
-    assert "clear the task" in taken.reason
+def test_a_refusal_names_what_differs_and_what_to_do(now: Sent, differs: str) -> None:
+    with pytest.raises(RequestsChanged) as refused:
+        step(RUNNING, now)
+    message = str(refused.value)
+    assert differs in message
+    assert "Nothing was sent" in message
+    assert "clear the task" in message
 
 
 @pytest.mark.parametrize("attempt", [{"generation": 1}, {"on_changed": "cancel"}])
@@ -160,12 +154,12 @@ def test_a_batch_that_has_ended_or_is_kept_is_not_canceled_but_told(its_batch: M
 
 
 def test_resubmit_counts_once_for_each_clear() -> None:
-    assert step(ENDED, sent(), resubmit=True) == Attach(Receipt.of(sent(), batch()))
+    assert step(ENDED, sent(), resubmit=True) == Receipt.of(sent(), batch())
     cleared = step(RUNNING, sent(), resubmit=True, generation=1)
     assert isinstance(cleared, Send)
     assert cleared.replaces == "b"
     again = step(RUNNING, sent(), of=record(generation=1), resubmit=True, generation=1)
-    assert again == Attach(Receipt.of(sent(), batch()))
+    assert again == Receipt.of(sent(), batch())
 
 
 def intent(**more: Any) -> Intent:
@@ -183,6 +177,20 @@ def settled(*candidates: Candidate, now: datetime = NOW, **more: Any) -> object:
     return settle(intent(**more), candidates, now=now)
 
 
+def awaited(*candidates: Candidate, **more: Any) -> str | None:
+    """The batch that must end before the decision."""
+    with pytest.raises(ReconcilePending) as pending:
+        settled(*candidates, **more)
+    return pending.value.batch_id
+
+
+def in_doubt(*candidates: Candidate, **more: Any) -> UncertainSubmit:
+    """The error for a person to decide."""
+    with pytest.raises(UncertainSubmit) as doubt:
+        settled(*candidates, **more)
+    return doubt.value
+
+
 OURS = Candidate(ENDED, "ids")
 OLDER = [("running twin", "in_progress", None), ("twin", "ended", "ids"), ("another twin", "ended", "ids")]
 FOREIGN = Candidate(batch("f", "ended"), "other ids")
@@ -196,50 +204,46 @@ def test_no_candidate_means_looking_on_until_none_can_be_created_any_more() -> N
 
 
 def test_a_candidate_that_runs_is_waited_for_the_oldest_first() -> None:
-    assert settled(Candidate(batch("new")), Candidate(batch("old"))) == WaitFor("old")
-    assert settled(Candidate(batch("new")), OURS) == WaitFor("new")
+    assert awaited(Candidate(batch("new")), Candidate(batch("old"))) == "old"
+    assert awaited(Candidate(batch("new")), OURS) == "new"
 
 
 def test_one_batch_with_our_ids_is_ours() -> None:
-    assert settled(OURS, FOREIGN) == Adopt(ENDED)
+    assert settled(OURS, FOREIGN) == ENDED
 
 
 def test_several_batches_with_our_ids_need_a_person() -> None:
-    taken = settled(OURS, Candidate(batch("c", "ended"), "ids"), Candidate(batch("running")))
-    assert isinstance(taken, Undecided)
-    assert taken.batch_ids == ("b", "c")
+    assert in_doubt(OURS, Candidate(batch("c", "ended"), "ids"), Candidate(batch("running"))).batch_ids == ("b", "c")
 
 
 def test_batches_of_another_time_are_not_in_the_way_of_one_created_right_after_the_create() -> None:
     older = [Candidate(batch(name, status, created_at=NOW - HOUR), ids) for name, status, ids in OLDER]
     new = Candidate(batch("new", "ended"), "ids")
-    assert settled(*older, new, certain_from=NOW) == Adopt(new.batch)
-    assert settled(*older, Candidate(batch("new", created_at=NOW)), certain_from=NOW) == WaitFor("new")
-    assert settled(*older, certain_from=NOW) == WaitFor("running twin")
+    assert settled(*older, new, certain_from=NOW) == new.batch
+    assert awaited(*older, Candidate(batch("new", created_at=NOW)), certain_from=NOW) == "new"
+    assert awaited(*older, certain_from=NOW) == "running twin"
 
 
 @pytest.mark.parametrize(
     "when", [{"certain_from": NOW + timedelta(seconds=1)}, {"certain_until": NOW - timedelta(seconds=1)}]
 )
 def test_a_batch_that_may_be_older_or_younger_than_the_create_needs_a_person(when: Any) -> None:
-    taken = settled(OURS, **when)
-    assert isinstance(taken, Undecided)
-    assert taken.batch_ids == ("b",)
-    assert "may be that of another run" in taken.reason
+    doubt = in_doubt(OURS, **when)
+    assert doubt.batch_ids == ("b",)
+    assert "may be that of another run" in str(doubt)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=minutes) for minutes in (-10, -1, 0, 1, 10)])
 def test_without_a_record_the_later_of_the_run_s_possible_starts_counts(ahead: timedelta) -> None:
     """Airflow's clock, which dates the run, may agree with the worker's or with the API's."""
     started = NOW - HOUR
-    unrecorded = unrecorded_intent(sent(), Attempt(started_at=started), now=NOW + ahead, clock_ahead=ahead)
+    unrecorded = unrecorded_intent(sent(), started, now=NOW + ahead, clock_ahead=ahead)
     latest = max(started, started + ahead)
     own, earlier = latest + timedelta(seconds=1), latest - timedelta(seconds=1)
-    assert settle(unrecorded, [Candidate(batch(status="ended", created_at=own), "ids")], now=NOW) == Adopt(
-        batch(status="ended", created_at=own)
-    )
-    doubtful = settle(unrecorded, [Candidate(batch(status="ended", created_at=earlier), "ids")], now=NOW)
-    assert isinstance(doubtful, Undecided)
+    ours = batch(status="ended", created_at=own)
+    assert settle(unrecorded, [Candidate(ours, "ids")], now=NOW) == ours
+    with pytest.raises(UncertainSubmit):
+        settle(unrecorded, [Candidate(batch(status="ended", created_at=earlier), "ids")], now=NOW)
     assert unrecorded.since == min(started, started + ahead) - CLOCK_SKEW
 
 

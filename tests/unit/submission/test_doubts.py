@@ -11,9 +11,10 @@ import requests_mock
 
 from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission import LookFailed, ReconcilePending, RecordStore, Superseded, UncertainSubmit
+from airflow_batches.submission import LookupRefused, ReconcilePending, RecordStore, Superseded, UncertainSubmit
+from airflow_batches.submission.listing import CLOCK_SPREAD
 from airflow_batches.submission.receipt import Sent
-from airflow_batches.submission.reconcile import CLOCK_SPREAD, Candidates
+from airflow_batches.submission.reconcile import Reconciler
 from airflow_batches.submission.record import KEY, Intent, MemoryStore
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import submit
@@ -201,7 +202,8 @@ def candidates(*batches: dict[str, Any]) -> list[str]:
     page = {"data": [*batches], "has_more": False, "first_id": None, "last_id": None}
     with requests_mock.Mocker() as http, BatchesClient("sk-ant-key") as client:
         http.get(requests_mock.ANY, json=page)
-        return [candidate.batch.id for candidate in Candidates(client, known=lambda: ()).of(intent)]
+        found = Reconciler(client=client, records=RecordStore(None)).candidates(intent)
+        return [candidate.batch.id for candidate in found]
 
 
 def test_a_server_that_dates_batches_to_the_second_hides_none() -> None:
@@ -242,7 +244,7 @@ def test_a_404_from_all_sides_is_no_proof(emulator: Emulator) -> None:
     task.try_(REQUESTS)
     for endpoint in ("get", "list"):
         emulator.fault(Fault(endpoint=endpoint, action="status", status=404, times=None))
-    with pytest.raises(LookFailed, match="Nothing was sent"):
+    with pytest.raises(LookupRefused, match="Nothing was sent"):
         task.try_(REQUESTS)
     assert len(ids(emulator)) == 1
 
@@ -252,7 +254,7 @@ def test_a_refused_look_at_the_batch_of_an_earlier_try_can_be_retried(emulator: 
     task = Task(emulator)
     first = task.try_(REQUESTS)
     emulator.fault(Fault(endpoint="get", action="status", status=status))
-    with pytest.raises(LookFailed, match=first.batch_id):
+    with pytest.raises(LookupRefused, match=first.batch_id):
         task.try_(REQUESTS)
     assert task.try_(REQUESTS) == first
 
