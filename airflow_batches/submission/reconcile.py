@@ -23,7 +23,16 @@ from airflow_batches.submission.decision import OnUncertain, is_canceled, is_use
 from airflow_batches.submission.errors import ReconcilePending, SubmitKilled, UncertainSubmit
 from airflow_batches.submission.listing import CLOCK_SPREAD, api_now, batches_since
 from airflow_batches.submission.record import Intent, Record, RecordStore
-from airflow_batches.submission.settlement import Candidate, KeepLooking, NotSent, is_certain, settle
+from airflow_batches.submission.settlement import (
+    Adopt,
+    Candidate,
+    KeepLooking,
+    NotSent,
+    Undecided,
+    WaitFor,
+    is_certain,
+    settle,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,12 +96,20 @@ class Reconciler:
             # The time first, then the search, so that the search covers everything created up to that time.
             now = api_now(self.client)
             match settle(intent, self.candidates(intent), now=now):
-                case MessageBatch() as batch:
+                case Adopt(batch):
                     logger.warning("Adopted batch %s: creation time, size and custom_ids match", batch.id)
                     return self.records.write(record.with_batch(intent, batch))
                 case NotSent():
                     logger.warning("The unanswered create was not accepted: it made no batch, and none is billed")
                     return self.records.write(record.but(intent=None))
+                case WaitFor(batch_id):
+                    raise ReconcilePending(
+                        f"Batch {batch_id} may be the one of an unanswered create; its custom_ids can be compared once "
+                        "it has ended",
+                        batch_id=batch_id,
+                    )
+                case Undecided(reason, batch_ids):
+                    raise UncertainSubmit(reason, batch_ids)
                 case KeepLooking():
                     if not logged:
                         logger.info("A batch of an unanswered create may appear until %s", f"{intent.until:%F %T %Z}")

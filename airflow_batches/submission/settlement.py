@@ -28,7 +28,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.submission.errors import ReconcilePending, UncertainSubmit
 from airflow_batches.submission.receipt import Sent
 from airflow_batches.submission.record import Intent
 
@@ -48,6 +47,20 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    """Use this batch: it was created by the create without an answer."""
+
+    batch: MessageBatch
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """Wait for this batch to end: it may be ours."""
+
+    batch_id: str
+
+
+@dataclass(frozen=True)
 class KeepLooking:
     """Search again later: a batch may still be created."""
 
@@ -57,29 +70,38 @@ class NotSent:
     """The create was not accepted."""
 
 
-def settle(intent: Intent, candidates: Sequence[Candidate], *, now: datetime) -> MessageBatch | KeepLooking | NotSent:
+@dataclass(frozen=True)
+class Undecided:
+    """Fail: a person must decide between `batch_ids`."""
+
+    reason: str
+    batch_ids: tuple[str, ...]
+
+
+Settlement = Adopt | WaitFor | KeepLooking | NotSent | Undecided
+"""What is known of a create without an answer."""
+
+
+def settle(intent: Intent, candidates: Sequence[Candidate], *, now: datetime) -> Settlement:
     """Apply the table.
 
     :param intent: the create without an answer.
     :param candidates: the batches that it may have created.
     :param now: the API's time.
-    :return: the batch that the create made, or what is known instead.
-    :raises ReconcilePending: a batch that may be ours still runs.
-    :raises UncertainSubmit: a person must decide.
     """
     ours = [candidate.batch for candidate in candidates if candidate.ids_digest == intent.sent.ids_digest]
     running = [candidate.batch for candidate in candidates if candidate.ids_digest is None]
     certain = [batch for batch in ours if is_certain(intent, batch)]
     if len(certain) > 1:
-        raise UncertainSubmit(_ambiguity(intent, certain), [batch.id for batch in certain])
+        return Undecided(_ambiguity(intent, certain), tuple(batch.id for batch in certain))
     if awaited := [batch for batch in running if is_certain(intent, batch)]:
-        raise _still_runs(awaited[-1])
+        return WaitFor(awaited[-1].id)
     if certain:
-        return certain[0]
+        return Adopt(certain[0])
     if running:
-        raise _still_runs(running[-1])
+        return WaitFor(running[-1].id)
     if ours:
-        raise UncertainSubmit(_doubt(intent, ours), [batch.id for batch in ours])
+        return Undecided(_doubt(intent, ours), tuple(batch.id for batch in ours))
     return KeepLooking() if now < intent.until else NotSent()
 
 
@@ -108,13 +130,6 @@ def unrecorded_intent(sent: Sent, started_at: datetime, *, now: datetime, clock_
         certain_from=max(started_at, started_by_api),
         certain_until=now + LIST_LAG,
         until=now + LIST_LAG,
-    )
-
-
-def _still_runs(batch: MessageBatch) -> ReconcilePending:
-    return ReconcilePending(
-        f"Batch {batch.id} may be the one of an unanswered create; its custom_ids can be compared once it has ended",
-        batch_id=batch.id,
     )
 
 

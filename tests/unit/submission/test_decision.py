@@ -9,14 +9,17 @@ import pytest
 
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.submission.decision import Attempt, Search, Send, is_useless, next_step
-from airflow_batches.submission.errors import ReconcilePending, RequestsChanged, UncertainSubmit
+from airflow_batches.submission.errors import RequestsChanged
 from airflow_batches.submission.receipt import Receipt, Sent
 from airflow_batches.submission.record import Intent, Record
 from airflow_batches.submission.settlement import (
     CLOCK_SKEW,
+    Adopt,
     Candidate,
     KeepLooking,
     NotSent,
+    Undecided,
+    WaitFor,
     settle,
     unrecorded_intent,
 )
@@ -177,20 +180,6 @@ def settled(*candidates: Candidate, now: datetime = NOW, **more: Any) -> object:
     return settle(intent(**more), candidates, now=now)
 
 
-def awaited(*candidates: Candidate, **more: Any) -> str | None:
-    """The batch that must end before the decision."""
-    with pytest.raises(ReconcilePending) as pending:
-        settled(*candidates, **more)
-    return pending.value.batch_id
-
-
-def in_doubt(*candidates: Candidate, **more: Any) -> UncertainSubmit:
-    """The error for a person to decide."""
-    with pytest.raises(UncertainSubmit) as doubt:
-        settled(*candidates, **more)
-    return doubt.value
-
-
 OURS = Candidate(ENDED, "ids")
 OLDER = [("running twin", "in_progress", None), ("twin", "ended", "ids"), ("another twin", "ended", "ids")]
 FOREIGN = Candidate(batch("f", "ended"), "other ids")
@@ -204,33 +193,36 @@ def test_no_candidate_means_looking_on_until_none_can_be_created_any_more() -> N
 
 
 def test_a_candidate_that_runs_is_waited_for_the_oldest_first() -> None:
-    assert awaited(Candidate(batch("new")), Candidate(batch("old"))) == "old"
-    assert awaited(Candidate(batch("new")), OURS) == "new"
+    assert settled(Candidate(batch("new")), Candidate(batch("old"))) == WaitFor("old")
+    assert settled(Candidate(batch("new")), OURS) == WaitFor("new")
 
 
 def test_one_batch_with_our_ids_is_ours() -> None:
-    assert settled(OURS, FOREIGN) == ENDED
+    assert settled(OURS, FOREIGN) == Adopt(ENDED)
 
 
 def test_several_batches_with_our_ids_need_a_person() -> None:
-    assert in_doubt(OURS, Candidate(batch("c", "ended"), "ids"), Candidate(batch("running"))).batch_ids == ("b", "c")
+    taken = settled(OURS, Candidate(batch("c", "ended"), "ids"), Candidate(batch("running")))
+    assert isinstance(taken, Undecided)
+    assert taken.batch_ids == ("b", "c")
 
 
 def test_batches_of_another_time_are_not_in_the_way_of_one_created_right_after_the_create() -> None:
     older = [Candidate(batch(name, status, created_at=NOW - HOUR), ids) for name, status, ids in OLDER]
     new = Candidate(batch("new", "ended"), "ids")
-    assert settled(*older, new, certain_from=NOW) == new.batch
-    assert awaited(*older, Candidate(batch("new", created_at=NOW)), certain_from=NOW) == "new"
-    assert awaited(*older, certain_from=NOW) == "running twin"
+    assert settled(*older, new, certain_from=NOW) == Adopt(new.batch)
+    assert settled(*older, Candidate(batch("new", created_at=NOW)), certain_from=NOW) == WaitFor("new")
+    assert settled(*older, certain_from=NOW) == WaitFor("running twin")
 
 
 @pytest.mark.parametrize(
     "when", [{"certain_from": NOW + timedelta(seconds=1)}, {"certain_until": NOW - timedelta(seconds=1)}]
 )
 def test_a_batch_that_may_be_older_or_younger_than_the_create_needs_a_person(when: Any) -> None:
-    doubt = in_doubt(OURS, **when)
-    assert doubt.batch_ids == ("b",)
-    assert "may be that of another run" in str(doubt)
+    taken = settled(OURS, **when)
+    assert isinstance(taken, Undecided)
+    assert taken.batch_ids == ("b",)
+    assert "may be that of another run" in taken.reason
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=minutes) for minutes in (-10, -1, 0, 1, 10)])
@@ -240,10 +232,11 @@ def test_without_a_record_the_later_of_the_run_s_possible_starts_counts(ahead: t
     unrecorded = unrecorded_intent(sent(), started, now=NOW + ahead, clock_ahead=ahead)
     latest = max(started, started + ahead)
     own, earlier = latest + timedelta(seconds=1), latest - timedelta(seconds=1)
-    ours = batch(status="ended", created_at=own)
-    assert settle(unrecorded, [Candidate(ours, "ids")], now=NOW) == ours
-    with pytest.raises(UncertainSubmit):
-        settle(unrecorded, [Candidate(batch(status="ended", created_at=earlier), "ids")], now=NOW)
+    assert settle(unrecorded, [Candidate(batch(status="ended", created_at=own), "ids")], now=NOW) == Adopt(
+        batch(status="ended", created_at=own)
+    )
+    doubtful = settle(unrecorded, [Candidate(batch(status="ended", created_at=earlier), "ids")], now=NOW)
+    assert isinstance(doubtful, Undecided)
     assert unrecorded.since == min(started, started + ahead) - CLOCK_SKEW
 
 

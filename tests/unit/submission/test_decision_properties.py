@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 from airflow_batches.api import BatchesError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.submission.decision import Attempt, Send, is_canceled, is_useless, next_step
-from airflow_batches.submission.errors import ReconcilePending, RequestsChanged, UncertainSubmit
+from airflow_batches.submission.errors import RequestsChanged
 from airflow_batches.submission.receipt import Receipt, Sent
 from airflow_batches.submission.record import Intent, Record
-from airflow_batches.submission.settlement import Candidate, KeepLooking, NotSent, is_certain, settle
+from airflow_batches.submission.settlement import (
+    Adopt,
+    Candidate,
+    KeepLooking,
+    NotSent,
+    Undecided,
+    WaitFor,
+    is_certain,
+    settle,
+)
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTES = st.integers(-30, 30).map(lambda minutes: timedelta(minutes=minutes))
@@ -77,12 +86,12 @@ def test_a_search_adopts_only_the_one_batch_that_must_be_ours(
     now = NOW + after
     certain = [each.batch for each in found if each.ids_digest == "ours" and is_certain(intent, each.batch)]
     waiting = [each.batch.id for each in found if each.ids_digest is None]
-    match outcome(lambda: settle(intent, found, now=now)):
-        case MessageBatch() as batch:
+    match settle(intent, found, now=now):
+        case Adopt(batch):
             assert certain == [batch]
-        case ReconcilePending(batch_id=batch_id):
+        case WaitFor(batch_id):
             assert batch_id in waiting
-        case UncertainSubmit(batch_ids=batch_ids):
+        case Undecided(_, batch_ids):
             assert {each.batch.id for each in found if each.ids_digest == "ours"} >= set(batch_ids) != set()
         case KeepLooking():
             assert now < intent.until
