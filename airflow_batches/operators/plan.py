@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk import BaseOperator
 
 from airflow_batches._uri import path_text
+from airflow_batches.hooks.message_batches import DEFAULT_CONNECTION
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Place
 from airflow_batches.operators.stores import airflow_store
@@ -59,7 +60,7 @@ class MessageBatchPlanOperator(BaseOperator):
         *,
         requests: Place | XComArg,
         model: str | None = None,
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         storage_conn_id: str | None = None,
         max_requests: int = 100_000,
         max_bytes: int = 256_000_000,

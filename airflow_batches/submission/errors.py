@@ -160,7 +160,7 @@ class ReconcilePending(BatchesError):
     Example::
 
         try:
-            receipt = submit(client, source, records=records, look_for=timedelta(minutes=1))
+            receipt = submit(client, source, records=records, search_for=timedelta(minutes=1))
         except ReconcilePending as pending:
             client.wait_for(pending.batch_id) if pending.batch_id else time.sleep(pending.retry_in)
     """

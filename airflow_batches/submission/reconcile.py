@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES: Final = 1 << 20
 """Bytes of results read at once. Measured: larger reads were not faster."""
-LOOK_EVERY: Final = 5.0
+SEARCH_EVERY_S: Final = 5.0
 """Seconds between two searches for a batch. Chosen: the list was reported to lag by seconds."""
 FIRST_RETRY: Final = 30.0
 """Seconds until a deferred search continues, at first. Each later pause is as long as the search so far. Chosen: a
@@ -49,13 +49,7 @@ deferral and its return to a worker take seconds, so shorter pauses would save n
 class Reconciler:
     """Searches for the batches that a create without an answer may have made.
 
-    :param client: the API.
-    :param records: the task's record.
-    :param on_uncertain: with "reconcile", search; with "resubmit", ignore the create; with "fail", raise.
-    :param known_batches: returns the ids of batches that records of other tasks name.
-    :param killed: is called before each search; True stops it.
-    :param look_for: how long the search may take before it raises `ReconcilePending`.
-    :param look_every: seconds between two searches.
+    The fields are parameters of `submit.submit` and of its attempt.
     """
 
     client: BatchesClient
@@ -63,8 +57,8 @@ class Reconciler:
     on_uncertain: OnUncertain = "reconcile"
     known_batches: Callable[[], Collection[str]] = lambda: ()
     killed: Callable[[], bool] = lambda: False
-    look_for: timedelta = timedelta.max
-    look_every: float = LOOK_EVERY
+    search_for: timedelta = timedelta.max
+    search_every_s: float = SEARCH_EVERY_S
     _began: float = field(default_factory=time.monotonic, init=False)
     _digests: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -118,16 +112,16 @@ class Reconciler:
 
     def _pause(self, intent: Intent, now: datetime) -> None:
         left = max(0.0, (intent.until - now).total_seconds())
-        next_look = time.monotonic() - self._began + self.look_every
+        next_search = time.monotonic() - self._began + self.search_every_s
         # Do not defer for the last pause: it is shorter than a deferral.
-        if left > self.look_every and next_look > self.look_for.total_seconds():
+        if left > self.search_every_s and next_search > self.search_for.total_seconds():
             searched = (now - intent.sent_at).total_seconds()
             raise ReconcilePending(
                 f"No batch of the create sent at {intent.sent_at:%F %T %Z} is listed yet; one may appear until "
                 f"{intent.until:%F %T %Z}",
                 retry_in=min(left, max(FIRST_RETRY, searched)),
             )
-        time.sleep(min(self.look_every, left))
+        time.sleep(min(self.search_every_s, left))
 
     def candidates(self, intent: Intent) -> list[Candidate]:
         """Return the batches that may be the intent's: running, then ended; each newest first.

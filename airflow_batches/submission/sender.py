@@ -28,7 +28,7 @@ from airflow_batches.api.cancellation import cancel_if_running
 from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
 from airflow_batches.api.retry import NOTHING_ACCEPTED
 from airflow_batches.submission.body import RequestsBody
-from airflow_batches.submission.decision import OnUncertain, Send
+from airflow_batches.submission.decision import Attempt, Send
 from airflow_batches.submission.errors import SubmitKilled, Superseded
 from airflow_batches.submission.listing import CLOCK_SPREAD, FENCE_SPAN, api_now, list_fence
 from airflow_batches.submission.record import Intent, Record, RecordStore
@@ -79,16 +79,7 @@ def nothing_accepted(error: BatchesError) -> bool:
 class Sender:
     """Creates the batch of one source and updates the task's record at each step.
 
-    :param client: the API.
-    :param source: the requests.
-    :param scan: the result of the first reading.
-    :param records: the task's record.
-    :param model: the default for requests that name none.
-    :param generation: that of this try.
-    :param on_uncertain: with "reconcile", the intent stores which batches existed before.
-    :param settle_for: how long a batch may still be created after a create without an answer.
-    :param killed: is called before each block of the body; True aborts the upload.
-    :param on_created: is called with the batch's id as soon as the batch exists.
+    The fields are parameters of `submit.submit`.
     """
 
     client: BatchesClient
@@ -96,8 +87,7 @@ class Sender:
     scan: Scan
     records: RecordStore
     model: str | None
-    generation: int
-    on_uncertain: OnUncertain
+    attempt: Attempt
     settle_for: timedelta
     killed: Callable[[], bool]
     on_created: Callable[[str], None]
@@ -132,7 +122,7 @@ class Sender:
 
     def _intend(self, claimed: Record, replaces: str | None) -> Intent:
         # Only a search needs the batches that existed before. Other settings work with a key that may not list.
-        listed = list_fence(self.client) if self.on_uncertain == "reconcile" else ()
+        listed = list_fence(self.client) if self.attempt.on_uncertain == "reconcile" else ()
         own = (*claimed.replaced, *([claimed.receipt.batch_id] if claimed.receipt else []))
         now = api_now(self.client)
         intent = Intent(
@@ -143,7 +133,7 @@ class Sender:
             certain_until=now + ACCEPTED_WITHIN,
             before=(*listed, *own),
             until=now + self.settle_for,
-            generation=self.generation,
+            generation=self.attempt.generation,
             replaces=replaces,
         )
         self.records.write(claimed.but(intent=intent))

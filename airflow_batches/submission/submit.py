@@ -24,7 +24,7 @@ from airflow_batches.submission.errors import LookupRefused, SubmitKilled
 from airflow_batches.submission.listing import EPOCH, api_now, find_listed
 from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
 from airflow_batches.submission.receipt import Receipt
-from airflow_batches.submission.reconcile import LOOK_EVERY, Reconciler
+from airflow_batches.submission.reconcile import SEARCH_EVERY_S, Reconciler
 from airflow_batches.submission.record import Record, RecordStore
 from airflow_batches.submission.scan import Scan, refuse_over_limits, scan
 from airflow_batches.submission.sender import SETTLE_FOR, Sender, cancel_replaced
@@ -54,8 +54,8 @@ def submit(
     killed: Callable[[], bool] = lambda: False,
     on_created: Callable[[str], None] = lambda batch_id: None,
     settle_for: timedelta = SETTLE_FOR,
-    look_for: timedelta = timedelta.max,
-    look_every: float = LOOK_EVERY,
+    search_for: timedelta = timedelta.max,
+    search_every_s: float = SEARCH_EVERY_S,
     missing_after: timedelta = FRESH_404,
     resumed: bool = False,
 ) -> Receipt:
@@ -73,9 +73,9 @@ def submit(
     :param on_created: is called with a batch's id as soon as the batch exists. From then on, canceling it is up to the
         caller.
     :param settle_for: how long, at most, a batch may still be created after a create without an answer.
-    :param look_for: how long this call may search for such a batch before it raises `ReconcilePending`; no limit by
+    :param search_for: how long this call may search for such a batch before it raises `ReconcilePending`; no limit by
         default.
-    :param look_every: seconds between two searches.
+    :param search_every_s: seconds between two searches.
     :param missing_after: how long a batch must be missing from both the API's get and its list to count as deleted.
     :param resumed: this call continues a search of the same try.
     :return: the receipt, with the batch's id.
@@ -100,19 +100,19 @@ def submit(
     records = records or RecordStore(None)
     reconciler = Reconciler(
         client=client, records=records, on_uncertain=attempt.on_uncertain, known_batches=known_batches,
-        killed=killed, look_for=look_for, look_every=look_every,
+        killed=killed, search_for=search_for, search_every_s=search_every_s,
     )  # fmt: skip
     record = records.read()
     record = reconciler.settled(record if resumed else record.but(unanswered=0))
     record = cancel_replaced(client, records, record)
     scanned = _scan(source, record, model=model, preflight=preflight, version=anthropic_version)
     sender = Sender(
-        client=client, source=source, scan=scanned, records=records, model=model, generation=attempt.generation,
-        on_uncertain=attempt.on_uncertain, settle_for=settle_for, killed=killed, on_created=on_created,
+        client=client, source=source, scan=scanned, records=records, model=model, attempt=attempt,
+        settle_for=settle_for, killed=killed, on_created=on_created,
     )  # fmt: skip
     most = 1 if attempt.on_uncertain == "resubmit" else MAX_UNANSWERED  # a second create could bill twice
     while True:
-        batch = _fetch(client, record.receipt, killed, look_every, missing_after) if record.receipt else None
+        batch = _fetch(client, record.receipt, killed, search_every_s, missing_after) if record.receipt else None
         match next_step(record, batch, scanned.sent, attempt):
             case Receipt() as receipt:
                 logger.info("Re-attached to batch %s of an earlier try", receipt.batch_id)
@@ -164,7 +164,7 @@ def _scan(source: Source, record: Record, *, model: str | None, preflight: Prefl
 
 
 def _fetch(
-    client: BatchesClient, receipt: Receipt, killed: Callable[[], bool], look_every: float, missing_after: timedelta
+    client: BatchesClient, receipt: Receipt, killed: Callable[[], bool], search_every_s: float, missing_after: timedelta
 ) -> MessageBatch | None:
     """Return the batch as it is now; None when both the API's get and its list have not shown it for `missing_after`.
 
@@ -185,4 +185,4 @@ def _fetch(
             return None
         if killed():
             raise SubmitKilled(f"batch {receipt.batch_id} of an earlier try is left as it is")
-        time.sleep(look_every)
+        time.sleep(search_every_s)

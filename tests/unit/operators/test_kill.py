@@ -40,7 +40,7 @@ def status(emulator: Emulator) -> list[str]:
 def until(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 

@@ -304,7 +304,7 @@ def test_a_lost_trigger_and_a_refused_last_look_is_airflows_error(
     emulator.fault(Fault(endpoint="get", action="status", status=403))
     with pytest.raises(TaskDeferralError):
         operator().resume_execution("__fail__", {"error": "Trigger failure"}, ctx)
-    assert "a last look at batch" in caplog.text
+    assert "the last poll of batch" in caplog.text
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "text", {"ending": "no such ending"}])

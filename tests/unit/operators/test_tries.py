@@ -152,11 +152,13 @@ def test_what_only_a_person_can_decide_is_not_retried(emulator: Emulator) -> Non
 
 @pytest.mark.parametrize("store", [StateStore(), None])
 def test_a_lost_answer_holds_no_worker_slot_while_its_batch_is_looked_for(
-    emulator: Emulator, store: StateStore | None, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, store: StateStore | None
 ) -> None:
-    monkeypatch.setattr("airflow_batches.operators.submit.LOOK_FOR", timedelta(seconds=0.1))
+    class Impatient(MessageBatchSubmitOperator):
+        SEARCH_FOR = timedelta(seconds=0.1)
+
     emulator.fault(Fault(endpoint="create", action="reset"))
-    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3))
+    task = Impatient(task_id="task", requests=some_requests(3))
     with DAG("d") as dag:
         pass
     ctx = context(task_state_store=store, dag=dag, dag_run=Run(start_date=datetime.now(UTC)))

@@ -31,7 +31,7 @@ class Task:
     def __init__(self, emulator: Emulator, **options: Any) -> None:
         self.client = client_of(emulator)
         self.store = MemoryStore()
-        self.options: dict[str, Any] = {"settle_for": SOON, "look_every": 0.05, "missing_after": SOON, **options}
+        self.options: dict[str, Any] = {"settle_for": SOON, "search_every_s": 0.05, "missing_after": SOON, **options}
         self.generation = 0
 
     def try_(self, requests: Any, **options: Any) -> Receipt:

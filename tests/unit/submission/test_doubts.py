@@ -119,7 +119,7 @@ def test_a_batch_that_the_record_names_for_other_requests_is_no_candidate_even_i
     requests = some_requests(5, system="Be brief")
     emulator.fault(Fault(endpoint="create", action="reset"))
     with pytest.raises(ReconcilePending):
-        task.try_(requests, settle_for=timedelta(minutes=15), look_for=timedelta())
+        task.try_(requests, settle_for=timedelta(minutes=15), search_for=timedelta())
     record = task.store.get(KEY)
     assert old.batch_id in record["intent"]["before"]
 
@@ -141,7 +141,7 @@ def test_before_the_first_answer_the_time_is_asked_for(emulator: Emulator, minut
 
 
 def test_a_search_is_put_off_instead_of_holding_a_worker_slot(emulator: Emulator) -> None:
-    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta(seconds=0.2))
+    task = Task(emulator, settle_for=timedelta(minutes=15), search_for=timedelta(seconds=0.2))
     emulator.fault(Fault(endpoint="create", action="reset"))
     with pytest.raises(ReconcilePending, match="No batch of the create") as pending:
         task.try_(REQUESTS)
@@ -164,7 +164,7 @@ def test_a_batch_that_comes_into_being_long_after_the_task_was_retried_is_found(
 
 
 def test_after_an_answer_nothing_is_under_way_and_the_search_is_short(emulator: Emulator) -> None:
-    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta())
+    task = Task(emulator, settle_for=timedelta(minutes=15), search_for=timedelta())
     emulator.fault(Fault(endpoint="create", action="status", status=500))
     with pytest.raises(ReconcilePending) as pending:
         task.try_(REQUESTS)

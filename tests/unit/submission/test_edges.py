@@ -216,7 +216,7 @@ def test_a_batch_of_ours_is_not_missed_though_its_time_is_behind_the_answers_dat
             time = super().api_time()
             return time and time + timedelta(seconds=30)
 
-    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta())
+    task = Task(emulator, settle_for=timedelta(minutes=15), search_for=timedelta())
     task.client = Ahead(emulator.api_key, base_url=emulator.url)
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     with pytest.raises(ReconcilePending) as pending:
