@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_batches.submission.stores import OpenStore, Store
+    from airflow_batches.submission.stores import ObjectStore, OpenStore
 
 
 def airflow_store(conn_id: str | None) -> OpenStore:
@@ -15,7 +15,7 @@ def airflow_store(conn_id: str | None) -> OpenStore:
     """
     from airflow_batches._uri import conn_id_for
 
-    def open_store(uri: str) -> tuple[Store, str]:
+    def open_store(uri: str) -> tuple[ObjectStore, str]:
         from airflow.sdk import ObjectStoragePath
 
         place = ObjectStoragePath(uri, conn_id=conn_id_for(uri, conn_id))

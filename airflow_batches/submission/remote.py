@@ -13,7 +13,7 @@ from typing import IO, Any, Final, cast
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
 from airflow_batches._thread import WorkerThread
-from airflow_batches.submission.stores import Store
+from airflow_batches.submission.stores import ObjectStore
 
 PART_BYTES: Final = 16 << 20
 """Bytes of one part. Chosen: with `AT_ONCE`, three parts keep the memory under 64 MB."""
@@ -22,7 +22,7 @@ AT_ONCE: Final = 2
 _NOTHING: Final = memoryview(b"")
 
 
-def open_object(fs: Store, path: str) -> IO[bytes]:
+def open_object(fs: ObjectStore, path: str) -> IO[bytes]:
     """Open an object of an fsspec file system for reading.
 
     Raises what the file system raises.
@@ -38,7 +38,7 @@ def open_object(fs: Store, path: str) -> IO[bytes]:
 class _Parts:
     """A stream whose parts are fetched by several handles in turn, each in a thread of its own."""
 
-    def __init__(self, fs: Store, path: str, first: Any) -> None:
+    def __init__(self, fs: ObjectStore, path: str, first: Any) -> None:
         handles = [first, *[fs.open(path, "rb", cache_type="none") for _ in range(AT_ONCE - 1)]]
         self._fetchers = deque((handle, WorkerThread("fetch")) for handle in handles)
         self._size = first.size

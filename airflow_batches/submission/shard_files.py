@@ -20,7 +20,7 @@ from airflow_batches.api.errors import BatchesError
 from airflow_batches.submission.errors import SourceChanged, SourceError
 from airflow_batches.submission.shard import Shard
 from airflow_batches.submission.source import Source
-from airflow_batches.submission.stores import OpenStore, Store, local_path
+from airflow_batches.submission.stores import ObjectStore, OpenStore, local_path
 
 
 class Hashed(Source):
@@ -55,7 +55,7 @@ def store_shards(
         call wrote are removed.
     """
     expected = source.sha256
-    written: list[tuple[Store, str]] = []
+    written: list[tuple[ObjectStore, str]] = []
     reader = _Reader(source)
     try:
         shards = [
@@ -73,7 +73,9 @@ def store_shards(
     return shards
 
 
-def _stored(shard: Shard, uri: str, reader: _Reader, open_store: OpenStore, written: list[tuple[Store, str]]) -> Shard:
+def _stored(
+    shard: Shard, uri: str, reader: _Reader, open_store: OpenStore, written: list[tuple[ObjectStore, str]]
+) -> Shard:
     size = shard.end - shard.start
     pieces = reader.take(size)
     with _writing(uri):
@@ -118,7 +120,7 @@ def _changed(source: Source) -> SourceChanged:
     return SourceChanged(f"{source.name} changed while it was planned; nothing was sent")
 
 
-def _destination(uri: str, open_store: OpenStore) -> tuple[Store, str]:
+def _destination(uri: str, open_store: OpenStore) -> tuple[ObjectStore, str]:
     if (path := local_path(uri)) is None:
         return open_store(uri)
     from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
@@ -126,7 +128,7 @@ def _destination(uri: str, open_store: OpenStore) -> tuple[Store, str]:
     return LocalFileSystem(auto_mkdir=True), str(path)
 
 
-def _size(fs: Store, path: str) -> int | None:
+def _size(fs: ObjectStore, path: str) -> int | None:
     try:
         return int(fs.info(path)["size"])
     except FileNotFoundError:

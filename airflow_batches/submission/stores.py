@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 
-class Store(Protocol):
+class ObjectStore(Protocol):
     """The methods of an fsspec file system that are used here."""
 
     def open(self, path: str, mode: str, **kwargs: Any) -> Any: ...
@@ -18,11 +18,11 @@ class Store(Protocol):
     def rm_file(self, path: str) -> None: ...
 
 
-OpenStore = Callable[[str], tuple[Store, str]]
+OpenStore = Callable[[str], tuple[ObjectStore, str]]
 """Returns the file system of a URI, and the object's path there."""
 
 
-def fsspec_store(uri: str) -> tuple[Store, str]:
+def fsspec_store(uri: str) -> tuple[ObjectStore, str]:
     """Return a URI's file system with fsspec's own configuration, and the object's path there."""
     from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
