@@ -60,8 +60,11 @@ def read(reader: str, options: Mapping[str, Any], work: str) -> int:
 
         if work == "scan":
             return scan(Stream(), model=None, preflight="error", version="2026-10-21").sent.bytes
-        digest = sha256()
-        return sum((digest.update(block), len(block))[1] for block in Stream().blocks())
+        digest, size_read = sha256(), 0
+        for block in Stream().blocks():
+            digest.update(block)
+            size_read += len(block)
+        return size_read
 
 
 def _opened(reader: str, options: Mapping[str, Any]) -> IO[bytes]:

@@ -1,10 +1,15 @@
 """Submit requests as one batch, exactly once: `submission.submit.submit`.
 
-`source` opens what a user gives as JSONL (`encode`, `formats`, `remote`). `scan` reads it once for size, digests and
-problems (`lines`, `preflight`, `canonical`, `aside`). `decision` compares the scan with the task's `record`: send,
-attach, search or refuse. `sender` stores the intent and streams the second reading to the API (`body`, `ahead`); the
-`receipt` keeps the batch id. If no answer arrived, `reconcile` searches for the batch. `shards` cuts a large source,
-`shard_files` stores the shards. All exceptions are in `errors`.
+The journey of the requests, file by file:
+1. `source` opens what a user gives as JSONL: Python objects (`encode`), or an object (`objects`, `remote`, `formats`)
+   of a store that the caller opens (`stores`).
+2. `scan` reads it once, for its size and digests (`canonical`, `envelope`). `inspector` finds problems on the way:
+   `plain` reads most lines quickly, `preflight` checks the others (`lines`, `members`).
+3. `decision` compares the scan with the task's `record`: send, attach, search or refuse.
+4. `sender` stores the intent and streams the second reading to the API (`body`); the `receipt` keeps the batch's id.
+5. If no answer arrived, `reconcile` searches the API's list (`listing`), and `settlement` decides.
+
+`shards` cuts a large source, `shard_files` stores the shards. Exceptions are in `errors`. Nothing here imports Airflow.
 """
 
 from __future__ import annotations
