@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
 
-HINTS: Final[Mapping[str, tuple[str, ...]]] = {
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("s3fs", "airflow.providers.amazon"),
     "gcs": ("gcsfs", "airflow.providers.google"),
     "azure": ("adlfs", "airflow.providers.microsoft.azure"),
@@ -24,7 +24,7 @@ def install_hint(uri: str) -> str:
     :return: the hint; empty when nothing is missing.
     """
     extra = SCHEMES.get(uri.partition("://")[0])
-    if extra is None or all(map(_is_there, HINTS[extra])):
+    if extra is None or all(map(_is_there, EXTRAS[extra])):
         return ""
     return f"; pip install 'airflow-batches[{extra}]'"
 

@@ -87,7 +87,7 @@ def encode_requests(requests: Requests, *, checked: bool = False) -> Iterator[by
                 _check(batch)
             yield encoder.encode_lines(batch)
         except _FAILURES as exc:
-            raise InvalidRequest(_why_not(batch, done, exc, encoder)) from exc
+            raise InvalidRequest(_describe_failure(batch, done, exc, encoder)) from exc
         done += len(batch)
 
 
@@ -105,7 +105,7 @@ def _is_simple(batch: list[Mapping[str, Any]]) -> bool:
 def _check(value: Any) -> None:
     """Raise `Unfit` if a value has no JSON form, or more than one."""
     kind = type(value)
-    if kind in _FINE or isinstance(value, Enum | UUID):
+    if kind in _SIMPLE_TYPES or isinstance(value, Enum | UUID):
         return
     if kind is float or kind is Decimal:
         if not (isfinite(value) if kind is float else value.is_finite()):
@@ -144,7 +144,7 @@ def _check_items(items: Iterable[tuple[Any, Any]]) -> None:
             raise
 
 
-_FINE: Final = frozenset({str, int, bool, type(None), datetime, date, time, timedelta})
+_SIMPLE_TYPES: Final = frozenset({str, int, bool, type(None), datetime, date, time, timedelta})
 
 
 def _as_json(value: Any) -> Any:
@@ -188,7 +188,7 @@ def _from_container(value: Any) -> Any:
     return None
 
 
-def _why_not(batch: list[Any], done: int, cause: Exception, encoder: msgspec.json.Encoder) -> str:
+def _describe_failure(batch: list[Any], done: int, cause: Exception, encoder: msgspec.json.Encoder) -> str:
     for number, request in enumerate(batch, done + 1):
         try:
             _check(request)

@@ -79,7 +79,7 @@ class Reconciler:
             )
         if self.on_uncertain == "resubmit":
             logger.warning("An unanswered create is ignored, as on_uncertain='resubmit' asks; its batch may be billed")
-            return record.but(intent=None)
+            return record.replace(intent=None)
         return self._search(record, record.intent)
 
     def _search(self, record: Record, intent: Intent) -> Record:
@@ -95,7 +95,7 @@ class Reconciler:
                     return self.records.write(record.with_batch(intent, batch))
                 case NotSent():
                     logger.warning("The unanswered create was not accepted: it made no batch, and none is billed")
-                    return self.records.write(record.but(intent=None))
+                    return self.records.write(record.replace(intent=None))
                 case WaitFor(batch_id):
                     raise ReconcilePending(
                         f"Batch {batch_id} may be the one of an unanswered create; its custom_ids can be compared once "

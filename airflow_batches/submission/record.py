@@ -80,7 +80,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             generation=intent.generation,
         )
 
-    def but(self, **changes: Any) -> Record:
+    def replace(self, **changes: Any) -> Record:
         """Return the record with some fields changed."""
         return msgspec.structs.replace(self, **changes)
 

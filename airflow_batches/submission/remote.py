@@ -18,7 +18,8 @@ from airflow_batches.submission.stores import ObjectStore
 PART_BYTES: Final = 16 << 20
 """Bytes of one part. Chosen: with `AT_ONCE`, three parts keep the memory under 64 MB."""
 AT_ONCE: Final = 2
-"""Parts fetched at the same time."""
+"""Parts fetched at the same time. Measured (`benchmarks.reading`): from a store that gives 60 MB/s per connection, two
+handles read 65 MB/s, one 43, fsspec's background cache 42 and its readahead cache 41, with no less memory."""
 _NOTHING: Final = memoryview(b"")
 
 

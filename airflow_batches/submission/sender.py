@@ -102,7 +102,7 @@ class Sender:
         """
         if step.warning:
             logger.warning(step.warning)
-        claimed = self.records.write(record.but(claim=uuid4().hex))
+        claimed = self.records.write(record.replace(claim=uuid4().hex))
         intents: list[Intent] = []  # one for each attempt of the client
         body = RequestsBody(
             self.source, self.scan, model=self.model, each_block=self._stop_if_killed,
@@ -136,7 +136,7 @@ class Sender:
             generation=self.attempt.generation,
             replaces=replaces,
         )
-        self.records.write(claimed.but(intent=intent))
+        self.records.write(claimed.replace(intent=intent))
         return intent
 
     def _unanswered(self, claimed: Record, intent: Intent, error: BatchesError) -> Record:
@@ -148,7 +148,7 @@ class Sender:
             until = min(intent.until, api_now(self.client) + LIST_LAG)
             intent = msgspec.structs.replace(intent, until=until)
         try:
-            return self.records.write(claimed.but(intent=intent, unanswered=claimed.unanswered + 1))
+            return self.records.write(claimed.replace(intent=intent, unanswered=claimed.unanswered + 1))
         except Superseded:
             # Not chained: the message of the first error is that nothing was sent.
             raise Superseded(
@@ -186,4 +186,4 @@ def cancel_replaced(client: BatchesClient, records: RecordStore, record: Record)
         except BatchesError as error:
             logger.error("Batch %s was replaced, may still run, and is billed: %s", batch_id, error)
             left.append(batch_id)
-    return record if len(left) == len(record.replaced) else records.write(record.but(replaced=tuple(left)))
+    return record if len(left) == len(record.replaced) else records.write(record.replace(replaced=tuple(left)))

@@ -23,7 +23,7 @@ from airflow_batches.submission.source import Source
 from airflow_batches.submission.stores import ObjectStore, OpenStore, local_path
 
 
-class Hashed(Source):
+class HashedSource(Source):
     """A source with the SHA-256 of its last complete reading."""
 
     def __init__(self, source: Source) -> None:
@@ -41,7 +41,7 @@ class Hashed(Source):
 
 
 def store_shards(
-    source: Hashed, planned: Sequence[tuple[Shard, str]], folder: str, open_store: OpenStore
+    source: HashedSource, planned: Sequence[tuple[Shard, str]], folder: str, open_store: OpenStore
 ) -> list[Shard]:
     """Store each shard in a separate object.
 

@@ -26,7 +26,7 @@ from airflow_batches.submission.objects import is_compressed
 from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
 from airflow_batches.submission.scan import Totals
 from airflow_batches.submission.shard import Shard
-from airflow_batches.submission.shard_files import Hashed, store_shards
+from airflow_batches.submission.shard_files import HashedSource, store_shards
 from airflow_batches.submission.source import UriSource
 from airflow_batches.submission.stores import OpenStore, fsspec_store
 
@@ -68,7 +68,7 @@ def split_requests(
         raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
     folder = None if shards_path is None else to_uri(shards_path)
     source = UriSource(uri, open_store)
-    hashed = Hashed(source)
+    hashed = HashedSource(source)
     inspector = Inspector(
         source if folder is None else hashed, model=model, preflight=preflight, version=anthropic_version
     )

@@ -103,7 +103,7 @@ def submit(
         killed=killed, search_for=search_for, search_every_s=search_every_s,
     )  # fmt: skip
     record = records.read()
-    record = reconciler.settled(record if resumed else record.but(unanswered=0))
+    record = reconciler.settled(record if resumed else record.replace(unanswered=0))
     record = cancel_replaced(client, records, record)
     scanned = _scan(source, record, model=model, preflight=preflight, version=anthropic_version)
     sender = Sender(
@@ -117,12 +117,12 @@ def submit(
             case Receipt() as receipt:
                 logger.info("Re-attached to batch %s of an earlier try", receipt.batch_id)
                 if record.generation != attempt.generation:
-                    records.write(record.but(generation=attempt.generation))
+                    records.write(record.replace(generation=attempt.generation))
                 return receipt
             case Search(started_at):
                 now = api_now(client)
                 intent = unrecorded_intent(scanned.sent, started_at, now=now, clock_ahead=now - datetime.now(UTC))
-                record = reconciler.settled(records.write(record.but(intent=intent)))
+                record = reconciler.settled(records.write(record.replace(intent=intent)))
                 attempt = replace(attempt, started_at=None)
             case Send() if record.unanswered >= most:
                 raise _unanswered(record.unanswered)

@@ -184,7 +184,7 @@ def test_a_try_that_goes_on_after_waiting_in_its_slot_does_not_read_the_record_a
     """The operator calls `submit` again with the same `RecordStore` after it waited, `deferrable=False`."""
     store = MemoryStore()
     records = RecordStore(store)
-    records.write(records.read().but(claim="of the stopped try"))
+    records.write(records.read().replace(claim="of the stopped try"))
     store.set(KEY, {"claim": "of the next try"})
     with client_of(emulator) as client, pytest.raises(Superseded):
         submit(client, ListSource(REQUESTS), records=records)

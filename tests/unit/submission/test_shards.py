@@ -21,7 +21,7 @@ from airflow_batches.submission import EmptySource, PreflightError, SourceChange
 from airflow_batches.submission.encode import encode_requests
 from airflow_batches.submission.scan import scan
 from airflow_batches.submission.shard import Shard
-from airflow_batches.submission.shard_files import Hashed, store_shards
+from airflow_batches.submission.shard_files import HashedSource, store_shards
 from airflow_batches.submission.shards import split_requests
 from airflow_batches.submission.source import Source
 from airflow_batches.submission.stores import fsspec_store
@@ -119,7 +119,7 @@ def test_an_object_that_changes_while_it_is_planned_leaves_no_shards(tmp_path: P
         def blocks(self) -> Iterator[bytes]:
             return encode_requests(next(self.readings))
 
-    source = Hashed(Changes())
+    source = HashedSource(Changes())
     size = len(b"".join(source.blocks()))
     shard = Shard(uri="file:///x", start=0, end=size, requests=4, ids_digest="0" * 32)
     with pytest.raises(SourceChanged, match="changes changed while it was planned; nothing was sent"):
