@@ -86,7 +86,7 @@ def test_without_waiting_the_id_comes_back_at_once(emulator: Emulator) -> None:
 
 
 def test_without_a_triggerer_the_worker_waits_and_concludes_the_same(emulator: Emulator) -> None:
-    emulator.configure(processing_time=1.0)
+    emulator.configure(processing_time=1.0, retry_after=0)
     batch_id, _ = run(operator(deferrable=False, poll_interval=0.2))
     assert emulator.batches()[0]["processing_status"] == "ended"
     assert batch_id == emulator.batches()[0]["id"]
