@@ -79,10 +79,10 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
     emulator.fault(Fault(endpoint="results", action="stall", seconds=0.5, after_bytes=5_000_000))
     digest = ids_digest(["r-0"] if fails else [f"r-{number}" for number in range(200)])
     script = (
-        "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.01\n"
+        "import argparse; from airflow_batches.landing import command\n"
         "parser = argparse.ArgumentParser(); command.add_arguments(parser)\n"
         f"given = ['{batch_id}', '{tmp_path}/out.jsonl', '--base-url', '{emulator.url}', '--ids-digest', '{digest}']\n"
-        "command.run(parser.parse_args(given))"
+        "command.run(parser.parse_args(given), 0.01)"
     )
     terminal, theirs = pty.openpty()
     environment = {**os.environ, "ANTHROPIC_API_KEY": emulator.api_key, "TERM": "xterm", "COLUMNS": "80"}

@@ -503,10 +503,7 @@ def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesC
     assert location.beside(".manifest.json").size() is not None
 
 
-def test_an_object_that_the_store_begins_too_late_goes_again(
-    client: BatchesClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 0.2)
+def test_an_object_that_the_store_begins_too_late_is_removed(client: BatchesClient) -> None:
     awake, begun = Event(), Event()
 
     class Slow(MemoryFileSystem):  # type: ignore[misc]
@@ -522,7 +519,7 @@ def test_an_object_that_the_store_begins_too_late_goes_again(
     batch_id = ended_batch(client)
     place = Location.parse(f"memory://{batch_id}/out.jsonl")
     with pytest.raises(LandingTimeout, match="the store did not do in time"):
-        land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0)
+        land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0, store_timeout=0.2)
     awake.set()
     assert begun.wait(30)
     until = monotonic() + 30

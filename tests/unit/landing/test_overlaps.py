@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingMismatch, LandingRefused, LandingTimeout, Location, Manifest, land
 from airflow_batches.landing.local_file import LocalFile
-from airflow_batches.landing.location import ObjectVersion
+from airflow_batches.landing.version import ObjectVersion
 from tests.unit.landing.support import QUICK, client_of, ended_batch, ids_in, names_in
 
 
@@ -27,8 +28,9 @@ def meanwhile(landing: Callable[[], None], emulator: Emulator) -> Iterator[None]
     thread = threading.Thread(target=landing)
     thread.start()
     try:
-        while not emulator.counters["results"]:
-            threading.Event().wait(0.01)
+        deadline = monotonic() + 30
+        while not emulator.counters["results"] and monotonic() < deadline:
+            sleep(0.01)
         yield
     finally:
         thread.join(30)
@@ -87,7 +89,7 @@ def test_a_part_never_takes_the_place_of_all_in_another_form(
     manifest = land(client, batch_id, uri)
     emulator.fault(Fault(endpoint="results", action="stall", seconds=30.0, after_bytes=20_000, times=None))
     options: Any = {name: f"file://{tmp_path}/{value}" if "path" in name else value for name, value in other.items()}
-    with pytest.raises(LandingMismatch, match="Nothing is published: what stands there is verified"):
+    with pytest.raises(LandingMismatch, match="Nothing is published: what is there is verified"):
         land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, **options)
     assert land(client, batch_id, uri) == manifest
     assert land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, overwrite=True).lines < 50

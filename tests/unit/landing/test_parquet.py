@@ -13,7 +13,7 @@ import pytest
 from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator
 from airflow_batches.landing import Location, land
-from airflow_batches.landing.formats import Output
+from airflow_batches.landing.output import Output
 from airflow_batches.landing.parquet import ROW_GROUP_BYTES, ParquetEncoder, row
 from tests.unit.landing.support import ended_batch, lines_of_the_api
 

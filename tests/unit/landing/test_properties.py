@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_batches.api import BatchesClient, RetryPolicy, StreamInterrupted, TransportError
 from airflow_batches.landing import LandingError, LandingMismatch, land
-from airflow_batches.landing.stream import whole_lines
+from airflow_batches.landing.blocks import whole_lines
 from tests.unit.landing.support import ONCE, names_in
 
 values = st.recursive(
@@ -158,7 +158,7 @@ def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(tmp_
     with (
         serving(counted(lines), [([packed[:-8], wrong_checksum], True)], "gzip") as url,
         BatchesClient("key", base_url=url) as client,
-        pytest.raises(LandingError, match="the results of msgbatch_01 came damaged"),
+        pytest.raises(LandingError, match="the results of msgbatch_01 are damaged"),
     ):
         land(client, "msgbatch_01", f"file://{tmp_path}/out")
     assert not names_in(tmp_path)
@@ -197,7 +197,7 @@ def test_lines_do_not_depend_on_how_bytes_arrive(lines: list[bytes], size: int, 
         step = rng.randint(1, 9)
         arrivals.append(body[at : at + step])
         at += step
-    found = [*whole_lines(arrivals, size, late=60)]
+    found = [*whole_lines(arrivals, size, max_delay_s=60)]
     whole = body if not body or body.endswith(b"\n") else body + b"\n"
     assert b"".join(found) == whole
     assert all(bytes(block).endswith(b"\n") for block in found)
@@ -205,4 +205,4 @@ def test_lines_do_not_depend_on_how_bytes_arrive(lines: list[bytes], size: int, 
 
 
 def test_lines_that_are_late_do_not_wait_for_a_block_to_fill() -> None:
-    assert [*whole_lines([b"a\nb\nc", b"d", b"\ne\n"], late=0)] == [b"a\nb\n", b"cd\ne\n"]
+    assert [*whole_lines([b"a\nb\nc", b"d", b"\ne\n"], max_delay_s=0)] == [b"a\nb\n", b"cd\ne\n"]

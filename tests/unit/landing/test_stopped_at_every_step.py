@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ STEPS: Final = frozenset({"os.rename", "os.remove", "fcntl.flock"})
 Options = dict[str, Any]
 Outcome = Manifest | BatchesError
 SHORT: Final = {"timeout": 0.5}
+LOCK_WAIT_S: Final = 0.2
+"""Seconds to wait for a landing that is stopped while it holds the folder's lock."""
 TASK: Final = LandedBy(dag_id="d", run_id="r", task_id="land")
 
 
@@ -155,7 +158,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, audited: AuditedSteps)
 def outcome_of(emulator: Emulator, batch_id: str, options: Options) -> Outcome:
     with client_of(emulator) as client:
         try:
-            return land(client, batch_id, **{"retry": QUICK, **options})
+            return land(client, batch_id, **{"retry": QUICK, "store_timeout": LOCK_WAIT_S, **options})
         except BatchesError as error:
             return error
 
@@ -179,7 +182,8 @@ def overlapping(
         thread = threading.Thread(target=lambda: outcomes.append(outcome_of(*arguments)))
         thread.start()
         try:
-            while thread.is_alive() and not stop.reached.wait(0.01):
+            deadline = time.monotonic() + 60
+            while thread.is_alive() and not stop.reached.wait(0.01) and time.monotonic() < deadline:
                 pass
             if stop.reached.is_set():
                 outcomes.append(outcome_of(emulator, second[0], {**store.uris, **store.options, **second[1]}))
@@ -243,12 +247,6 @@ def batches(emulator: Emulator, client: BatchesClient) -> dict[str, set[str]]:
         requests = [{**request, "custom_id": f"{prefix}-{at}"} for at, request in enumerate(some_requests(12))]
         found[client.create(requests).id] = {request["custom_id"] for request in requests}
     return found
-
-
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is stopped while it holds the folder's lock is waited for only this long."""
-    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 0.2)
 
 
 SCENARIOS: Final[dict[str, tuple[bool, Options, Options, Options | None]]] = {

@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from airflow_batches.api.digest import ids_digest
-from airflow_batches.landing.sent import SubmittedIds
-from airflow_batches.landing.verify import NAMED, Expectation, Mismatch, compare, with_names
+from airflow_batches.landing.mismatch import NAMED, Mismatch
+from airflow_batches.landing.verify import Expectation, SubmittedIds, compare, with_names
 
 COUNTS = {"succeeded": 3, "errored": 1, "canceled": 0, "expired": 0}
 
@@ -17,7 +17,7 @@ def compared(
     ids: list[str], types: dict[str, int], *, doubled: list[str] | None = None, receipt: list[str] | None = None
 ) -> Mismatch | None:
     sent = None if receipt is None else SubmittedIds(ids_digest(receipt))
-    expected = Expectation(counts=COUNTS, total=4, sent=sent)
+    expected = Expectation(counts=COUNTS, total=4, submitted=sent)
     return compare(expected, types, ids, doubled or [])
 
 
@@ -64,7 +64,7 @@ def test_an_id_in_the_place_of_another_is_named_with_the_other() -> None:
     mismatch = compared(came, {"succeeded": 3, "errored": 1}, receipt=sent)
     assert sentences(mismatch) == ["the custom_ids are not those that were sent"]
     assert mismatch is not None
-    expected = Expectation(counts=COUNTS, total=4, sent=SubmittedIds(ids_digest(sent)))
+    expected = Expectation(counts=COUNTS, total=4, submitted=SubmittedIds(ids_digest(sent)))
     assert sentences(with_names(mismatch, came, sent, expected)) == ["1 missing (d)", "1 foreign (x)"]
 
 
@@ -78,7 +78,7 @@ def test_all_are_named_once_it_is_known_who_was_sent(came: list[str]) -> None:
     sent = ["d", "a", "c", "b"]
     mismatch = compared(came, {}, receipt=sent)
     assert mismatch is not None
-    expected = Expectation(counts=COUNTS, total=4, sent=SubmittedIds(ids_digest(sent)))
+    expected = Expectation(counts=COUNTS, total=4, submitted=SubmittedIds(ids_digest(sent)))
     missing, *foreign = sentences(with_names(mismatch, came, sent, expected))
     assert missing == "2 missing (d, c)"
     assert foreign == ([f"{len(came) - 2} foreign ({', '.join(sorted({*came} - {*sent}))})"] if len(came) > 2 else [])
@@ -103,7 +103,7 @@ def test_ids_that_no_api_would_take_are_told_without_their_tricks() -> None:
 @pytest.mark.parametrize("proven", [True, False])
 def test_nobody_is_named_by_ids_that_cannot_be_those_that_were_sent(now: list[str], proven: bool) -> None:
     sent, came = ["a", "b", "c", "d"], ["a", "b", "d"]
-    expected = Expectation(counts=COUNTS, total=4, sent=SubmittedIds(ids_digest(sent)) if proven else None)
+    expected = Expectation(counts=COUNTS, total=4, submitted=SubmittedIds(ids_digest(sent)) if proven else None)
     mismatch = compare(expected, {}, came, [])
     assert mismatch is not None
     assert with_names(mismatch, came, now, expected) is None
@@ -112,7 +112,7 @@ def test_nobody_is_named_by_ids_that_cannot_be_those_that_were_sent(now: list[st
 @given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.lists(st.text(min_size=1), unique=True))
 def test_only_ids_that_are_missing_or_foreign_are_named(sent: list[str], came: list[str]) -> None:
     assume(sorted(sent) != sorted(came))
-    expected = Expectation(counts={}, total=len(sent), sent=SubmittedIds(ids_digest(sent)))
+    expected = Expectation(counts={}, total=len(sent), submitted=SubmittedIds(ids_digest(sent)))
     mismatch = compare(expected, {}, came, [])
     assert mismatch is not None
     assert (mismatch.missing_ids, mismatch.foreign_ids) == ((), ())

@@ -63,7 +63,7 @@ def test_readings_in_another_order_each_time_add_up(
     manifest = landed(client, batch_id, tmp_path, retry=RetryPolicy(attempts=8, base=0.001))
     emulator.faults.clear()
     assert_whole(client, batch_id, tmp_path)
-    assert 1 < plan.struck <= manifest.readings
+    assert 1 < plan.struck <= manifest.attempts
 
 
 @pytest.mark.parametrize("status", [500, 502, 429, 529, 404])
@@ -73,7 +73,7 @@ def test_a_refused_reconnect_is_tried_again(
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="cut", after_bytes=4_000))
     emulator.fault(Fault(endpoint="results", action="status", status=status, skip=1, retry_after=0.01))
-    assert landed(client, batch_id, tmp_path).readings == 3
+    assert landed(client, batch_id, tmp_path).attempts == 3
     assert_whole(client, batch_id, tmp_path)
 
 
@@ -83,7 +83,7 @@ def test_a_reset_before_the_first_byte_is_tried_again(
 ) -> None:
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action=action, times=2))
-    assert landed(client, batch_id, tmp_path).readings == 3
+    assert landed(client, batch_id, tmp_path).attempts == 3
     assert_whole(client, batch_id, tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_a_line_that_is_torn_or_missing_once_comes_with_the_next_reading(
 ) -> None:
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action=action, line=line))
-    assert landed(client, batch_id, tmp_path).readings == 2
+    assert landed(client, batch_id, tmp_path).attempts == 2
     assert_whole(client, batch_id, tmp_path)
 
 
@@ -120,17 +120,16 @@ def test_a_wait_that_would_outlast_the_timeout_is_not_begun(
 ) -> None:
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="status", status=503, retry_after=50))
-    began = monotonic()
-    with pytest.raises(LandingTimeout, match=r"0 of 20 results .* came in time"):
+    with pytest.raises(LandingTimeout, match=r"0 of 20 results .* were read in time"):
         landed(client, batch_id, tmp_path, timeout=10.0)
-    assert monotonic() - began < 9
+    assert emulator.counters["results"] == 1
     assert not names_in(tmp_path)
 
 
 def test_slow_bytes_are_waited_for(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="slow", bytes_per_second=50_000))
-    assert landed(client, batch_id, tmp_path, stall_timeout=5).readings == 1
+    assert landed(client, batch_id, tmp_path, stall_timeout=5).attempts == 1
     assert_whole(client, batch_id, tmp_path)
 
 
@@ -139,7 +138,7 @@ def test_an_answer_that_does_not_begin_is_given_up_as_a_stall(
 ) -> None:
     batch_id = ended_batch(client, COUNT)
     plan = emulator.fault(Fault(endpoint="results", action="late_accept", seconds=60))
-    assert landed(client, batch_id, tmp_path, stall_timeout=0.2).readings == 2
+    assert landed(client, batch_id, tmp_path, stall_timeout=0.2).attempts == 2
     assert plan.struck == 1
     assert_whole(client, batch_id, tmp_path)
 
@@ -187,7 +186,7 @@ def test_no_client_is_called_by_two_threads(emulator: Emulator, client: BatchesC
     emulator.fault(Fault(endpoint="results", action="late_accept", seconds=60, times=2))
     calls: list[tuple[object, int]] = []
     with Recording(emulator.api_key, base_url=emulator.url).record(calls) as own:
-        assert landed(own, batch_id, tmp_path, stall_timeout=0.2).readings == 3
+        assert landed(own, batch_id, tmp_path, stall_timeout=0.2).attempts == 3
     callers = [caller for caller, _ in calls]
     assert len(callers) == len({id(caller) for caller in callers}) == 4
     assert own not in callers
@@ -197,7 +196,7 @@ def test_a_404_of_a_replica_that_lags_behind_passes(emulator: Emulator, client: 
     batch_id = ended_batch(client, COUNT)
     for endpoint in ("get", "results"):
         emulator.fault(Fault(endpoint=endpoint, action="status", status=404, times=2))
-    assert landed(client, batch_id, tmp_path).readings == 3
+    assert landed(client, batch_id, tmp_path).attempts == 3
     assert_whole(client, batch_id, tmp_path)
 
 
@@ -235,7 +234,7 @@ def test_the_overall_timeout_ends_a_stall_and_publishes_nothing(
 ) -> None:
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="stall", times=None, after_bytes=3_000, seconds=60))
-    with pytest.raises(LandingTimeout, match=r"[1-9]\d* of 20 results .* came in time"):
+    with pytest.raises(LandingTimeout, match=r"[1-9]\d* of 20 results .* were read in time"):
         landed(client, batch_id, tmp_path, timeout=0.5)
     assert not names_in(tmp_path)
 
@@ -254,7 +253,7 @@ def test_readings_that_bring_nothing_new_are_bounded(emulator: Emulator, client:
     emulator.configure(order="submitted")
     batch_id = ended_batch(client, COUNT)
     plan = emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
-    with pytest.raises(StreamInterrupted, match="3 readings in a row brought nothing new"):
+    with pytest.raises(StreamInterrupted, match="3 attempts in a row brought nothing new"):
         landed(client, batch_id, tmp_path)
     assert plan.struck == 4  # one reading with new lines, three without
     assert not names_in(tmp_path)
