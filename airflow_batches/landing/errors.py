@@ -1,4 +1,4 @@
-"""The errors of a landing, besides the API's, and how a store's failures become such errors.
+"""The errors of a landing, in addition to the API's, and how a store's failures become such errors.
 
 BatchesError
 └── LandingError             nothing was published; a retry may help (disk full, store unreachable, not ended)

@@ -103,16 +103,16 @@ class Ingest:
 
     def _named(self, mismatch: Mismatch, ids: Collection[str], submitted_ids: Callable[[], Iterable[str]]) -> Mismatch:
         """Add names to a mismatch, if the submitted ids can be read; a failure to read them is only logged."""
-        logger.info("The ids of %s do not match; reading which were sent", self._batch.id)
+        logger.info("The ids of %s do not match; reading the submitted ids", self._batch.id)
         limit = None if self.expected.total is None else self.expected.total + 1
         try:
             submitted = [*islice(submitted_ids(), limit)]
             named = with_names(mismatch, ids, submitted, self.expected)
         except Exception as error:  # noqa: BLE001  # a user's source may raise anything
-            logger.warning("Cannot read which ids were sent: %s: %.300s", type(error).__name__, error)
+            logger.warning("Cannot read the submitted ids: %s: %.300s", type(error).__name__, error)
             return mismatch
         if named is None:
-            logger.warning("The ids that can be read now are not those that were sent")
+            logger.warning("The ids that can be read now are not those that were submitted")
         return named or mismatch
 
     def manifest(
@@ -156,7 +156,7 @@ class Ingest:
         )
 
     def progress(self) -> Progress:
-        """Return how far the landing has come; safe to call from other threads."""
+        """Return the present progress; safe to call from other threads."""
         seconds = time.monotonic() - self._started
         return Progress(lines=self._lines, expected=self.expected.total, size=self._bytes, seconds=seconds)
 

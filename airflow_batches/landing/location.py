@@ -47,7 +47,7 @@ class Location:
     Example::
 
         location = Location.parse("s3://bucket/results.jsonl", {"anon": False})
-        print(location.uri, location.size())
+        print(location.uri, location.version())
     """
 
     fs: FileSystem
@@ -139,11 +139,6 @@ class Location:
         if is_folder:
             raise LandingRefused(f"{self.uri} is a folder")
         return found
-
-    def size(self) -> int | None:
-        """Ask the store for the object's size in bytes; None when there is no object."""
-        found = self.version()
-        return None if found is None else found.size
 
     def sha256(self) -> str | None:
         """Read the whole object and return its hash in hex; None when there is no object."""

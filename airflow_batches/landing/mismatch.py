@@ -39,12 +39,12 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_of_ids(self) -> bool:
-        """Whether the ids that were sent would tell more."""
+        """Whether the submitted ids could name ids."""
         return bool(self.missing or self.foreign or self.other_ids or self.uncounted)
 
     def sentences(self) -> list[str]:
         """Return the differences as texts for people."""
-        said = [
+        parts = [
             self.uncounted and UNCOUNTED,
             self.missing and f"{self.missing:,} missing{_named(self.missing_ids, self.missing)}",
             self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids, self.foreign)}",
@@ -53,7 +53,7 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
             self.unreadable and f"{self.unreadable:,} unreadable",
             *(f"{got:,} {kind} instead of {want:,}" for kind, (want, got) in sorted(self.wrong_counts.items())),
         ]
-        return [sentence for sentence in said if sentence]
+        return [sentence for sentence in parts if sentence]
 
 
 def _named(ids: Sequence[str], count: int) -> str:

@@ -3,7 +3,7 @@
 | at the place                                          | without `overwrite`                     |
 |-------------------------------------------------------|-----------------------------------------|
 | nothing, or only a manifest                           | land                                    |
-| this batch's results, as wanted, and true          | nothing to do, return the manifest      |
+| this batch's results, as wanted and intact            | nothing to do, return the manifest      |
 | this batch's results otherwise, or being published    | land                                    |
 | an older batch's, landed by the same task instance    | land                                    |
 | a newer batch's, landed by the same task instance     | refuse: this try is not the current one |
@@ -11,15 +11,15 @@
 | an object that no manifest names                      | refuse                                  |
 
 "As wanted" means: in that format, with that object for failures, with the ids that the receipt proves, and verified.
-With `verify="warn"` unverified results are enough, because another landing might bring fewer. "True" means: each object
-is the one that the manifest names, by the store's version of it, or by its sha256 where the store names no version.
+With `verify="warn"` unverified results are enough, because another landing might bring fewer. "Intact" means: each
+object is the one that the manifest names, by the store's version of it, or by its sha256 where the store names none.
 
-`store` looks before the results are fetched, and again before they are published, because another landing may have been
-faster. The second time only verified results stay, and incomplete results never replace complete ones, in any format.
-With `overwrite` the batch lands in any case.
+`store` checks before the results are read, and again before they are published, because another landing may have been
+faster. The second time only verified results are kept, and incomplete results never replace complete ones, in whatever
+format. With `overwrite` the batch lands in any case.
 
 A cleared task lands another batch at the same path: it has the same run, so it is the same task instance. The API's
-`created_at` tells which of two batches is older, because workers' clocks differ.
+`created_at` decides which of two batches is older, because workers' clocks differ.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Place:
         try:
             return snapshot.manifest()
         except msgspec.MsgspecError as exc:
-            raise LandingRefused(f"{self.manifest.uri} is not a manifest of ours ({exc}); {HOW_TO_FORCE}") from exc
+            raise LandingRefused(f"{self.manifest.uri} is not a manifest of a landing ({exc}); {HOW_TO_FORCE}") from exc
 
     def _matches(self, found: Manifest, snapshot: Snapshot) -> bool:
         """Whether each object is the one that the manifest names."""
@@ -179,7 +179,7 @@ def _refuse_others(present: list[Location], found: Manifest | None, target: Targ
     names = found.uris if found else frozenset()
     for location in present:
         if location.uri not in names:
-            raise LandingRefused(f"{location.uri} exists, and no manifest says whose it is; {HOW_TO_FORCE}")
+            raise LandingRefused(f"{location.uri} exists, and no manifest names its batch; {HOW_TO_FORCE}")
 
 
 def _refuse_batch(location: Location, found: Manifest, target: Target) -> None:

@@ -93,5 +93,5 @@ class StoreThread:
 
 def _result(future: Future[_Result], timeout_s: float) -> _Result:
     if not wait([future], timeout_s).done:
-        raise StoreTimeout("the store did not do in time what it was asked for")
+        raise StoreTimeout("the store did not answer in time")
     return future.result()

@@ -111,8 +111,8 @@ class Results:
     def _last_failure(self, failure: BatchesError) -> BatchesError:
         if not self._taken:
             return failure
-        said = f"{self._retry.attempts} attempts in a row brought nothing new, the last failed ({failure})"
-        return StreamInterrupted(said, lines_read=self._taken)
+        problem = f"{self._retry.attempts} attempts in a row brought nothing new, the last failed ({failure})"
+        return StreamInterrupted(problem, lines_read=self._taken)
 
     def _check_time(self) -> None:
         if time.monotonic() >= self._deadline and not self._has_all:

@@ -91,7 +91,7 @@ class Tally:
     def _add_usual(self, lines: Sequence[ResultLine]) -> Sequence[ResultLine]:
         """Count the plain answers of one model at the list price.
 
-        Return the lines that need a closer look.
+        Return the lines that it did not count.
 
         One loop without function calls: with them it took twice the time.
         """
@@ -139,7 +139,7 @@ class Tally:
         if types[ERRORED]:
             errored = [result for result in results if result.type == ERRORED]
             self.error_types.update([result.error_type for result in errored])
-            self.error_messages.add([(result.error_type, said) for result in errored if (said := result.error_message)])
+            self.error_messages.add([(result.error_type, text) for result in errored if (text := result.error_message)])
         answers = [result.message or _NOTHING for result in results if result.type == SUCCEEDED]
         for model in dict.fromkeys([answer.model for answer in answers]):
             self._add_answers(model or UNKNOWN_MODEL, [answer for answer in answers if answer.model == model])

@@ -1,6 +1,6 @@
 """Compare the results that were read with the batch. Pure.
 
-Counts and ids come in, a mismatch or None goes out.
+Counts and ids in, a mismatch or None out.
 
 | seen                                                        | called                                      |
 |-------------------------------------------------------------|---------------------------------------------|
@@ -16,7 +16,7 @@ Missing and foreign ids are named, up to a limit, only where the ids that were s
 name none.
 
 A batch holds at least one request, so counts of 0 mean that the API has not counted; they prove nothing. Then the
-receipt's number of requests is used, or its digest, or the ids that were sent.
+receipt's number of requests is used, or its digest, or the submitted ids.
 
 Lines of an unknown type count as any known type: the batch's counts have no field for them.
 """
@@ -83,7 +83,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, counts: Mapping[str, int], total: int, submitted: SubmittedIds | None) -> Expectation:
-        """From a batch's counts; the receipt's number stands in where they are all 0."""
+        """From a batch's counts; with the receipt's number where they are all 0."""
         if total > 0:
             return cls(counts=counts, total=total, submitted=submitted)
         return cls(counts={}, total=submitted.requests if submitted else None, submitted=submitted)

@@ -1,6 +1,6 @@
 """Versions of an object, by which a change made by another process is noticed.
 
-What distinguishes one version of an object from another, besides its size:
+What distinguishes one version of an object from another, in addition to its size:
 
 | store                    | tag                                                                                  |
 |--------------------------|--------------------------------------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""Whatever happens to the stream: every line once, or nothing at all."""
+"""Whatever happens to the stream: every line lands once, or nothing lands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.unit.landing.support import (
 
 
 def interesting_bytes(client: BatchesClient, batch_id: str) -> list[int]:
-    """Where a cut could confuse a reader of the body: its ends, and around the ends of its lines."""
+    """Offsets of cuts that a parser could mishandle: the body's ends, and around the ends of lines."""
     with client.open_results(batch_id) as response:
         body = response.content
     ends = [at for at, byte in enumerate(body) if byte == ord("\n")]
@@ -255,7 +255,7 @@ def test_readings_that_bring_nothing_new_are_bounded(emulator: Emulator, client:
     plan = emulator.fault(Fault(endpoint="results", action="cut", times=None, after_bytes=3_000))
     with pytest.raises(StreamInterrupted, match="3 attempts in a row brought nothing new"):
         landed(client, batch_id, tmp_path)
-    assert plan.struck == 4  # one reading with new lines, three without
+    assert plan.struck == 4  # one attempt with new lines, three without
     assert not names_in(tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
 
 SMALL_DISK = 'mount -t tmpfs -o size=1m tmpfs "$1"'
 SMALL_FILES = "ulimit -f 1000"
-"""Where no file system can be mounted: the same call fails in the same way."""
+"""Used where no file system can be mounted: the same call fails in the same way."""
 LANDING = """
 "$2" -m airflow_batches.cli land "$3" "$1/out.jsonl"
 echo "exit status $?, left behind: $(ls -A "$1")"

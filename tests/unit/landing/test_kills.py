@@ -1,4 +1,4 @@
-"""kill -9 of a landing: midway it leaves no object, between two objects none that lies, and the next run ends it."""
+"""kill -9 of a landing, midway and between its publishing steps: the manifest stays true, and the next run lands."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def store(kind: str, folder: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]
 
 
 def killed_midway(emulator: Emulator, batch_id: str, uri: str, options: dict[str, Any], ready: Any) -> None:
-    """A process that lands, killed as soon as `ready` says that something of it can be seen."""
+    """A process that lands, killed as soon as `ready` returns true."""
     arguments = [emulator.url, emulator.api_key, batch_id, uri, json.dumps(options)]
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments])
     try:

@@ -1,4 +1,4 @@
-"""What lands where, when nothing goes wrong on the way, and what is refused before anything is sent."""
+"""Landings without faults, and arguments that are refused before anything is read."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_an_object_that_no_manifest_names_is_refused_and_stays(
 ) -> None:
     (tmp_path / name).write_bytes(b"precious")
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
-    with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest says whose it is"):
+    with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest names its batch"):
         land(client, ended_batch(client), **uris)
     assert (tmp_path / name).read_bytes() == b"precious"
     assert names_in(tmp_path) == {name}
@@ -277,7 +277,7 @@ def test_an_object_that_no_manifest_names_is_refused_and_stays(
 def test_a_manifest_of_another_kind_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_bytes(b"precious")
     (tmp_path / "out.jsonl.manifest.json").write_bytes(b'{"entries":[]}')
-    with pytest.raises(LandingRefused, match="is not a manifest of ours"):
+    with pytest.raises(LandingRefused, match="is not a manifest of a landing"):
         land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
 
 
@@ -500,7 +500,7 @@ def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesC
     assert stored is not None
     assert sorted(stored.splitlines()) == lines_of_the_api(client, batch_id)
     assert land(client, batch_id, location) == manifest
-    assert location.beside(".manifest.json").size() is not None
+    assert location.beside(".manifest.json").version() is not None
 
 
 def test_an_object_that_the_store_begins_too_late_is_removed(client: BatchesClient) -> None:
@@ -518,7 +518,7 @@ def test_an_object_that_the_store_begins_too_late_is_removed(client: BatchesClie
 
     batch_id = ended_batch(client)
     place = Location.parse(f"memory://{batch_id}/out.jsonl")
-    with pytest.raises(LandingTimeout, match="the store did not do in time"):
+    with pytest.raises(LandingTimeout, match="the store did not answer in time"):
         land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0, store_timeout=0.2)
     awake.set()
     assert begun.wait(30)

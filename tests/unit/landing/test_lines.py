@@ -1,4 +1,4 @@
-"""A line decoded just far enough."""
+"""Decode result lines."""
 
 from __future__ import annotations
 

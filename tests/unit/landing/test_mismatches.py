@@ -1,4 +1,4 @@
-"""What came is not what the batch holds: it is told by name, and published only where that was asked for."""
+"""Results that differ from the batch: the error names the difference, and `verify="warn"` publishes them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: Batch
         LandingMismatch, match=r"batch: 1 missing\. Nothing is published; verify='warn' publishes what was read"
     ):
         landed(client, batch_id, tmp_path)
-    assert plan.struck == 4  # one reading with new lines, three without
+    assert plan.struck == 4  # one attempt with new lines, three without
     receipt = {"batch_id": batch_id, "ids_digest": ids_digest(IDS)}
     with pytest.raises(LandingMismatch, match=r"batch: 1 missing\. "):
         landed(client, batch_id, tmp_path, receipt=receipt)
@@ -101,9 +101,9 @@ def test_a_slow_source_of_ids_does_not_lose_the_results_that_were_read(
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        ([*IDS[1:], "another"], "The ids that can be read now are not those that were sent"),
-        (count(), "Cannot read which ids were sent: AttributeError: 'int' object has no attribute 'encode'"),
-        (None, "Cannot read which ids were sent: FileNotFoundError: gone"),
+        ([*IDS[1:], "another"], "The ids that can be read now are not those that were submitted"),
+        (count(), "Cannot read the submitted ids: AttributeError: 'int' object has no attribute 'encode'"),
+        (None, "Cannot read the submitted ids: FileNotFoundError: gone"),
     ],
 )
 def test_a_source_that_is_not_what_it_was_names_nobody(
@@ -133,7 +133,7 @@ def test_nobody_asks_who_was_sent_where_the_ids_are_right(
     asked: list[str] = []
 
     def submitted_ids() -> list[str]:
-        asked.append("who was sent")
+        asked.append("ids")
         return IDS
 
     batch_id = ended_batch(client, COUNT)

@@ -1,4 +1,4 @@
-"""Landings that meet at one place, and a place where something goes wrong at the last moment."""
+"""Landings that overlap at one place, and failures while publishing."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def test_a_part_never_takes_the_place_of_all_in_another_form(
 
 
 @contextmanager
-def the_disk_goes_at(
+def publishing_fails_at(
     name: str, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Publishing the object of this name fails, once; `before` that something else may happen."""
+    """Publishing the object of this name fails once; `before` is called just before that."""
     commit = LocalFile.commit
     failed: list[str] = []
 
@@ -123,7 +123,7 @@ def test_a_manifest_never_speaks_of_another_batchs_failures(
     old, new = ended_batch(client, 40), ended_batch(client, 40)
     uri, failed = f"file://{tmp_path}/out.jsonl", tmp_path / "failed.jsonl"
     first = land(client, old, uri, failed_path=f"file://{failed}")
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, new, uri, failed_path=f"file://{failed}", overwrite=True)
     assert manifest_in(tmp_path)["state"] == "publishing"
     again = land(client, new, uri, failed_path=f"file://{failed}")
@@ -139,7 +139,7 @@ def test_failures_of_another_landing_that_has_ended_meanwhile_stay(
     emulator.configure(errored_share=0.5)
     batch_id = ended_batch(client, 40)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
-    with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, batch_id, uris)):
+    with publishing_fails_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, batch_id, uris)):
         land(client, batch_id, **uris)
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json", "failed.jsonl"}
     assert land(client, batch_id, **uris).verified
@@ -151,7 +151,7 @@ def test_an_earlier_manifest_does_not_return_over_that_of_another_landing(
     old, new = ended_batch(client, 5), ended_batch(client, 5)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "overwrite": True}
     land(client, old, **uris)
-    with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, new, uris)):
+    with publishing_fails_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, new, uris)):
         land(client, new, **uris)
     assert json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())["batch_id"] == new
 
@@ -175,7 +175,7 @@ def test_an_earlier_landing_stands_where_new_failures_were_taken_back(
     new = old if same else ended_batch(client, 7)
     uri = f"file://{tmp_path}/out.jsonl"
     manifest = land(client, old, uri)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, new, uri, failed_path=f"file://{tmp_path}/failed.jsonl", overwrite=not same)
     assert "failed.jsonl" not in names_in(tmp_path)
     assert land(client, old, uri) == manifest
@@ -188,7 +188,7 @@ def test_failures_that_this_batch_had_before_are_not_taken_back(
     batch_id = ended_batch(client, 40)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     land(client, batch_id, **uris)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, batch_id, **uris, receipt=ids_digest(f"r-{number}" for number in range(40)))
     assert "failed.jsonl" in names_in(tmp_path)
 
@@ -223,9 +223,9 @@ def test_a_landing_that_failed_while_publishing_opens_no_other_place(
     one, another = ended_batch(client, 5), ended_batch(client, 7)
     theirs = f"file://{tmp_path}/theirs.jsonl"
     manifest = land(client, another, theirs)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, one, f"file://{tmp_path}/out.jsonl")
-    with pytest.raises(LandingRefused, match=r"theirs\.jsonl exists, and no manifest says whose it is"):
+    with pytest.raises(LandingRefused, match=r"theirs\.jsonl exists, and no manifest names its batch"):
         land(client, one, f"file://{tmp_path}/out.jsonl", failed_path=theirs)
     assert land(client, another, theirs) == manifest
 
@@ -236,7 +236,7 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
     old, new = ended_batch(client, 5), ended_batch(client, 7)
     uri = f"file://{tmp_path}/out.jsonl"
     manifest = land(client, old, uri)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, new, uri, overwrite=True)
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
     assert land(client, old, uri) == manifest
@@ -244,7 +244,7 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
 
 
 def without_deletion(location: Location) -> Location:
-    """The same place on a file system on which nothing may be deleted."""
+    """The same place on a file system that refuses to delete."""
 
     class KeepsAll(type(location.fs)):  # type: ignore[misc]
         cachable = False
@@ -259,7 +259,7 @@ def test_failures_that_cannot_be_removed_are_logged(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = without_deletion(Location.parse(f"file://{tmp_path}/failed.jsonl"))
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, ended_batch(client, 5), f"file://{tmp_path}/out.jsonl", failed_path=failed)
     assert "Cannot take back what was published" in caplog.text
     assert "nothing is deleted here" in caplog.text

@@ -1,4 +1,4 @@
-"""Results as a table."""
+"""Results as a Parquet table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers cost, from a price list that others keep."""
+"""The cost of answers by the list prices of `genai-prices`."""
 
 from __future__ import annotations
 

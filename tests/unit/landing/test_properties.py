@@ -36,7 +36,7 @@ results = st.fixed_dictionaries(
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[bytes]:
-    """Result lines with ids of their own, JSON however it may be written."""
+    """Result lines with distinct ids, as JSON with and without escapes."""
     found = []
     for number, result in enumerate(draw(st.lists(results, min_size=1, max_size=12))):
         line = json.dumps({"custom_id": f"r-{number}", "result": result}, ensure_ascii=draw(st.booleans()))
@@ -45,8 +45,8 @@ def batches(draw: st.DrawFn) -> list[bytes]:
 
 
 @st.composite
-def readings(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], bool]]:
-    """Bodies as they may come: shuffled, with too many newlines or too few, cut short, in chunks; and if they end."""
+def attempts(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], bool]]:
+    """Bodies of some attempts: shuffled, with too many or too few newlines, cut, in chunks; and whether they end."""
     found = []
     for _ in range(draw(st.integers(0, 4))):
         body = draw(bodies(lines))
@@ -73,7 +73,7 @@ def chunks(draw: st.DrawFn, body: bytes) -> list[bytes]:
 def serving(
     counts: dict[str, int], bodies: list[tuple[list[bytes], bool]], encoding: str = "identity"
 ) -> Iterator[str]:
-    """A server of one batch; each GET of its results gives the next body, so encoded, the last one for ever."""
+    """A server of one batch: each GET of its results gives the next body, and the last one again and again."""
     left = [*bodies]
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ def serving(
             self.close_connection = not properly
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class calls it so
-            """Says nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -113,7 +113,7 @@ def batch(counts: dict[str, int]) -> dict[str, Any]:
 
 
 def counted(lines: list[bytes]) -> dict[str, int]:
-    """What the API would count: a type from the future is one of the known ones to it."""
+    """The API's counts, which have no field for an unknown type."""
     types = Counter(json.loads(line)["result"]["type"] for line in lines)
     types["errored"] += types.pop("from_the_future", 0)
     return {"processing": 0, **{name: types[name] for name in ("succeeded", "errored", "canceled", "expired")}}
@@ -123,7 +123,7 @@ def counted(lines: list[bytes]) -> dict[str, int]:
 @given(st.data())
 def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.DataObject) -> None:
     lines = data.draw(batches())
-    with tempfile.TemporaryDirectory() as folder, serving(counted(lines), data.draw(readings(lines))) as url:
+    with tempfile.TemporaryDirectory() as folder, serving(counted(lines), data.draw(attempts(lines))) as url:
         with BatchesClient("key", base_url=url, retry=ONCE) as client:
             manifest = land(client, "msgbatch_01", f"file://{folder}/out", retry=RetryPolicy(attempts=6, base=0))
         landed = (Path(folder) / "out").read_bytes()

@@ -37,7 +37,7 @@ def unfinished_uploads(server: S3Server, bucket: Path) -> list[Any]:
     location = Location.parse(f"s3://{bucket.name}/any", server.storage_options)
     try:
         return list(location.fs.list_multipart_uploads(bucket.name))  # type: ignore[attr-defined]
-    except FileNotFoundError:  # rclone's answer where no upload has begun yet
+    except FileNotFoundError:  # how rclone answers before the first upload
         return []
 
 
@@ -168,9 +168,9 @@ def test_nothing_is_at_the_key_before_the_commit(server: S3Server, bucket: Path)
     location = Location.parse(f"s3://{bucket.name}/out", server.storage_options)
     file = create(location)
     file.write(b"x" * 2 * PART_BYTES)
-    assert location.size() is None
+    assert location.version() is None
     file.discard()
-    assert location.size() is None
+    assert location.version() is None
     assert unfinished_uploads(server, bucket) == []
 
 
@@ -241,7 +241,7 @@ def test_a_store_that_hangs_in_an_upload_ends_the_landing_and_is_cleaned_up_late
 
     with gateway(server, decide) as hanging:
         try:
-            with pytest.raises(LandingTimeout, match="the store did not do in time"):
+            with pytest.raises(LandingTimeout, match="the store did not answer in time"):
                 land(
                     client,
                     ended_batch(client, 100),
@@ -252,7 +252,7 @@ def test_a_store_that_hangs_in_an_upload_ends_the_landing_and_is_cleaned_up_late
                 )
         finally:
             over.set()
-        # The store is back: what it holds of the upload goes, though the landing no longer waits for it.
+        # The store answers again: the upload is aborted, although the landing no longer waits for it.
         deadline = monotonic() + 60
         while unfinished_uploads(server, bucket) and monotonic() < deadline:
             sleep(0.1)

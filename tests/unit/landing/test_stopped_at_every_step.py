@@ -1,4 +1,4 @@
-"""Landings that overlap: one is stopped at each of its steps in turn, another lands whole, the first one goes on.
+"""Landings that overlap: one is stopped at each of its steps in turn, another one lands, then the first one goes on.
 
 A step of a local landing is a call that changes something (Python's audit events), a step in S3 is an HTTP request.
 """
@@ -80,7 +80,7 @@ def audited() -> AuditedSteps:
 
 @dataclass
 class Store:
-    """A fresh place on each call of `at`, the folder that shows it, and how the one that is stopped reaches it."""
+    """A new place for each call of `begin`, the folder that shows it, and the options of the stopped landing."""
 
     folder: Path
     root: str
@@ -127,7 +127,7 @@ def remote_store(*, conditions: bool) -> Iterator[Store]:
 
     def decide(method: str, target: str) -> None:
         wrote.extend([target] if current and method in {"PUT", "POST"} else [])
-        if wrote and current and (method != "HEAD" or not conditions):  # before the first write it only looks
+        if wrote and current and (method != "HEAD" or not conditions):  # before the first write it only reads
             current[0].step()
 
     @contextmanager
@@ -171,9 +171,9 @@ def overlapping(
     second: tuple[str, Options],
     meanwhile: Callable[[list[Outcome]], None],
 ) -> tuple[list[Outcome], bool]:
-    """What came of two landings, and whether the first one was stopped at that step while the second one landed.
+    """The outcomes of two landings, and whether the first one was stopped at that step while the second one landed.
 
-    `meanwhile` is called before the first one goes on: for others it might as well have been killed.
+    `meanwhile` is called before the first one goes on.
     """
     stop = Stop(at)
     outcomes: list[Outcome] = []
@@ -195,7 +195,7 @@ def overlapping(
 
 
 def assert_true(store: Store, batches: dict[str, set[str]]) -> Manifest:
-    """The manifest is complete, and its objects are those of its batch."""
+    """Check that the manifest is complete, and that its objects are those of its batch."""
     manifest = store.manifest
     assert manifest.state == "complete"
     assert manifest.verified
@@ -208,24 +208,24 @@ def assert_true(store: Store, batches: dict[str, set[str]]) -> Manifest:
 
 
 def assert_after(emulator: Emulator, store: Store, batches: dict[str, set[str]], outcomes: list[Outcome]) -> None:
-    """What must hold when both have ended, or one and a third that landed in between."""
+    """Check what must hold when both have ended, or one and a third that landed in between."""
     if any(isinstance(outcome, Manifest) for outcome in outcomes):
         assert_true(store, batches)
     assert_landable(emulator, store, batches)
 
 
 def assert_landable(emulator: Emulator, store: Store, batches: dict[str, set[str]]) -> None:
-    """The batch that the manifest names can be landed, and then everything is true."""
+    """Check that the batch that the manifest names can be landed, and that everything is consistent then."""
     options = {**store.uris, **store.options}
     again = outcome_of(emulator, store.manifest.batch_id, options)
-    if isinstance(again, LandingOvertaken):  # by one that had been left while it waited for the folder's lock
+    if isinstance(again, LandingOvertaken):  # by a landing whose thread still waited for the folder's lock
         again = outcome_of(emulator, store.manifest.batch_id, options)
     assert isinstance(again, Manifest), again
     assert assert_true(store, batches) == again
 
 
 def assert_consistent(emulator: Emulator, store: Store, batches: dict[str, set[str]], outcomes: list[Outcome]) -> None:
-    """What must hold while the first one is stopped: a success stands, and its batch can be landed."""
+    """Check what must hold while the first one is stopped: a success is final, and its batch can be landed."""
     assert all(isinstance(outcome, Manifest | LandingError) for outcome in outcomes), outcomes
     if any(isinstance(outcome, LandingTimeout) for outcome in outcomes):
         return  # the first one is stopped while it holds the folder's lock
@@ -240,7 +240,7 @@ def assert_consistent(emulator: Emulator, store: Store, batches: dict[str, set[s
 
 @pytest.fixture
 def batches(emulator: Emulator, client: BatchesClient) -> dict[str, set[str]]:
-    """Two batches whose results come in another order each time, some of them failed, by id, with their custom_ids."""
+    """Two batches by id, with their custom_ids; some requests failed, and the order of the results changes."""
     emulator.configure(order="shuffled", errored_share=0.3)
     found = {}
     for prefix in "ab":
@@ -257,9 +257,9 @@ SCENARIOS: Final[dict[str, tuple[bool, Options, Options, Options | None]]] = {
     "two batches, the second overwriting": (False, {}, {"overwrite": True}, None),
     "two batches of one task": (False, {"landed_by": TASK}, {"landed_by": TASK}, {"landed_by": TASK}),
 }
-"""Whether both land the same batch; what they are asked besides; what the landing was asked that is there before."""
+"""Whether both land the same batch; the options of the two; the options of an earlier landing at the place."""
 FEWER: Final = ("one batch at a new place", "two batches of one task")
-"""For the store where a step costs several requests over HTTP; the decisions are those of all stores."""
+"""For S3, where each step takes several HTTP requests; the decisions are the same in all stores."""
 
 
 @pytest.mark.parametrize(

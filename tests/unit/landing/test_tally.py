@@ -1,4 +1,4 @@
-"""What landed, added up."""
+"""Counts of results and tokens."""
 
 from __future__ import annotations
 

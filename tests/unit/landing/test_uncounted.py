@@ -1,4 +1,4 @@
-"""A batch that has ended and whose counts are all 0: nothing but the ids that were sent proves what came."""
+"""A batch that has ended with counts of 0: only the submitted ids can prove its results."""
 
 from __future__ import annotations
 

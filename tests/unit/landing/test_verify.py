@@ -1,4 +1,4 @@
-"""Whether what came is what the batch holds."""
+"""Compare results with the batch."""
 
 from __future__ import annotations
 

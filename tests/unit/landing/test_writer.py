@@ -1,4 +1,4 @@
-"""All of an object, or none of it."""
+"""Objects are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(path: Path) -> Location:
 
 
 def in_a_process(script: str) -> str:
-    """What a script said on standard error."""
+    """Run a script and return its standard error."""
     imports = "from airflow_batches.landing import Location; from airflow_batches.landing.writer import create, put\n"
     run = subprocess.run([sys.executable, "-c", imports + script], capture_output=True, text=True, check=False)
     return run.stderr
@@ -88,13 +88,13 @@ def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> Non
     assert len(names_in(tmp_path)) == 1
     living = create(at(tmp_path / "[o]ut"))
     put(at(tmp_path / "[o]ut"), b"whole")
-    assert len(names_in(tmp_path)) == 2  # the object, and what the living writer has
+    assert len(names_in(tmp_path)) == 2  # the object, and the hidden file of the live writer
     living.discard()
     assert names_in(tmp_path) == {"[o]ut"}
 
 
 def test_a_full_disk_is_told_may_pass_and_publishes_nothing(tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk's end: the same call fails in the same way."""
+    """A limit on file sizes simulates a full disk: the same call fails in the same way."""
     said = in_a_process(
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"put(Location.parse('file://{tmp_path}/out'), b'x' * 5000)"
@@ -113,5 +113,5 @@ def test_a_moved_object_that_is_discarded_leaves_nothing() -> None:
     file = create(location)
     file.write(b"part")
     file.discard()
-    assert location.size() is None
+    assert location.version() is None
     assert location.fs.ls("/discarded") == []  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ def client(emulator: Emulator) -> Iterator[BatchesClient]:
 
 
 class GivesXComs:
-    """A task instance of which only other tasks' XComs are asked."""
+    """A task instance that only gives other tasks' XComs."""
 
     task_id, map_index = "land", -1
 
@@ -59,7 +59,7 @@ class GivesXComs:
 
 
 def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a function takes where nothing is said: too long to wait for in a test."""
+    """A function's defaults, which would make a test slow."""
     assert function.__kwdefaults__ is not None
     return function.__kwdefaults__
 
