@@ -65,13 +65,13 @@ def test_without_a_key_it_says_where_to_put_it(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_folder_is_no_place_for_results(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="names a folder"):
         call("msgbatch_01", f"{tmp_path}/results/")
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
+def test_a_terminal_shows_a_bar_that_disappears_at_the_end(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, fails: bool
 ) -> None:
     emulator.configure(answer_chars=200_000)
@@ -116,7 +116,9 @@ echo "exit status $?, left behind: $(ls -A "$1")"
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_full_disk_is_told_and_left_empty(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_left_on_it(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
     emulator.configure(answer_chars=100_000)
     namespace = ["unshare", "--user", "--map-root-user", "--mount"]
     may_mount = shutil.which("unshare") and subprocess.run([*namespace, "true"], check=False).returncode == 0

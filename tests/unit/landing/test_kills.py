@@ -91,7 +91,7 @@ def test_a_landing_killed_midway_leaves_no_object_and_the_next_run_lands_it(
 
 @pytest.mark.parametrize("landed_before", [False, True])
 @pytest.mark.parametrize("before", [1, 2, 3, 4], ids=["the claim", "failures", "results", "the manifest"])
-def test_a_landing_killed_before_one_of_its_objects_never_lies_and_the_next_run_ends_it(
+def test_a_landing_killed_before_any_step_leaves_a_true_manifest_and_the_next_run_completes_it(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, before: int, landed_before: bool
 ) -> None:
     emulator.configure(errored_share=0.5)
@@ -115,7 +115,7 @@ def test_a_landing_killed_before_one_of_its_objects_never_lies_and_the_next_run_
 
 
 @pytest.mark.parametrize("then", ["a landing that has something to do", "a landing that has nothing to do"])
-def test_what_a_killed_landing_left_goes_with_the_next_one_that_succeeds(
+def test_the_next_landing_that_succeeds_removes_what_a_killed_one_left(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, then: str
 ) -> None:
     emulator.configure(answer_chars=100_000)

@@ -36,7 +36,7 @@ def meanwhile(landing: Callable[[], None], emulator: Emulator) -> Iterator[None]
         thread.join(30)
 
 
-def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothing(
+def test_a_landing_overtaken_by_another_batch_overwrites_nothing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     slow, fast = ended_batch(client, 30), ended_batch(client, 5, system="x")
@@ -60,7 +60,7 @@ def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothin
 
 
 @pytest.mark.parametrize("proof", [None, ids_digest(f"r-{number}" for number in range(50))], ids=["", "with a receipt"])
-def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
+def test_incomplete_results_never_replace_complete_ones_that_landed_meanwhile(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, proof: str | None
 ) -> None:
     batch_id = ended_batch(client, 50)
@@ -81,7 +81,7 @@ def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
 
 
 @pytest.mark.parametrize("other", [{"failed_path": "failed.jsonl"}, {"format": "parquet"}], ids=["failures", "a table"])
-def test_a_part_never_takes_the_place_of_all_in_another_form(
+def test_incomplete_results_never_replace_complete_ones_in_another_form(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, other: dict[str, str]
 ) -> None:
     batch_id = ended_batch(client, 50)
@@ -116,7 +116,7 @@ def publishing_fails_at(
             yield
 
 
-def test_a_manifest_never_speaks_of_another_batchs_failures(
+def test_a_manifest_never_names_another_batchs_failures(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.configure(errored_share=0.5)
@@ -133,7 +133,7 @@ def test_a_manifest_never_speaks_of_another_batchs_failures(
     assert again.failed.sha256 == hashlib.sha256(failed.read_bytes()).hexdigest()
 
 
-def test_failures_of_another_landing_that_has_ended_meanwhile_stay(
+def test_a_rollback_keeps_failures_that_another_landing_published_meanwhile(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.configure(errored_share=0.5)
@@ -145,7 +145,7 @@ def test_failures_of_another_landing_that_has_ended_meanwhile_stay(
     assert land(client, batch_id, **uris).verified
 
 
-def test_an_earlier_manifest_does_not_return_over_that_of_another_landing(
+def test_a_rollback_does_not_replace_the_manifest_of_another_landing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = ended_batch(client, 5), ended_batch(client, 5)
@@ -168,7 +168,7 @@ def landed_by_another(emulator: Emulator, batch_id: str, options: Any) -> Manife
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same batch", "another batch"])
-def test_an_earlier_landing_stands_where_new_failures_were_taken_back(
+def test_after_a_rollback_the_earlier_landing_is_valid(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
     old = ended_batch(client, 5)
@@ -181,7 +181,7 @@ def test_an_earlier_landing_stands_where_new_failures_were_taken_back(
     assert land(client, old, uri) == manifest
 
 
-def test_failures_that_this_batch_had_before_are_not_taken_back(
+def test_a_rollback_keeps_failures_that_were_there_before(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.configure(errored_share=0.5)
@@ -193,7 +193,7 @@ def test_failures_that_this_batch_had_before_are_not_taken_back(
     assert "failed.jsonl" in names_in(tmp_path)
 
 
-def test_an_object_whose_folder_cannot_be_synced_is_not_taken_for_the_earlier_one(
+def test_an_object_whose_folder_cannot_be_synced_counts_as_published(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = ended_batch(client, 5), ended_batch(client, 5)
@@ -217,7 +217,7 @@ def test_an_object_whose_folder_cannot_be_synced_is_not_taken_for_the_earlier_on
     assert land(client, new, uri).state == "complete"
 
 
-def test_a_landing_that_failed_while_publishing_opens_no_other_place(
+def test_a_landing_that_failed_while_publishing_may_not_replace_other_objects(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, another = ended_batch(client, 5), ended_batch(client, 7)
@@ -230,7 +230,7 @@ def test_a_landing_that_failed_while_publishing_opens_no_other_place(
     assert land(client, another, theirs) == manifest
 
 
-def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
+def test_an_overwrite_that_fails_leaves_the_earlier_landing(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = ended_batch(client, 5), ended_batch(client, 7)
@@ -275,7 +275,7 @@ def test_landing_and_landing_again_need_no_permission_to_delete(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_what_came_until_the_time_was_over_lands_where_that_is_wanted(
+def test_with_verify_warn_the_lines_read_before_the_timeout_land(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id = ended_batch(client, 50)

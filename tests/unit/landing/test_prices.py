@@ -52,7 +52,7 @@ def test_an_unknown_model_has_no_price_and_then_the_total_has_none() -> None:
     ],
     ids=["a surcharge", "an answer without usage"],
 )
-def test_what_cannot_be_priced_in_full_is_not_priced(price_range: PriceRange, usage: ModelUsage) -> None:
+def test_usage_that_cannot_be_priced_in_full_has_no_price(price_range: PriceRange, usage: ModelUsage) -> None:
     plain = {PriceRange("claude-haiku-4-5"): ModelUsage(answers=1, input_tokens=1)}
     assert PriceList(AT).cost(plain).total == "0.0000005"
     cost = PriceList(AT).cost({**plain, price_range: usage})
@@ -64,7 +64,7 @@ def test_an_answer_that_is_not_billed_costs_nothing() -> None:
     assert (cost.total, cost.by_model) == ("0", {"claude-haiku-4-5": "0"})
 
 
-def test_nothing_answered_costs_nothing() -> None:
+def test_no_answers_cost_nothing() -> None:
     cost = PriceList(AT).cost({})
     assert (cost.total, cost.by_model) == ("0", {})
 

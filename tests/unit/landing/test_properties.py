@@ -133,7 +133,7 @@ def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.Dat
         assert names_in(Path(folder)) == {"out", "out.manifest.json"}
 
 
-def test_results_that_share_a_line_get_one_each_also_where_a_blank_line_makes_up_for_it(tmp_path: Path) -> None:
+def test_results_that_share_a_line_get_one_each_even_when_a_blank_line_makes_the_count_right(tmp_path: Path) -> None:
     lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b", b"c")]
     first, second, third = lines
     whole = first + b"\n\n" + second + third + b"\n"
@@ -151,7 +151,7 @@ def test_blank_lines_do_not_land(tmp_path: Path, body: bytes) -> None:
     assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in lines)
 
 
-def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(tmp_path: Path) -> None:
+def test_a_body_that_does_not_decompress_lands_nothing(tmp_path: Path) -> None:
     lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
     packed = gzip.compress(b"\n".join(lines))
     wrong_checksum = bytes(byte ^ 1 for byte in packed[-8:-4]) + packed[-4:]
@@ -164,7 +164,7 @@ def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(tmp_
     assert not names_in(tmp_path)
 
 
-def test_a_result_that_is_spread_over_two_lines_is_none(tmp_path: Path) -> None:
+def test_a_result_split_over_two_lines_is_not_a_result(tmp_path: Path) -> None:
     lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
     spread = lines[0].replace(b",", b",\n") + b"\n" + lines[1] + b"\n"
     with serving(counted(lines), [([spread], True)]) as url:  # noqa: SIM117
@@ -175,7 +175,7 @@ def test_a_result_that_is_spread_over_two_lines_is_none(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_where_a_line_never_comes_whole_nothing_lands(data: st.DataObject) -> None:
+def test_with_a_line_that_is_always_cut_nothing_lands(data: st.DataObject) -> None:
     lines = data.draw(batches())
     body = b"\n".join(lines)
     short = body[: data.draw(st.integers(0, len(body) - 1))]
@@ -204,5 +204,5 @@ def test_lines_do_not_depend_on_how_bytes_arrive(lines: list[bytes], size: int, 
     assert all(len(block) >= size for block in found[:-1])
 
 
-def test_lines_that_are_late_do_not_wait_for_a_block_to_fill() -> None:
+def test_late_lines_are_passed_on_in_a_smaller_block() -> None:
     assert [*whole_lines([b"a\nb\nc", b"d", b"\ne\n"], max_delay_s=0)] == [b"a\nb\n", b"cd\ne\n"]

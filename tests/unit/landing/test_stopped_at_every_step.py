@@ -267,7 +267,7 @@ FEWER: Final = ("one batch at a new place", "two batches of one task")
     [*(("file", name) for name in SCENARIOS), *(("s3 with conditions", name) for name in FEWER)],
     indirect=["store"],
 )
-def test_one_of_two_landings_stands_wherever_the_first_one_is_stopped(
+def test_exactly_one_of_two_landings_wins_at_whatever_step_the_first_is_stopped(
     emulator: Emulator, batches: dict[str, set[str]], store: Store, scenario: str
 ) -> None:
     same, first, second, before = SCENARIOS[scenario]
@@ -296,7 +296,7 @@ def test_one_of_two_landings_stands_wherever_the_first_one_is_stopped(
 
 
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_in_a_store_without_conditions_two_batches_never_both_land_and_the_one_named_can_be_landed(
+def test_in_a_store_without_conditions_two_batches_never_both_land_and_the_named_one_can_land(
     emulator: Emulator, batches: dict[str, set[str]], store: Store
 ) -> None:
     older, newer = batches

@@ -26,12 +26,12 @@ def sentences(mismatch: Mismatch | None) -> list[str]:
     return mismatch.sentences()
 
 
-def test_all_of_it_is_no_mismatch() -> None:
+def test_complete_results_are_no_mismatch() -> None:
     assert compared(["a", "b", "c", "d"], {"succeeded": 3, "errored": 1}) is None
     assert compared(["a", "b", "c", "d"], {"succeeded": 3, "errored": 1}, receipt=["d", "c", "b", "a"]) is None
 
 
-def test_unknown_types_stand_in_for_known_ones() -> None:
+def test_unknown_types_count_as_known_ones() -> None:
     assert compared(["a", "b", "c", "d"], {"succeeded": 2, "errored": 1, "future": 1}) is None
 
 
@@ -39,7 +39,7 @@ def test_missing_ids_are_counted() -> None:
     assert sentences(compared(["a", "b"], {"succeeded": 2})) == ["2 missing"]
 
 
-def test_types_that_come_too_often_are_told_with_both_numbers() -> None:
+def test_types_that_occur_too_often_are_reported_with_both_numbers() -> None:
     assert sentences(compared(["a", "b", "c", "d"], {"succeeded": 2, "errored": 2})) == ["2 errored instead of 1"]
 
 
@@ -59,7 +59,7 @@ def test_a_receipt_alone_names_no_missing_id() -> None:
     assert sentences(compared(["a", "b", "c"], {"succeeded": 3}, receipt=["a", "b", "c", "d"])) == ["1 missing"]
 
 
-def test_an_id_in_the_place_of_another_is_named_with_the_other() -> None:
+def test_an_id_that_replaces_another_is_named_with_it() -> None:
     sent, came = ["a", "b", "c", "d"], ["a", "b", "c", "x"]
     mismatch = compared(came, {"succeeded": 3, "errored": 1}, receipt=sent)
     assert sentences(mismatch) == ["the custom_ids are not those that were sent"]
@@ -68,13 +68,13 @@ def test_an_id_in_the_place_of_another_is_named_with_the_other() -> None:
     assert sentences(with_names(mismatch, came, sent, expected)) == ["1 missing (d)", "1 foreign (x)"]
 
 
-def test_several_other_ids_of_the_right_number_are_told() -> None:
+def test_other_ids_in_the_right_number_are_reported() -> None:
     mismatch = compared(["a", "b", "x", "y"], {"succeeded": 3, "errored": 1}, receipt=["a", "b", "c", "d"])
     assert sentences(mismatch) == ["the custom_ids are not those that were sent"]
 
 
 @pytest.mark.parametrize("came", [["a", "b"], ["x", "y", "b", "a"], ["b", "a", "x", "y", "z"]])
-def test_all_are_named_once_it_is_known_who_was_sent(came: list[str]) -> None:
+def test_the_submitted_ids_name_all(came: list[str]) -> None:
     sent = ["d", "a", "c", "b"]
     mismatch = compared(came, {}, receipt=sent)
     assert mismatch is not None
@@ -84,14 +84,14 @@ def test_all_are_named_once_it_is_known_who_was_sent(came: list[str]) -> None:
     assert foreign == ([f"{len(came) - 2} foreign ({', '.join(sorted({*came} - {*sent}))})"] if len(came) > 2 else [])
 
 
-def test_so_many_names_are_cut_and_it_shows() -> None:
+def test_a_long_list_of_ids_is_cut_visibly() -> None:
     sent = [f"id-{number:02}" for number in range(NAMED + 1)]
     expected = Expectation(counts={}, total=len(sent))
     (said,) = sentences(with_names(Mismatch(missing=len(sent)), [], sent, expected))
     assert said == f"{len(sent)} missing ({', '.join(sent[:NAMED])}, …)"
 
 
-def test_ids_that_no_api_would_take_are_told_without_their_tricks() -> None:
+def test_invalid_ids_are_printed_in_ascii_and_cut() -> None:
     told = Mismatch(foreign=2, foreign_ids=("\x1b[31m\nx", "y" * 100)).sentences()
     assert told == [rf"2 foreign (\x1b[31m\nx, {'y' * 64})"]
 
@@ -101,7 +101,7 @@ def test_ids_that_no_api_would_take_are_told_without_their_tricks() -> None:
     [["w", "x", "y", "z"], ["a", "b", "c", "x"], ["a", "b", "c", "c"], ["a", "b", "c"], ["a", "b", "c", "d", "e"]],
 )
 @pytest.mark.parametrize("proven", [True, False])
-def test_nobody_is_named_by_ids_that_cannot_be_those_that_were_sent(now: list[str], proven: bool) -> None:
+def test_ids_that_cannot_be_the_submitted_ones_name_no_id(now: list[str], proven: bool) -> None:
     sent, came = ["a", "b", "c", "d"], ["a", "b", "d"]
     expected = Expectation(counts=COUNTS, total=4, submitted=SubmittedIds(ids_digest(sent)) if proven else None)
     mismatch = compare(expected, {}, came, [])
