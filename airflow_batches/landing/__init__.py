@@ -4,7 +4,7 @@ It works without Airflow, on any fsspec path. The journey of a landing, file by 
 1. `engine.land` names the `place` of the objects (`location`, `version`). If the batch has landed there, it is done.
 2. `stream` reads the results in as many attempts as it takes (`reader`). `blocks` cuts them into lines, decodes them
    (`lines`), and drops those of earlier attempts.
-3. `ingest` counts the lines (`tally`, `prices`) and passes them to the `output`, whose thread (`store_thread`) encodes
+3. `ingest` counts the lines (`tally`, `usage`, `prices`) and passes them to the `output`. The `store_thread` encodes
    them (`formats`, `parquet`) and writes them (`writer`, with `local_file` and `s3_upload`).
 4. `verify` compares the lines with the batch's counts, and their ids with the receipt: a `mismatch`, or none.
 5. `store` has `publish` make the results and the `manifest` visible. `command` does all of it from a terminal.

@@ -28,9 +28,9 @@ from airflow_batches.landing.formats import format_of
 from airflow_batches.landing.ingest import Ingest
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import LandedBy, Manifest
-from airflow_batches.landing.place import Place, Target
+from airflow_batches.landing.place import LandingTarget, Place
 from airflow_batches.landing.progress import Progress, reported
-from airflow_batches.landing.store import Store
+from airflow_batches.landing.store import LandingStore
 from airflow_batches.landing.store_thread import StoreThread
 from airflow_batches.landing.stream import Results
 from airflow_batches.landing.verify import Receipt, SubmittedIds, Verify
@@ -116,7 +116,7 @@ def land(
     store_timeout_s = _checked("store_timeout", store_timeout)
     deadline = time.monotonic() + timeout_s
     place = Place(path, failed_path, storage_options)
-    target = Target(
+    target = LandingTarget(
         batch_id=batch_id,
         format_name=format_of(place.results.path, format),
         verify=verify,
@@ -125,8 +125,8 @@ def land(
     )
     # A 404 here usually means that a replica lags behind the one that said the batch has ended: retry it.
     policy = replace(retry or RetryPolicy(), exists=True)
-    with StoreThread(deadline + store_timeout_s, store_timeout_s) as thread:
-        store = Store(place, thread, overwrite=overwrite)
+    with StoreThread(place.results.uri, deadline + store_timeout_s, store_timeout_s) as thread:
+        store = LandingStore(place, thread, overwrite=overwrite)
         if (manifest := store.landed(target)) is not None:
             return manifest
         batch = _ended(_batch(client, batch_id, policy, deadline))

@@ -18,7 +18,7 @@ import msgspec
 
 from airflow_batches.api.error_messages import ErrorMessage
 from airflow_batches.landing.mismatch import Mismatch
-from airflow_batches.landing.tally import ModelUsage
+from airflow_batches.landing.usage import ModelUsage
 
 SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".manifest.json"

@@ -43,7 +43,7 @@ HOW_TO_FORCE: Final = "land elsewhere, or overwrite it on purpose (overwrite=Tru
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class LandingTarget:
     """What a landing shall make at a place."""
 
     batch_id: str
@@ -117,7 +117,7 @@ class Place:
             failed=self.failed.version() if self.failed else None,
         )
 
-    def landed(self, snapshot: Snapshot, target: Target) -> Manifest | None:
+    def landed(self, snapshot: Snapshot, target: LandingTarget) -> Manifest | None:
         """Return the manifest if the batch has landed already, None if it may land.
 
         :raises LandingRefused: another object is there, which only `overwrite` may replace.
@@ -132,7 +132,7 @@ class Place:
             return None
         return found if self._matches(found, snapshot) else None
 
-    def has_verified(self, snapshot: Snapshot, target: Target) -> bool:
+    def has_verified(self, snapshot: Snapshot, target: LandingTarget) -> bool:
         """Whether verified results of this batch are there, in any format; incomplete ones must not replace them."""
         found = self._manifest_of(snapshot)
         if found is None or found.batch_id != target.batch_id or not found.verified or found.state != COMPLETE:
@@ -155,7 +155,7 @@ class Place:
         )
 
 
-def _is_as_wanted(found: Manifest, target: Target) -> bool:
+def _is_as_wanted(found: Manifest, target: LandingTarget) -> bool:
     proven = target.submitted is None or target.submitted.digest == found.ids_digest
     good = target.verify == "warn" or (found.verified and proven)
     return found.state == COMPLETE and found.results.format == target.format_name and good
@@ -173,7 +173,7 @@ def _is_object(location: Location, version: ObjectVersion | None, landed: Landed
     return location.sha256() == landed.sha256
 
 
-def _refuse_others(present: list[Location], found: Manifest | None, target: Target) -> None:
+def _refuse_others(present: list[Location], found: Manifest | None, target: LandingTarget) -> None:
     if found is not None and found.batch_id != target.batch_id:
         _refuse_batch(present[0], found, target)
     names = found.uris if found else frozenset()
@@ -182,7 +182,7 @@ def _refuse_others(present: list[Location], found: Manifest | None, target: Targ
             raise LandingRefused(f"{location.uri} exists, and no manifest names its batch; {HOW_TO_FORCE}")
 
 
-def _refuse_batch(location: Location, found: Manifest, target: Target) -> None:
+def _refuse_batch(location: Location, found: Manifest, target: LandingTarget) -> None:
     if target.landed_by is None or found.landed_by != target.landed_by:
         if found.state == COMPLETE:
             raise LandingRefused(f"{location.uri} holds the results of {found.batch_id}; {HOW_TO_FORCE}")

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from airflow_batches.landing.manifest import Cost
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 
 logger = logging.getLogger(__name__)
 

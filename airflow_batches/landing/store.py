@@ -13,14 +13,14 @@ from airflow_batches.landing.formats import encoder_for, format_of
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import Manifest
 from airflow_batches.landing.output import Output, Outputs
-from airflow_batches.landing.place import Place, Snapshot, Target
+from airflow_batches.landing.place import LandingTarget, Place, Snapshot
 from airflow_batches.landing.publish import Publication
 from airflow_batches.landing.store_thread import StoreThread
 
 logger = logging.getLogger(__name__)
 
 
-class Store:
+class LandingStore:
     """A place that is used through a thread.
 
     :param place: where the objects go.
@@ -33,7 +33,7 @@ class Store:
         self._thread = thread
         self._overwrite = overwrite
 
-    def landed(self, target: Target) -> Manifest | None:
+    def landed(self, target: LandingTarget) -> Manifest | None:
         """Return the manifest of an earlier landing that made what is wanted, else None.
 
         :raises LandingRefused: another object is there, which only `overwrite` may replace.
@@ -50,7 +50,7 @@ class Store:
         ):
             yield Outputs(results_output, failed_output, self._thread)
 
-    def publish(self, manifest: Manifest, outputs: Outputs, target: Target) -> Manifest:
+    def publish(self, manifest: Manifest, outputs: Outputs, target: LandingTarget) -> Manifest:
         """Publish the objects and the manifest, and return it.
 
         If another landing published what is wanted meanwhile, its manifest is returned.
@@ -86,7 +86,7 @@ class Store:
         logger.info("%s landed at %s: %s lines in %.1f s", made.batch_id, made.uri, f"{made.lines:,}", made.seconds)
         return made
 
-    def _landed(self, snapshot: Snapshot, target: Target) -> Manifest | None:
+    def _landed(self, snapshot: Snapshot, target: LandingTarget) -> Manifest | None:
         found = None if self._overwrite else self._thread.call(self._place.landed, snapshot, target)
         if found is not None:
             logger.info("%s has landed at %s already", found.batch_id, found.uri)

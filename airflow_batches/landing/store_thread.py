@@ -28,11 +28,13 @@ class StoreThread:
 
     The error of a queued call is raised by a later `queue` or by `drain`.
 
+    :param uri: where the results go, for messages.
     :param deadline: seconds on the monotonic clock after which waiting for a call raises `StoreTimeout`.
     :param grace_s: seconds that `call` and `clean_up` wait at least, even beyond the deadline.
     """
 
-    def __init__(self, deadline: float, grace_s: float) -> None:
+    def __init__(self, uri: str, deadline: float, grace_s: float) -> None:
+        self._uri = uri
         self._deadline = deadline
         self._grace_s = grace_s
         self._thread = WorkerThread("landing")
@@ -77,7 +79,7 @@ class StoreThread:
         :raises StoreTimeout: it did not end in time; it is still made later.
         """
         self._cancel_queued()
-        _result(self._thread.submit(call), self._grace_s)
+        self._wait(self._thread.submit(call), self._grace_s)
 
     def _cancel_queued(self) -> None:
         while self._queued:
@@ -85,13 +87,12 @@ class StoreThread:
 
     def _result(self, future: Future[_Result], at_least_s: float = 0.0) -> _Result:
         try:
-            return _result(future, max(self._deadline - time.monotonic(), at_least_s))
+            return self._wait(future, max(self._deadline - time.monotonic(), at_least_s))
         except StoreTimeout:
             future.cancel()
             raise
 
-
-def _result(future: Future[_Result], timeout_s: float) -> _Result:
-    if not wait([future], timeout_s).done:
-        raise StoreTimeout("the store did not answer in time")
-    return future.result()
+    def _wait(self, future: Future[_Result], timeout_s: float) -> _Result:
+        if not wait([future], timeout_s).done:
+            raise StoreTimeout(f"the store of {self._uri} did not answer in time; a retry lands again")
+        return future.result()

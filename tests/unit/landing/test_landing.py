@@ -32,7 +32,7 @@ from airflow_batches.landing import (
 )
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.prices import PriceList
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 from airflow_batches.submission import Receipt
 from tests.samples import some_requests
 from tests.unit.landing.support import (
@@ -508,7 +508,7 @@ def test_an_object_that_the_store_begins_too_late_is_removed(client: BatchesClie
 
     batch_id = ended_batch(client)
     place = Location.parse(f"memory://{batch_id}/out.jsonl")
-    with pytest.raises(LandingTimeout, match="the store did not answer in time"):
+    with pytest.raises(LandingTimeout, match=r"the store of memory://.*/out\.jsonl did not answer in time"):
         land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0, store_timeout=0.2)
     awake.set()
     assert begun.wait(30)

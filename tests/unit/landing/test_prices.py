@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_batches.landing.prices import MISSING, PriceList
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 MILLION = ModelUsage(

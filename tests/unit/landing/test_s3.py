@@ -241,7 +241,7 @@ def test_a_store_that_hangs_in_an_upload_ends_the_landing_and_is_cleaned_up_late
 
     with gateway(server, decide) as hanging:
         try:
-            with pytest.raises(LandingTimeout, match="the store did not answer in time"):
+            with pytest.raises(LandingTimeout, match=r"the store of s3://.*/out\.jsonl did not answer in time"):
                 land(
                     client,
                     ended_batch(client, 100),

@@ -23,7 +23,7 @@ def test_queueing_blocks_while_the_store_is_behind() -> None:
             queued.append(number)
         thread.drain()
 
-    with StoreThread(monotonic() + 60, GENEROUS_S) as thread:
+    with StoreThread("memory://out", monotonic() + 60, GENEROUS_S) as thread:
         queueing = Thread(target=queue)
         queueing.start()
         deadline = monotonic() + GENEROUS_S
@@ -39,7 +39,7 @@ def test_queueing_blocks_while_the_store_is_behind() -> None:
 def test_a_clean_up_replaces_the_calls_that_have_not_begun() -> None:
     store = Event()
     made: list[str] = []
-    with StoreThread(monotonic() + 60, GENEROUS_S) as thread:
+    with StoreThread("memory://out", monotonic() + 60, GENEROUS_S) as thread:
         thread.queue(store.wait, GENEROUS_S)
         queued = thread.queue(made.append, "too late")
         cleaning = Thread(target=thread.clean_up, args=(lambda: made.append("cleaned up"),))
@@ -56,7 +56,10 @@ def test_a_timeout_raised_by_the_call_is_not_one_of_the_thread() -> None:
     def fails() -> None:
         raise TimeoutError("its own")
 
-    with StoreThread(monotonic() + 60, GENEROUS_S) as thread, pytest.raises(TimeoutError, match="its own") as caught:
+    with (
+        StoreThread("memory://out", monotonic() + 60, GENEROUS_S) as thread,
+        pytest.raises(TimeoutError, match="its own") as caught,
+    ):
         thread.call(fails)
     assert not isinstance(caught.value, StoreTimeout)
 
@@ -64,7 +67,7 @@ def test_a_timeout_raised_by_the_call_is_not_one_of_the_thread() -> None:
 def test_after_a_timeout_a_call_is_not_made_and_a_clean_up_is() -> None:
     store, cleaned = Event(), Event()
     made: list[str] = []
-    with StoreThread(monotonic(), 0.01) as thread:
+    with StoreThread("memory://out", monotonic(), 0.01) as thread:
         thread.queue(store.wait, GENEROUS_S)
         with pytest.raises(StoreTimeout):
             thread.call(made.append, "too late")
@@ -77,7 +80,7 @@ def test_after_a_timeout_a_call_is_not_made_and_a_clean_up_is() -> None:
 
 def test_a_call_has_its_grace_after_the_deadline_and_a_queued_one_has_not() -> None:
     store = Event()
-    with StoreThread(monotonic(), GENEROUS_S) as thread:
+    with StoreThread("memory://out", monotonic(), GENEROUS_S) as thread:
         assert thread.call(lambda: 7) == 7
         thread.queue(store.wait, GENEROUS_S)
         with pytest.raises(StoreTimeout):

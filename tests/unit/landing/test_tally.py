@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.landing.lines import ResultLine, StopDetails
-from airflow_batches.landing.tally import PriceRange, Tally
+from airflow_batches.landing.tally import Tally
+from airflow_batches.landing.usage import PriceRange
 
 PLAIN: Final[dict[str, Any]] = {"input_tokens": 1, "output_tokens": 1}
 
