@@ -60,7 +60,7 @@ def killed_midway(emulator: Emulator, batch_id: str, uri: str, options: dict[str
     arguments = [emulator.url, emulator.api_key, batch_id, uri, json.dumps(options)]
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not ready() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
@@ -73,12 +73,12 @@ def test_a_landing_killed_midway_leaves_no_object_and_the_next_run_lands_it(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, kind: str
 ) -> None:
     emulator.configure(answer_chars=100_000)
-    batch_id = ended_batch(client, 300)
-    plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=20_000_000, seconds=60))
+    batch_id = ended_batch(client, 150)
+    plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=12_000_000, seconds=180))
     with store(kind, tmp_path) as (root, folder, options):
         uri = f"{root}/out.jsonl"
         killed_midway(
-            emulator, batch_id, uri, options, lambda: sum(f.stat().st_size for f in folder.iterdir()) > 10_000_000
+            emulator, batch_id, uri, options, lambda: sum(f.stat().st_size for f in folder.iterdir()) > 5_000_000
         )
         assert plan.struck == 1
         assert not {name for name in names_in(folder) if name.startswith("out.jsonl")}
@@ -123,12 +123,12 @@ def test_the_next_landing_that_succeeds_removes_what_a_killed_one_left(
     uri = f"file://{tmp_path}/out.jsonl"
     if then == "a landing that has nothing to do":
         land(client, batch_id, uri)
-    plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=5_000_000, seconds=60))
+    plan = emulator.fault(Fault(endpoint="results", action="stall", after_bytes=5_000_000, seconds=180))
     script = SCRIPT.replace("batch_id, uri, storage", "batch_id, uri, overwrite=True, storage")
     arguments = [emulator.url, emulator.api_key, batch_id, uri, "{}"]
     dead = subprocess.Popen([sys.executable, "-c", script, *arguments])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not [*tmp_path.glob(".out.jsonl.*.part")] and dead.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
