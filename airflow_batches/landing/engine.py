@@ -114,6 +114,7 @@ def land(
     timeout_s = _checked("timeout", timeout)
     max_silence_s = _checked("stall_timeout", stall_timeout)
     store_timeout_s = _checked("store_timeout", store_timeout)
+    interval_s = _checked("progress_every", progress_every)
     deadline = time.monotonic() + timeout_s
     place = Place(path, failed_path, storage_options)
     target = LandingTarget(
@@ -134,14 +135,10 @@ def land(
         expected = ingest.expected.total
         stream = Results(client, batch_id, expected, retry=policy, deadline=deadline, max_silence_s=max_silence_s)
         with store.outputs(target.format_name) as outputs:
-            with reported(progress, seconds(progress_every), ingest.progress):
-                ingest.fill(stream, outputs)
-                outputs.finish()  # meanwhile this thread compares
-                mismatch = ingest.compare(stream)
-                landed = outputs.landed()
-            manifest = ingest.manifest(stream, landed, mismatch, landed_by=landed_by)
+            with reported(progress, interval_s, ingest.progress):
+                manifest = ingest.run(stream, outputs, landed_by)
             # Another landing may have published meanwhile: then only verified results stay.
-            submitted = None if mismatch else target.submitted
+            submitted = None if manifest.mismatch else target.submitted
             target = replace(target, verify="error", submitted=submitted, created_at=batch.created_at)
             return store.publish(manifest, outputs, target)
 

@@ -56,14 +56,27 @@ class Ingest:
         self._started_at = datetime.now(UTC)
         self._started = time.monotonic()
 
-    def fill(self, stream: Results, outputs: Outputs) -> None:
-        """Write all results to the outputs.
+    def run(self, stream: Results, outputs: Outputs, landed_by: LandedBy | None) -> Manifest:
+        """Write all results to the outputs, compare them with the batch, and make the manifest.
 
         :param stream: the results.
         :param outputs: get every line, and the lines that did not succeed.
+        :param landed_by: the task instance that lands, if one does.
         :raises ApiError: the API failed; with `verify="warn"` only if no line had been read.
+        :raises LandingMismatch: the results differ from the batch, and `verify` is `error`.
         :raises LandingError: as `ApiError`, or the store failed.
         """
+        self._fill(stream, outputs)
+        outputs.finish()  # in the store's thread, while this one compares
+        mismatch = self._compare(stream)
+        return self._manifest(stream, outputs.landed(), mismatch, landed_by)
+
+    def progress(self) -> Progress:
+        """Return the present progress; safe to call from other threads."""
+        seconds = time.monotonic() - self._started
+        return Progress(lines=self._lines, expected=self.expected.total, size=self._bytes, seconds=seconds)
+
+    def _fill(self, stream: Results, outputs: Outputs) -> None:
         try:
             with closing(iter(stream)) as blocks:
                 for _ in map(partial(self._add, outputs), blocks):
@@ -83,13 +96,7 @@ class Ingest:
         if outputs.failed is not None:
             outputs.write_failed(_failures(block))
 
-    def compare(self, stream: Results) -> Mismatch | None:
-        """Compare the results that were read with the batch.
-
-        :param stream: the stream that has been read.
-        :return: how they differ, None if they do not.
-        :raises LandingMismatch: they differ, and `verify` is `error`.
-        """
+    def _compare(self, stream: Results) -> Mismatch | None:
         lines = stream.lines
         mismatch = compare(self.expected, self._tally.types, lines.ids, lines.doubled, unreadable=lines.unreadable)
         if mismatch is not None and self._submitted_ids is not None and mismatch.is_of_ids:
@@ -115,21 +122,9 @@ class Ingest:
             logger.warning("The ids that can be read now are not those that were submitted")
         return named or mismatch
 
-    def manifest(
-        self,
-        stream: Results,
-        landed: Sequence[LandedObject],
-        mismatch: Mismatch | None,
-        *,
-        landed_by: LandedBy | None,
+    def _manifest(
+        self, stream: Results, landed: Sequence[LandedObject], mismatch: Mismatch | None, landed_by: LandedBy | None
     ) -> Manifest:
-        """Make the manifest.
-
-        :param stream: the stream that has been read.
-        :param landed: the results' object, then the failures' object if there is one.
-        :param mismatch: what `compare` returned.
-        :param landed_by: the task instance that lands, if one does.
-        """
         submitted = self.expected.submitted
         seconds = time.monotonic() - self._started
         return Manifest(
@@ -154,11 +149,6 @@ class Ingest:
             lines_per_second=round(self._lines / seconds, 1) if seconds else 0.0,
             attempts=stream.attempts,
         )
-
-    def progress(self) -> Progress:
-        """Return the present progress; safe to call from other threads."""
-        seconds = time.monotonic() - self._started
-        return Progress(lines=self._lines, expected=self.expected.total, size=self._bytes, seconds=seconds)
 
 
 def _failures(block: Block) -> list[bytes]:

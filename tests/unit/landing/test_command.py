@@ -98,7 +98,7 @@ def test_a_terminal_shows_a_bar_that_disappears_at_the_end(
         pass
     finally:
         os.close(terminal)
-    assert process.wait() == fails
+    assert process.wait(60) == fails
     assert b"200 of 200 lines (100%)" in seen
     bar, _, after = seen.rpartition(ERASE_LINE)
     assert "━".encode() in bar

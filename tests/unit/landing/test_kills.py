@@ -65,7 +65,7 @@ def killed_midway(emulator: Emulator, batch_id: str, uri: str, options: dict[str
             time.sleep(0.01)
     finally:
         process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])
@@ -133,7 +133,7 @@ def test_the_next_landing_that_succeeds_removes_what_a_killed_one_left(
             time.sleep(0.01)
     finally:
         dead.kill()
-        dead.wait()
+        dead.wait(60)
     plan.delete()
     assert len([*tmp_path.glob(".out.jsonl.*.part")]) == 1
     assert land(client, batch_id, uri).verified

@@ -400,6 +400,8 @@ def test_a_file_in_place_of_a_folder_is_refused(client: BatchesClient, tmp_path:
         ({"receipt": [{"batch_id": "msgbatch_01"}]}, "receipt must be that of one batch, or its ids digest, not list"),
         ({"timeout": float("inf")}, "timeout must be from 0 to 1,000,000,000 seconds, not inf"),
         ({"stall_timeout": float("nan")}, "stall_timeout must be from 0 to 1,000,000,000 seconds, not nan"),
+        ({"store_timeout": -1.0}, "store_timeout must be from 0 to 1,000,000,000 seconds, not -1.0"),
+        ({"progress_every": float("inf")}, "progress_every must be from 0 to 1,000,000,000 seconds, not inf"),
         ({"receipt": "0x" + "0" * 30}, "ids_digest is not 32 hex digits"),
         ({"receipt": "{'batch_id': 'msgbatch_01'}"}, "an XComArg does not"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),

@@ -105,7 +105,7 @@ def serving(
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(30)
 
 
 def batch(counts: dict[str, int]) -> dict[str, Any]:
