@@ -113,11 +113,12 @@ def test_the_next_attempt_waits_as_long_as_retry_after_says(
     assert monotonic() - began >= 1
 
 
+@pytest.mark.timeout(120)  # shorter than the wait
 def test_a_wait_beyond_the_timeout_is_not_begun(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client, COUNT)
-    emulator.fault(Fault(endpoint="results", action="status", status=503, retry_after=50))
+    emulator.fault(Fault(endpoint="results", action="status", status=503, retry_after=290))
     with pytest.raises(LandingTimeout, match=r"0 of 20 results .* were read in time"):
-        landed(client, batch_id, tmp_path, timeout=10.0)
+        landed(client, batch_id, tmp_path, timeout=250.0)
     assert emulator.counters["results"] == 1
     assert not names_in(tmp_path)
 
