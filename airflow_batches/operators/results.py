@@ -55,7 +55,7 @@ class MessageBatchResultsOperator(BaseOperator):
         foreign. None, the default, names none: the receipt proves that ids differ, not which.
     :param max_failure_rate: share (0 to 1) of requests without success above which the task fails, after everything
         has landed and the manifest has been pushed as the task's XCom. None accepts any share, because the task that
-        waited has judged the batch already.
+        waited has already checked the batch.
     :param timeout: seconds (or a timedelta) for the whole landing.
     :param stall_timeout: seconds (or a timedelta) without a byte after which the results are requested again.
     :param conn_id: connection with the API key (templated).
@@ -159,16 +159,16 @@ class MessageBatchResultsOperator(BaseOperator):
                 progress=self._log_progress,
             )
         _report_lineage(hook, manifest)
-        self._tell_outlets(context, manifest)
+        self._update_outlets(context, manifest)
         self._log_errors(manifest)
-        self._judge(context, manifest)
+        self._check_failure_rate(context, manifest)
         return manifest.to_dict()
 
     def _log_errors(self, manifest: Manifest) -> None:
         if manifest.error_messages:
             self.log.warning("%s: the commonest errors are %s", manifest.batch_id, _errors_in(manifest))
 
-    def _judge(self, context: Context, manifest: Manifest) -> None:
+    def _check_failure_rate(self, context: Context, manifest: Manifest) -> None:
         """Fail above `max_failure_rate`, but push the manifest first: the results are paid for."""
         from airflow_batches._compat import AirflowFailException
 
@@ -208,7 +208,7 @@ class MessageBatchResultsOperator(BaseOperator):
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)
 
-    def _tell_outlets(self, context: Context, manifest: Manifest) -> None:
+    def _update_outlets(self, context: Context, manifest: Manifest) -> None:
         from airflow.sdk import Asset, AssetAlias
 
         for outlet in self.outlets:
