@@ -7,7 +7,7 @@
 The task's deadline ends the wait in the trigger. Airflow's deferral timeout comes later and only as a backstop, because
 it resumes the task without an outcome; then the batch is polled once more, with the id from XCom.
 
-A failed poll ends no wait here, unless the API was never reached: see `waiting.decision`.
+A failed poll ends no wait here, unless the API was never reached: see `api.polling`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batches.api import BatchesClient
+    from airflow_batches.api.polling import Answer, Watch
     from airflow_batches.hooks import MessageBatchesHook
-    from airflow_batches.waiting.decision import Watch
     from airflow_batches.waiting.error_report import ErrorReport
     from airflow_batches.waiting.outcome import Outcome
     from airflow_batches.waiting.policy import Verdict
-    from airflow_batches.waiting.wait import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,8 @@ BATCH_ID: Final = "batch_id"
 """The XCom key of a batch's id, which is pushed as soon as it is known."""
 BACKSTOP: Final = 600.0
 """Seconds after the wait's deadline when Airflow may end a deferral that has lost its trigger. Chosen: many times the
-60 s of `waiting.hub.PATIENCE` and the 26 s that another triggerer took at most to replace a killed one (measured)."""
+60 s of `deadline_grace_s` (`waiting.settings`) and the 26 s that another triggerer took at most to replace a killed one
+(measured)."""
 MAX_FAILURE_RATE: Final = 0.05
 """As `waiting.policy.MAX_FAILURE_RATE`, which is not imported here to keep the import of operators fast."""
 READ_TIMEOUT: Final = 15.0
@@ -88,7 +88,7 @@ class WaitsForBatch:
         :return: its id.
         :raises AirflowException: as `conclude`, or the API was not reached for the first poll.
         """
-        from airflow_batches.waiting.decision import KeepWaiting
+        from airflow_batches.api.polling import KeepWaiting
         from airflow_batches.waiting.wait import poll, wait
 
         watch, tell = self._watch(batch_id), progress_log(batch_id)
@@ -111,9 +111,9 @@ class WaitsForBatch:
         """
         from airflow_batches._compat import AirflowException
         from airflow_batches.api import BatchesError
-        from airflow_batches.waiting.decision import unreached
+        from airflow_batches.api.polling import is_unreached
 
-        if isinstance(answer, BatchesError) and unreached(answer) and not client.answered:
+        if isinstance(answer, BatchesError) and is_unreached(answer) and not client.answered:
             raise AirflowException(
                 f"Connection {self.conn_id!r} ({client.base_url}): the API was not reached for the first poll of "
                 f"{batch_id}: {answer}. Check host, proxy and network. The batch goes on; a retry waits for it"
@@ -204,8 +204,7 @@ class WaitsForBatch:
         """Cancel a batch whose timeout has passed; return the outcome if it has ended meanwhile."""
         from airflow_batches._compat import AirflowFailException
         from airflow_batches.api import ProcessingStatus, cancel_if_running
-        from airflow_batches.waiting.decision import outcome_of
-        from airflow_batches.waiting.outcome import Ending
+        from airflow_batches.waiting.outcome import Ending, outcome_of
 
         with self.client() as client:
             batch = cancel_if_running(client, outcome.batch_id, reason="its timeout is over, cancel_on_timeout is set")
@@ -226,7 +225,7 @@ class WaitsForBatch:
         return kinds[verdict.action](verdict.message)
 
     def _watch(self, batch_id: str) -> Watch:
-        from airflow_batches.waiting.decision import Watch
+        from airflow_batches.api.polling import Watch
 
         now = time.time()
         return Watch(batch_id=batch_id, since=now, deadline=now + self.timeout)
@@ -259,7 +258,7 @@ class WaitsForBatch:
     def _last_look(self, context: Context, *, timed_out: bool) -> Outcome | None:
         """Poll for a task whose trigger is gone; None if the batch goes on or is unknown."""
         from airflow_batches.api import BatchesError
-        from airflow_batches.waiting.decision import KeepWaiting, Watch
+        from airflow_batches.api.polling import KeepWaiting, Watch
         from airflow_batches.waiting.wait import poll
 
         ti = context["ti"]
@@ -288,9 +287,9 @@ class WaitsForBatch:
 
 def progress_log(batch_id: str) -> Callable[[Answer | None], None]:
     """Return a function that logs a batch's progress, as the trigger does."""
-    from airflow_batches.waiting.progress import Progress
+    from airflow_batches.waiting.progress import ProgressLog
 
-    progress = Progress(batch_id)
+    progress = ProgressLog(batch_id)
 
     def tell(answer: Answer | None) -> None:
         if line := progress.line(answer, now=time.time()):

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,13 +18,13 @@ from airflow.sdk import DAG, XComArg
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches.api import BatchesClient, CancelUnconfirmed
+from airflow_batches.api.polling import Watch
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
 from airflow_batches.operators.requests import Verbatim
 from airflow_batches.triggers import MessageBatchTrigger
-from airflow_batches.waiting.decision import outcome_of
-from airflow_batches.waiting.outcome import Counts, Ending, Outcome
+from airflow_batches.waiting.outcome import Counts, Ending, Outcome, outcome_of
 from tests.contexts import (
     StateStore,
     TaskDeferralError,
@@ -277,8 +278,9 @@ def test_a_refusal_of_the_first_poll_does_not_end_the_wait(emulator: Emulator, s
 def test_a_refusal_that_stands_fails_a_blocking_task_and_a_retry_may_help(
     emulator: Emulator, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.waiting.decision.REFUSED", timedelta(seconds=0.2))
-    monkeypatch.setattr("airflow_batches.waiting.decision.FRESH_404", timedelta(seconds=0.2))
+    short = timedelta(seconds=0.2)
+    watch = partial(Watch, since=time.time(), refusal_grace=short, missing_grace=short)
+    monkeypatch.setattr(MessageBatchSubmitOperator, "_watch", lambda _, batch_id: watch(batch_id=batch_id))
     emulator.fault(Fault(endpoint="get", action="status", status=status, times=None))
     with pytest.raises(
         AirflowException, match=rf"could not be polled: .*: {status} .*a retry of this task waits"
