@@ -318,7 +318,7 @@ def test_an_event_that_is_not_ours_can_be_retried_and_is_shown(event: object) ->
 
 def test_a_timeout_leaves_the_batch_alone_and_can_be_retried(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
-    with pytest.raises(AirflowException, match="has not ended") as caught:
+    with pytest.raises(AirflowException, match="still in_progress") as caught:
         run(operator(deferrable=False, poll_interval=0.1, timeout=0.3))
     assert not isinstance(caught.value, AirflowFailException)
     assert emulator.counters["cancel"] == 0
@@ -326,7 +326,9 @@ def test_a_timeout_leaves_the_batch_alone_and_can_be_retried(emulator: Emulator)
 
 def test_a_timeout_cancels_the_batch_when_asked_to(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
-    with pytest.raises(AirflowFailException, match=r"has not ended\. It is canceling, .*still answered, and billed"):
+    with pytest.raises(
+        AirflowFailException, match=r"still in_progress\. It is canceling, .*still answered, and billed"
+    ):
         run(operator(deferrable=False, poll_interval=0.1, timeout=0.3, cancel_on_timeout=True))
     assert emulator.batches()[0]["processing_status"] == "canceling"
 
@@ -391,7 +393,7 @@ def test_airflows_own_deferral_timeout_is_our_timeout(emulator: Emulator) -> Non
     _, ti = run(operator(wait_for_completion=False))
     ctx = context()
     ctx["ti"] = ti  # type: ignore[typeddict-item]  # the stand-in
-    with pytest.raises(AirflowFailException, match="has not ended"):
+    with pytest.raises(AirflowFailException, match="still in_progress"):
         operator(cancel_on_timeout=True).resume_execution("__fail__", {"error": "Trigger timeout"}, ctx)
     assert emulator.batches()[0]["processing_status"] == "canceling"
 

@@ -19,7 +19,6 @@ from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Fault
 from airflow_batches.waiting.async_wait import wait_async
 from airflow_batches.waiting.outcome import Ending, Outcome
-from tests.eventually import until
 from tests.samples import some_requests
 from tests.unit.waiting.service import FAST, INTERVAL, Service, endings, gather, then
 
@@ -45,25 +44,6 @@ def test_many_batches_are_polled_by_the_page_over_one_connection(service: Servic
     assert endings(outcomes) == {Ending.ENDED}
     assert service.emulator.counters["get"] == 0
     assert len(service.opened) == service.emulator.connections - connections == 1
-
-
-def test_waits_that_began_at_different_times_come_to_share_their_polls(service: Service) -> None:
-    ids = service.submit(20)
-
-    async def main() -> list[Outcome]:
-        waits = []
-        for batch_id in ids:
-            waits.append(asyncio.create_task(service.wait(batch_id, poll_interval=0.3)))
-            await asyncio.sleep(0.012)
-        before = service.emulator.counters["list"]
-        await until(lambda: service.emulator.counters["list"] >= before + 4)
-        gets = service.emulator.counters["get"]
-        await until(lambda: service.emulator.counters["list"] >= before + 7)
-        assert service.emulator.counters["get"] == gets
-        service.emulator.end_all()
-        return list(await asyncio.gather(*waits))
-
-    assert endings(asyncio.run(main())) == {Ending.ENDED}
 
 
 def test_each_wait_has_its_own_deadline(service: Service) -> None:

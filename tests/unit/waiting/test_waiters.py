@@ -15,6 +15,7 @@ from airflow_batches.api.errors import ApiError, TransportError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.api.polling import Answer, Watch
 from airflow_batches.waiting.outcome import Ending, Outcome
+from airflow_batches.waiting.paging import FEW
 from airflow_batches.waiting.settings import DEFAULTS
 from airflow_batches.waiting.waiters import Now, Waiter, Waiters
 
@@ -186,6 +187,22 @@ def running_total(steps: list[float]) -> Iterator[float]:
     for step in steps:
         seconds += step
         yield seconds
+
+
+@pytest.mark.parametrize("count", [20, 100])
+def test_waits_that_begin_at_different_times_come_to_share_their_polls(count: int) -> None:
+    """Counts the calls of a minute, half an hour after `count` waits began evenly over a minute."""
+    waiters, calls = Waiters(), 0
+    batches = [f"b{number}" for number in range(count)]
+    for second in range(1800):
+        for batch_id in batches[second * count // 60 : (second + 1) * count // 60]:
+            waiters.add(Wait(batch_id).waiter, later(second), first_poll_s=FIRST_POLL_S)
+        due = ids(waiters, later(second))
+        shown = batches if len(due) > FEW else due
+        calls += (1 if len(due) > FEW else len(due)) * (second >= 1740)
+        for batch_id in shown:
+            waiters.deliver(batch_id, running(batch_id), later(second))
+    assert calls <= 2
 
 
 def test_an_error_of_the_connection_leaves_the_poll_due() -> None:
