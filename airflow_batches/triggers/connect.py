@@ -33,11 +33,14 @@ async def load() -> None:
         _loaded = True
 
 
-async def connect(conn_id: str, *, retry: RetryPolicy | None = None) -> BatchesClient:
+async def connect(
+    conn_id: str, *, retry: RetryPolicy | None = None, longest_read: float = READ_TIMEOUT
+) -> BatchesClient:
     """Make a client for a connection.
 
     :param conn_id: the connection.
     :param retry: the client's retries; the default ones by default.
+    :param longest_read: seconds without a byte after which a call fails, unless the connection says less.
     :raises InvalidRequest: the connection is wrong or cannot be looked up.
     """
     from airflow.sdk import BaseHook
@@ -50,4 +53,4 @@ async def connect(conn_id: str, *, retry: RetryPolicy | None = None) -> BatchesC
         connection = await asyncio.shield(look_up)
     except Exception as exc:  # Airflow's "not found" error moved between versions, and backends raise anything
         raise InvalidRequest(f"connection {conn_id!r} cannot be looked up: {type(exc).__name__}") from exc
-    return client_for(connection, retry=retry, longest_read=READ_TIMEOUT)
+    return client_for(connection, retry=retry, longest_read=longest_read)

@@ -11,6 +11,13 @@ Rules of this file:
   wait before its deadline, and keep none beyond it (`async_wait`).
 - If only the list fails, or the key must not read it, batches are fetched one by one, and the list is tried again
   after growing pauses.
+
+Left out to keep this small, and what that costs:
+- Random intervals: nothing, because a process makes one call in an interval for each connection.
+- A timer for deadlines during a pause: such a wait ends up to `deadline_grace_s` late.
+- Pauses of minutes for the list: a page a minute where no page shows a waiting batch, and two calls and a look-up of
+  the connection a minute where the key must not list batches.
+`benchmarks.waiting` counted the same calls with them and without: 1.0 a cycle for 30, 100 and 1,000 batches.
 """
 
 from __future__ import annotations

@@ -48,14 +48,11 @@ def test_a_look_up_is_answered_even_if_the_trigger_is_cancelled_meanwhile(monkey
     asyncio.run(main())
 
 
-def test_a_server_that_sends_no_byte_fails_the_call(
-    emulator: Emulator, connection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_sends_no_byte_fails_the_call(emulator: Emulator, connection: str) -> None:
     """The hook's own timeout, ten minutes, suits results; a poll would miss its deadline."""
     assert module.READ_TIMEOUT <= 60
-    monkeypatch.setattr(module, "READ_TIMEOUT", 0.2)
     emulator.fault(Fault(endpoint="list", action="stall", seconds=3600.0))
-    with asyncio.run(connect(connection, retry=ONCE)) as client, pytest.raises(TransportError):
+    with asyncio.run(connect(connection, retry=ONCE, longest_read=0.2)) as client, pytest.raises(TransportError):
         client.list(limit=1)
 
 
