@@ -43,6 +43,7 @@ from airflow_batches.api.errors import (
 )
 from airflow_batches.api.limits import MAX_PAGE
 from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem
+from airflow_batches.api.polling import wait_for
 from airflow_batches.api.results import ResultStream
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.api.session import Session
@@ -255,7 +256,9 @@ class BatchesClient:
     def wait_for(self, batch_id: str, *, poll_interval: Seconds = 30.0, timeout: Seconds | None = None) -> MessageBatch:
         """Poll until the batch has `ended`, or has a status unknown here.
 
-        After the first answer, temporary failures do not end the wait: it polls again until the timeout.
+        After the first answer, temporary failures do not end the wait: it polls again until the timeout. If no poll has
+        been answered yet, the error is raised after the client's retries: with a wrong address the wait would never
+        end.
 
         :param batch_id: the batch.
         :param poll_interval: pause between two polls, in seconds or as a timedelta.
@@ -264,10 +267,8 @@ class BatchesClient:
         :raises WaitTimeout: when the batch has not ended by the timeout.
         :raises TransportError: when the API does not answer the first poll.
         :raises DecodeError: when the first answer is not the API's.
+        :raises ApiError: when the API refused every poll for minutes, or the first answer is another server's.
         """
-        # The decision about a poll belongs to `waiting`. A script that never waits does not load it.
-        from airflow_batches.waiting.wait import wait_for
-
         limit = None if timeout is None else seconds(timeout)
         return wait_for(self, batch_id, poll_interval=seconds(poll_interval), timeout=limit)
 

@@ -97,8 +97,7 @@ class ConcludesWait:
         """Cancel a batch whose timeout has passed; return the outcome if it has ended meanwhile."""
         from airflow_batches._compat import AirflowFailException
         from airflow_batches.api import ProcessingStatus, cancel_if_running
-        from airflow_batches.waiting.decision import outcome_of
-        from airflow_batches.waiting.outcome import Ending
+        from airflow_batches.waiting.outcome import Ending, outcome_of
 
         with self.client() as client:
             batch = cancel_if_running(client, outcome.batch_id, reason="its timeout is over, cancel_on_timeout is set")

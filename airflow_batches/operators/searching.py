@@ -28,7 +28,7 @@ SETTLE_AT_LEAST: Final = 120.0
 SETTLE_AT_MOST: Final = 86_400.0
 """Seconds: the 24 hours after which the API has ended every batch (docs, page "Batch processing")."""
 LEAST_DEFERRAL: Final = 12.0
-"""Seconds. Chosen above `triggers.message_batch.QUIET`: an event in the first seconds can fail its task (apache/airflow
+"""Seconds. Chosen above `MessageBatchTrigger.QUIET_S`: an event in the first seconds can fail its task (apache/airflow
 #66374)."""
 
 

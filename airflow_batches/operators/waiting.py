@@ -7,7 +7,7 @@
 The task's deadline ends the wait in the trigger. Airflow's deferral timeout comes later and only as a backstop, because
 it resumes the task without an outcome; then the batch is polled once more, with the id from XCom.
 
-A failed poll ends no wait here, unless the API was never reached: see `waiting.decision`.
+A failed poll ends no wait here, unless the API was never reached: see `api.polling`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batches.api import BatchesClient
-    from airflow_batches.waiting.decision import Watch
+    from airflow_batches.api.polling import Answer, Watch
     from airflow_batches.waiting.outcome import Outcome
-    from airflow_batches.waiting.wait import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,8 @@ BATCH_ID: Final = "batch_id"
 """The XCom key of a batch's id, which is pushed as soon as it is known."""
 BACKSTOP: Final = 600.0
 """Seconds after the wait's deadline when Airflow may end a deferral that has lost its trigger. Chosen: many times the
-60 s of `waiting.hub.PATIENCE` and the 26 s that another triggerer took at most to replace a killed one (measured)."""
+60 s of `deadline_grace_s` (`waiting.settings`) and the 26 s that another triggerer took at most to replace a killed one
+(measured)."""
 MAX_FAILURE_RATE: Final = 0.05
 """As `waiting.policy.MAX_FAILURE_RATE`, which is not imported here to keep the import of operators fast."""
 
@@ -74,7 +74,7 @@ class WaitsForBatch(ConcludesWait):
         :return: its id.
         :raises AirflowException: as `conclude`, or the API was not reached for the first poll.
         """
-        from airflow_batches.waiting.decision import KeepWaiting
+        from airflow_batches.api.polling import KeepWaiting
         from airflow_batches.waiting.wait import poll, wait
 
         watch, tell = self._watch(batch_id), progress_log(batch_id)
@@ -97,9 +97,9 @@ class WaitsForBatch(ConcludesWait):
         """
         from airflow_batches._compat import AirflowException
         from airflow_batches.api import BatchesError
-        from airflow_batches.waiting.decision import unreached
+        from airflow_batches.api.polling import is_unreached
 
-        if isinstance(answer, BatchesError) and unreached(answer) and not client.answered:
+        if isinstance(answer, BatchesError) and is_unreached(answer) and not client.answered:
             raise AirflowException(
                 f"Connection {self.conn_id!r} ({client.base_url}): the API was not reached for the first poll of "
                 f"{batch_id}: {answer}. Check host, proxy and network. The batch goes on; a retry waits for it"
@@ -131,7 +131,7 @@ class WaitsForBatch(ConcludesWait):
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]  # BaseOperator's
 
     def _watch(self, batch_id: str) -> Watch:
-        from airflow_batches.waiting.decision import Watch
+        from airflow_batches.api.polling import Watch
 
         now = time.time()
         return Watch(batch_id=batch_id, since=now, deadline=now + self.timeout)
@@ -164,7 +164,7 @@ class WaitsForBatch(ConcludesWait):
     def _last_poll(self, context: Context, *, timed_out: bool) -> Outcome | None:
         """Poll for a task whose trigger is gone; None if the batch goes on or is unknown."""
         from airflow_batches.api import BatchesError
-        from airflow_batches.waiting.decision import KeepWaiting, Watch
+        from airflow_batches.api.polling import KeepWaiting, Watch
         from airflow_batches.waiting.wait import poll
 
         ti = context["ti"]
@@ -183,9 +183,9 @@ class WaitsForBatch(ConcludesWait):
 
 def progress_log(batch_id: str) -> Callable[[Answer | None], None]:
     """Return a function that logs a batch's progress, as the trigger does."""
-    from airflow_batches.waiting.progress import Progress
+    from airflow_batches.waiting.progress import ProgressLog
 
-    progress = Progress(batch_id)
+    progress = ProgressLog(batch_id)
 
     def tell(answer: Answer | None) -> None:
         if line := progress.line(answer, now=time.time()):

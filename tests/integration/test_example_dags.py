@@ -79,7 +79,7 @@ def test_build_wait_land_lands_what_failed_apart(dags: Path, tmp_path: Path, emu
 def test_a_deferred_wait_ends_in_the_same_place(
     dags: Path, tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.message_batch.QUIET", 0.1)
+    monkeypatch.setattr("airflow_batches.triggers.message_batch.MessageBatchTrigger.QUIET_S", 0.1)
     emulator.configure(processing_time=2.0)
     source = (EXAMPLES / "submit_and_land.py").read_text().replace("poll_interval=5", "poll_interval=0.5")
     finished = run(dags, source, path=f"file://{tmp_path}/out")

@@ -120,7 +120,7 @@ def test_prompts_of_mapped_tasks_are_not_stored_as_rendered_fields(dags: Path, e
 def test_a_lost_answer_is_waited_for_without_a_worker_slot_and_adopted(
     dags: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.message_batch.QUIET", 0.1)
+    monkeypatch.setattr("airflow_batches.triggers.message_batch.MessageBatchTrigger.QUIET_S", 0.1)
     emulator.configure(processing_time=2.0)
     emulator.fault(Fault(endpoint="create", action="error_after_accept"))
     source = SUBMIT.replace('.expand(\n        requests=[ONE, [ONE[0] | {"custom_id": "b"}]]\n    )', "").replace(

@@ -1,4 +1,4 @@
-"""What follows from a poll: every row of the table, and what holds for any order of answers."""
+"""The decision after a poll: every row of the table, and what holds for any order of answers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from airflow_batches.api import (
     StreamInterrupted,
     TransportError,
 )
-from airflow_batches.waiting.decision import (
-    LONGEST_HINT,
+from airflow_batches.api.polling import (
+    MAX_HINT_S,
     KeepWaiting,
     Standing,
+    StopReason,
+    StopWaiting,
     Watch,
     decide,
-    not_the_api,
-    outcome_of,
-    pause,
-    unreached,
+    is_foreign,
+    is_unreached,
+    next_pause,
 )
-from airflow_batches.waiting.outcome import Counts, Ending, Outcome
 
 SINCE, DEADLINE = 1_000.0, 2_000.0
 WATCH = Watch(batch_id="msgbatch_1", since=SINCE, deadline=DEADLINE)
@@ -69,8 +69,7 @@ PERMANENT = [
 @pytest.mark.parametrize("status", ["ended", "paused", "", "other", "ENDED"])
 def test_an_end_or_an_unknown_status_ends_the_wait_whatever_the_time(status: str, now: float) -> None:
     decision = decide(WATCH, batch(status, succeeded=3, expired=1), now=now)
-    counts = Counts(succeeded=3, expired=1)
-    assert decision == Outcome(ending=Ending.ENDED, batch_id="msgbatch_1", status=status, counts=counts)
+    assert decision == StopWaiting(StopReason.ENDED)
 
 
 @pytest.mark.parametrize("status", ["in_progress", "canceling"])
@@ -78,10 +77,8 @@ def test_a_batch_that_goes_on_is_waited_for_until_the_deadline(status: str) -> N
     answer = batch(status, processing=5)
     assert decide(WATCH, answer, now=BEFORE) == KeepWaiting()
     for now in (AT, AFTER):
-        late = decide(WATCH, answer, now=now)
-        assert isinstance(late, Outcome)
-        assert (late.ending, late.status, late.counts.processing) == (Ending.TIMED_OUT, status, 5)
-        assert "has not ended" in late.message
+        message = f"the timeout has passed and the batch is still {status}"
+        assert decide(WATCH, answer, now=now) == StopWaiting(StopReason.TIMED_OUT, message)
     assert decide(FOREVER, answer, now=1e12) == KeepWaiting()
 
 
@@ -90,15 +87,15 @@ def test_a_passing_failure_is_waited_out_until_the_deadline(error: BatchesError)
     assert decide(WATCH, error, now=BEFORE) == KeepWaiting()
     assert decide(FOREVER, error, now=1e12) == KeepWaiting()
     late = decide(WATCH, error, now=AT)
-    assert isinstance(late, Outcome)
-    assert (late.ending, late.batch_id, late.counts) == (Ending.TIMED_OUT, "msgbatch_1", Counts())
+    assert isinstance(late, StopWaiting)
+    assert late.reason is StopReason.TIMED_OUT
     assert str(error) in late.message
 
 
 @pytest.mark.parametrize("now", [SINCE, BEFORE, AT, AFTER])
 @pytest.mark.parametrize("error", PERMANENT, ids=str)
 def test_a_permanent_failure_gives_up_at_once(error: BatchesError, now: float) -> None:
-    assert decide(WATCH, error, now=now) == Outcome(ending=Ending.GAVE_UP, batch_id="msgbatch_1", message=str(error))
+    assert decide(WATCH, error, now=now) == StopWaiting(StopReason.GAVE_UP, str(error))
 
 
 STOOD = [*[(error, 300.0) for error in REFUSALS], *[(error, 60.0) for error in MISSING]]
@@ -112,9 +109,8 @@ def test_a_refusal_or_an_absence_is_believed_when_it_has_stood_and_no_sooner(err
         assert decision == KeepWaiting(standing=Standing(missing=error.status == 404, since=began))
         watch = watch.after(decision)
     given_up = decide(watch, error, now=began + needed)
-    assert isinstance(given_up, Outcome)
-    assert (given_up.ending, given_up.batch_id) == (Ending.GAVE_UP, "msgbatch_1")
-    assert given_up.message == f"{error} (answered so for {needed:.0f} s)"
+    assert isinstance(given_up, StopWaiting)
+    assert given_up == StopWaiting(StopReason.GAVE_UP, f"{error} (the same answer for {needed:.0f} s)")
 
 
 @pytest.mark.parametrize(("error", "needed"), STOOD, ids=str)
@@ -134,7 +130,7 @@ def test_a_401_and_a_403_stand_together_and_a_404_is_another_matter() -> None:
         decision = decide(watch, error, now=now)
         assert isinstance(decision, KeepWaiting)
         watch = watch.after(decision)
-    assert isinstance(decide(watch, answered(401), now=SINCE + 300), Outcome)
+    assert isinstance(decide(watch, answered(401), now=SINCE + 300), StopWaiting)
     assert isinstance(decide(watch, answered(404), now=SINCE + 300), KeepWaiting)
 
 
@@ -145,8 +141,8 @@ def test_a_single_404_after_a_day_of_polls_ends_nothing() -> None:
 @pytest.mark.parametrize("error", [*REFUSALS, *MISSING], ids=str)
 def test_what_has_not_stood_yet_still_times_out(error: ApiError) -> None:
     late = decide(WATCH, error, now=DEADLINE)
-    assert isinstance(late, Outcome)
-    assert late.ending is Ending.TIMED_OUT
+    assert isinstance(late, StopWaiting)
+    assert late.reason is StopReason.TIMED_OUT
     assert str(error) in late.message
 
 
@@ -167,11 +163,11 @@ def test_what_has_not_stood_yet_still_times_out(error: ApiError) -> None:
 def test_what_is_not_an_answer_of_the_api_is_known(
     answer: MessageBatch | BatchesError, foreign: bool, wrong_address: bool
 ) -> None:
-    assert (not_the_api(answer), unreached(answer)) == (foreign, wrong_address)
+    assert (is_foreign(answer), is_unreached(answer)) == (foreign, wrong_address)
 
 
 @pytest.mark.parametrize(
-    ("asked", "heeded"), [(None, None), (0.0, 0.0), (10.0, 10.0), (LONGEST_HINT, LONGEST_HINT), (1e300, LONGEST_HINT)]
+    ("asked", "heeded"), [(None, None), (0.0, 0.0), (10.0, 10.0), (MAX_HINT_S, MAX_HINT_S), (1e300, MAX_HINT_S)]
 )
 def test_the_servers_hint_is_passed_on_within_reason(asked: float | None, heeded: float | None) -> None:
     assert decide(WATCH, answered(429, retry_after=asked), now=BEFORE) == KeepWaiting(heeded)
@@ -188,11 +184,11 @@ ANSWERS = st.sampled_from(
 TIMES = st.floats(SINCE, 3_000.0)
 
 
-def run(watch: Watch, polls: list[tuple[MessageBatch | BatchesError, float]]) -> tuple[int, Outcome] | None:
+def run(watch: Watch, polls: list[tuple[MessageBatch | BatchesError, float]]) -> tuple[int, StopWaiting] | None:
     """A wait: at which poll it ended, and how; None when it goes on."""
     for number, (answer, now) in enumerate(polls):
         decision = decide(watch, answer, now=now)
-        if isinstance(decision, Outcome):
+        if isinstance(decision, StopWaiting):
             return number, decision
         watch = watch.after(decision)
     return None
@@ -206,7 +202,7 @@ def test_a_deadline_only_ever_ends_a_wait_that_would_have_gone_on(
     polls: list[tuple[MessageBatch | BatchesError, float]],
 ) -> None:
     endless, timed = run(FOREVER, polls), run(WATCH, polls)
-    if timed is None or timed[1].ending is not Ending.TIMED_OUT:
+    if timed is None or timed[1].reason is not StopReason.TIMED_OUT:
         assert timed == endless
     else:
         number = timed[0]
@@ -228,40 +224,20 @@ def test_a_terminal_answer_means_the_same_at_any_time(
     answer: MessageBatch | BatchesError, one: float, other: float
 ) -> None:
     first, second = decide(WATCH, answer, now=min(one, other)), decide(WATCH, answer, now=max(one, other))
-    if isinstance(first, Outcome) and first.ending is not Ending.TIMED_OUT:
+    if isinstance(first, StopWaiting) and first.reason is not StopReason.TIMED_OUT:
         assert second == first
 
 
 @given(ANSWERS, TIMES)
-def test_every_outcome_names_the_batch_and_gives_a_reason_unless_it_ended(
-    answer: MessageBatch | BatchesError, now: float
-) -> None:
+def test_every_stop_says_why_unless_the_batch_ended(answer: MessageBatch | BatchesError, now: float) -> None:
     decision = decide(WATCH, answer, now=now)
-    if isinstance(decision, Outcome):
-        assert decision.batch_id == "msgbatch_1"
-        assert bool(decision.message) is (decision.ending is not Ending.ENDED)
+    if isinstance(decision, StopWaiting):
+        assert bool(decision.message) is (decision.reason is not StopReason.ENDED)
 
 
 @given(st.lists(st.tuples(st.sampled_from(REFUSALS + MISSING), st.floats(SINCE, SINCE + 59.9)), max_size=30))
 def test_no_number_of_refusals_within_a_minute_ends_a_wait(polls: list[tuple[ApiError, float]]) -> None:
     assert run(FOREVER, sorted(polls, key=lambda poll: poll[1])) is None
-
-
-def test_an_outcome_keeps_the_counts_and_what_is_in_no_known_state() -> None:
-    seen = batch("ended", processing=1, succeeded=2, errored=3, canceled=4, expired=5, deferred=6)
-    outcome = outcome_of(seen, Ending.ENDED, "why")
-    assert outcome.counts == Counts(processing=1, succeeded=2, errored=3, canceled=4, expired=5, other=6)
-    assert (outcome.status, outcome.message) == ("ended", "why")
-
-
-@pytest.mark.parametrize("counts", [None, {}, "none", {"succeeded": 5, "errored": None}])
-def test_an_end_whose_counts_cannot_be_read_is_an_end_with_unknown_counts(counts: object) -> None:
-    seen = MessageBatch.model_validate({"id": "b", "processing_status": "ended", "request_counts": counts})
-    decision = decide(WATCH, seen, now=BEFORE)
-    assert isinstance(decision, Outcome)
-    assert decision.ending is Ending.ENDED
-    assert not decision.counts.known
-    assert Outcome.from_event(decision.to_event()) == decision
 
 
 @pytest.mark.parametrize(
@@ -277,9 +253,9 @@ def test_an_end_whose_counts_cannot_be_read_is_an_end_with_unknown_counts(counts
     ],
 )
 def test_a_pause_heeds_the_hint_and_never_passes_the_deadline(hint: float | None, now: float, seconds: float) -> None:
-    assert pause(WATCH, KeepWaiting(hint), poll_interval=30.0, now=now) == seconds
+    assert next_pause(WATCH, KeepWaiting(hint), poll_interval=30.0, now=now) == seconds
 
 
 def test_without_a_deadline_a_pause_is_the_interval_or_the_hint() -> None:
-    assert pause(FOREVER, KeepWaiting(), poll_interval=30.0, now=1e12) == 30.0
-    assert pause(FOREVER, KeepWaiting(90.0), poll_interval=30.0, now=1e12) == 90.0
+    assert next_pause(FOREVER, KeepWaiting(), poll_interval=30.0, now=1e12) == 30.0
+    assert next_pause(FOREVER, KeepWaiting(90.0), poll_interval=30.0, now=1e12) == 90.0
