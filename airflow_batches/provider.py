@@ -17,6 +17,8 @@ CONNECTION_TYPE = "anthropicbatches"
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the format of Airflow's provider schema."""
+    from airflow_batches.api.defaults import BASE_URL  # not at the top: every operator imports this module
+
     return {
         "package-name": PACKAGE,
         "name": INTEGRATION,
@@ -48,7 +50,7 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {
                     "hidden-fields": ["login", "port", "schema"],
                     "relabeling": {"password": "API key", "host": "Base URL"},
-                    "placeholders": {"host": "https://api.anthropic.com", "password": "sk-ant-…"},
+                    "placeholders": {"host": BASE_URL, "password": "sk-ant-…"},
                 },
             }
         ],
@@ -67,6 +69,8 @@ def _modules(*names: str) -> list[dict[str, Any]]:
 
 
 def _connection_fields() -> dict[str, Any]:
+    from airflow_batches.api.defaults import NEWEST, READ_TIMEOUT, STRICT_SINCE, VERSIONS
+
     return {
         "model": _field("Default model", "Used for requests that name none, for example claude-haiku-4-5."),
         "auth": _field(
@@ -77,15 +81,15 @@ def _connection_fields() -> dict[str, Any]:
         ),
         "anthropic_version": _field(
             "API version",
-            "2026-10-21 refuses temperature, top_p and top_k; 2023-06-01 takes them.",
-            enum=["2026-10-21", "2023-06-01"],
-            default="2026-10-21",
+            f"{STRICT_SINCE} refuses temperature, top_p and top_k; {VERSIONS[-1]} takes them.",
+            enum=[*VERSIONS],
+            default=NEWEST,
         ),
         "anthropic_beta": _field("Beta features", "Comma-separated; on submission they apply to every request."),
         "workspace_id": _field("Workspace", "Only for a credential that spans several workspaces."),
         "timeout": {
             "label": "Timeout",
-            "description": "Seconds to wait for the next bytes of an answer; 600 when empty.",
+            "description": f"Seconds to wait for the next bytes of an answer; {READ_TIMEOUT:.0f} when empty.",
             "schema": {"type": ["number", "null"], "minimum": 1},
         },
         "headers": {

@@ -89,7 +89,7 @@ class MessageBatchPlanOperator(BaseOperator):
         """
         from airflow_batches._compat import AirflowSkipException
         from airflow_batches.hooks import MessageBatchesHook
-        from airflow_batches.hooks.message_batches import api_version, default_model
+        from airflow_batches.hooks.connection import api_version, default_model
         from airflow_batches.submission import EmptySource, split_requests
 
         with task_errors():

@@ -153,7 +153,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         :raises AirflowSkipException: the batch was canceled as a whole, or there are no requests and `on_empty` is
             `skip`.
         """
-        from airflow_batches.hooks.message_batches import client_for, default_model
+        from airflow_batches.hooks.connection import client_for, default_model
 
         with task_errors():
             if context.get("task_state_store") is None:
@@ -235,7 +235,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
 
     def _kill_handler_for(self, connection: Connection, context: Context) -> KillHandler:
         from airflow_batches.api.retry import ONCE
-        from airflow_batches.hooks.message_batches import client_for
+        from airflow_batches.hooks.connection import client_for
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
         from airflow_batches.submission.record import MemoryStore, RecordStore
 

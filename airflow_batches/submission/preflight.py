@@ -33,12 +33,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from airflow_batches.api.defaults import STRICT_SINCE
 from airflow_batches.api.limits import CUSTOM_ID
 from airflow_batches.submission.canonical import canonical_member
 from airflow_batches.submission.lines import RequestLine, with_model
-
-STRICT_SINCE: Final = "2026-10-21"
-"""The first API version that refuses sampling parameters (docs, "migration-2026-10-21"). Versions compare as text."""
 
 MEMBERS: Final = frozenset(
     {

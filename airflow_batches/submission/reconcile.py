@@ -16,7 +16,7 @@ from airflow_batches.api import ApiError, BatchesClient, DecodeError, MessageBat
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
 from airflow_batches.api.limits import MAX_PAGE
-from airflow_batches.api.retry import KNOWN
+from airflow_batches.api.retry import RETRY_404
 from airflow_batches.submission.decision import Candidate, is_canceled, is_certain, is_useless
 from airflow_batches.submission.record import Intent
 
@@ -117,7 +117,7 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
     digest = IdsDigest()
     lines = 0
     try:
-        with client.open_results(batch.id, retry=KNOWN) as response:
+        with client.open_results(batch.id, retry=RETRY_404) as response:
             for line in split_lines(response.iter_content(READ_BYTES)):
                 digest.update((decoder.decode(line).custom_id,))
                 lines += 1

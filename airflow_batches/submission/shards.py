@@ -19,12 +19,13 @@ from typing import Any, Self
 import msgspec
 
 from airflow_batches._uri import to_uri
+from airflow_batches.api.defaults import NEWEST
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.body import ENVELOPE_BYTES
 from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.lines import RequestLine
-from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
+from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.scan import Inspector, Tally, warn_or_refuse
 from airflow_batches.submission.shard_files import Hashed, store_shards
 from airflow_batches.submission.source import UriSource, is_compressed
@@ -78,7 +79,7 @@ def split_requests(
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
-    anthropic_version: str = STRICT_SINCE,
+    anthropic_version: str = NEWEST,
     shards_path: object = None,
 ) -> list[Shard]:
     """Split a JSONL object into shards, in order.

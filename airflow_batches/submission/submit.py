@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from airflow_batches.api.cancellation import is_missing
+from airflow_batches.api.defaults import NEWEST
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, TransportError
 from airflow_batches.api.limits import FRESH_404
 from airflow_batches.submission import decision
@@ -36,7 +37,7 @@ from airflow_batches.submission.errors import (
     SubmitKilled,
     UncertainSubmit,
 )
-from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
+from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.receipt import Receipt, Sent
 from airflow_batches.submission.reconcile import EPOCH, Candidates, api_now, find_listed
 from airflow_batches.submission.record import Intent, Record, RecordStore
@@ -67,7 +68,7 @@ def submit(
     attempt: Attempt = Attempt(),  # noqa: B008  # immutable
     model: str | None = None,
     preflight: Preflight = "error",
-    anthropic_version: str = STRICT_SINCE,
+    anthropic_version: str = NEWEST,
     known_batches: Callable[[], Collection[str]] = lambda: (),
     killed: Callable[[], bool] = lambda: False,
     on_created: Callable[[str], None] = lambda batch_id: None,

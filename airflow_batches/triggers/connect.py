@@ -27,7 +27,7 @@ async def connect(conn_id: str, *, retry: RetryPolicy | None = None) -> BatchesC
     from airflow.sdk import BaseHook
 
     from airflow_batches.api import InvalidRequest
-    from airflow_batches.hooks.message_batches import client_for
+    from airflow_batches.hooks.connection import client_for
 
     look_up = asyncio.ensure_future(BaseHook.aget_connection(conn_id))
     try:

@@ -9,7 +9,7 @@ import asyncio
 from importlib import import_module
 from typing import Final
 
-MODULES: Final = ("airflow_batches.waiting.hub", "airflow_batches.hooks.message_batches")
+MODULES: Final = ("airflow_batches.waiting.hub", "airflow_batches.hooks.connection")
 
 _loaded = False
 

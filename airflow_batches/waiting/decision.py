@@ -133,7 +133,7 @@ def unreached(answer: MessageBatch | BatchesError) -> bool:
 
     A 5xx or 429 without the API's body does not: the API's own front end answers so when it is overloaded.
     """
-    return not_the_api(answer) and not (isinstance(answer, ApiError) and answer.passing)
+    return not_the_api(answer) and not (isinstance(answer, ApiError) and answer.retryable)
 
 
 def _on_batch(watch: Watch, batch: MessageBatch, now: float, hint: float | None) -> Decision:
@@ -175,7 +175,7 @@ def _keep_waiting(hint: float | None, standing: Standing | None = None) -> KeepW
 
 def _passing(error: BatchesError) -> bool:
     # Even with `x-should-retry: true`, a 404 may mean that the batch does not exist.
-    return not_the_api(error) or (isinstance(error, ApiError) and error.passing and error.status != 404)
+    return not_the_api(error) or (isinstance(error, ApiError) and error.retryable and error.status != 404)
 
 
 def _over(watch: Watch, now: float) -> bool:

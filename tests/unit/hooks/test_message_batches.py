@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.hooks import MessageBatchesHook
-from airflow_batches.hooks.message_batches import client_for, default_model
+from airflow_batches.hooks.connection import client_for, default_model
 
 KEY = "sk-ant-unit-test-key"
 PAGE = {"data": [], "has_more": False, "first_id": None, "last_id": None}
