@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_batches import __version__
+from airflow_batches.api.defaults import BASE_URL, NEWEST, READ_TIMEOUT, STRICT_SINCE, VERSIONS
 
 PACKAGE = "airflow-batches"
 INTEGRATION = "Anthropic Message Batches"
@@ -17,8 +18,6 @@ CONNECTION_TYPE = "anthropicbatches"
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the format of Airflow's provider schema."""
-    from airflow_batches.api.defaults import BASE_URL  # not at the top: every operator imports this module
-
     return {
         "package-name": PACKAGE,
         "name": INTEGRATION,
@@ -69,8 +68,6 @@ def _modules(*names: str) -> list[dict[str, Any]]:
 
 
 def _connection_fields() -> dict[str, Any]:
-    from airflow_batches.api.defaults import NEWEST, READ_TIMEOUT, STRICT_SINCE, VERSIONS
-
     return {
         "model": _field("Default model", "Used for requests that name none, for example claude-haiku-4-5."),
         "auth": _field(

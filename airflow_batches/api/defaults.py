@@ -1,6 +1,6 @@
 """What a client uses unless told otherwise, and the API versions to choose from.
 
-Imports nothing: the connection form names these values too, and Airflow reads the form whenever it starts.
+Imports nothing: the provider's metadata names these values too, and every process of Airflow reads it.
 """
 
 from __future__ import annotations
