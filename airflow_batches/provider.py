@@ -14,6 +14,8 @@ PACKAGE = "airflow-batches"
 INTEGRATION = "Anthropic Message Batches"
 CONNECTION_TYPE = "anthropicbatches"
 """One word: with an underscore, Airflow logs an RFC 3986 warning whenever it looks up a connection."""
+DEFAULT_CONNECTION = "anthropic_default"
+"""The connection of everything that is given none. Airflow's official Anthropic provider has the same default."""
 
 
 def get_provider_info() -> dict[str, Any]:

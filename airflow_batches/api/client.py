@@ -26,7 +26,8 @@ from airflow_batches.api.defaults import BASE_URL, CONNECT_TIMEOUT, NEWEST, READ
 from airflow_batches.api.errors import DecodeError, InvalidRequest
 from airflow_batches.api.headers import retry_after
 from airflow_batches.api.limits import MAX_PAGE
-from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch, ResultItem
+from airflow_batches.api.models import BatchDeleted, BatchPage, MessageBatch
+from airflow_batches.api.result_models import ResultItem
 from airflow_batches.api.results import ResultStream
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.api.transport import Transport

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseHook
 
-from airflow_batches.provider import CONNECTION_TYPE, INTEGRATION
+from airflow_batches.provider import CONNECTION_TYPE, DEFAULT_CONNECTION, INTEGRATION
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
 
-DEFAULT_CONNECTION: Final = "anthropic_default"
-"""The connection of everything that is given none. Airflow's official Anthropic provider uses the same id."""
 TEST_TIMEOUT: Final = 30.0
 """Seconds for each wait of the Test button. Chosen: a person waits for the form, and a thread of Airflow's API server
 is blocked."""
