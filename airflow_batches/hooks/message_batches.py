@@ -45,9 +45,10 @@ class MessageBatchesHook(BaseHook):
 
         return client_for(self.get_connection(self.conn_id))
 
-    def test_connection(self) -> tuple[bool, str]:
+    def test_connection(self, timeout_s: float = TEST_TIMEOUT) -> tuple[bool, str]:
         """Test the connection for the form's Test button, by listing one batch, which is free.
 
+        :param timeout_s: seconds for each wait for bytes.
         :return: whether it works, and the text to show.
         """
         from airflow_batches.api import BatchesError
@@ -55,7 +56,7 @@ class MessageBatchesHook(BaseHook):
         from airflow_batches.hooks.connection import client_for
 
         try:
-            with client_for(self.get_connection(self.conn_id), retry=ONCE, longest_read=TEST_TIMEOUT) as client:
+            with client_for(self.get_connection(self.conn_id), retry=ONCE, longest_read=timeout_s) as client:
                 client.check()
         except BatchesError as error:
             return False, str(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.cli import main
-from airflow_batches.demo.scenes import DEFERRED
+from airflow_batches.demo.stages import DEFERRED
 from airflow_batches.emulator import Emulator, Fault
 from tests.e2e.processes import Program, program
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from airflow_batches.api import ApiError, BatchesClient
 from airflow_batches.demo.example import ExampleRun
 from airflow_batches.demo.private_airflow import PrivateAirflow
-from airflow_batches.demo.scenes import DEFERRED
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import EMULATED, Service
+from airflow_batches.demo.stages import DEFERRED
 from tests.e2e.conftest import SHARD_SIZE
 
 pytestmark = pytest.mark.e2e

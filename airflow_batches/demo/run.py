@@ -19,7 +19,7 @@ from airflow_batches.demo.service import Service, emulated, live
 from airflow_batches.provider import DEFAULT_CONNECTION
 
 
-def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
+def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
     """Run the demo; however it ends, none of its processes is left.
 
     :param console: where progress and results are printed.
