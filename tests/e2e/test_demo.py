@@ -27,7 +27,7 @@ def assert_nothing_is_left(demo: Program) -> None:
 
 def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_stays_until_ctrl_c(tmp_path: Path) -> None:
     with program(tmp_path, "demo", "--ui", "--keep", str(tmp_path / "kept")) as demo:
-        demo.wait_for("Ctrl-C ends it.", timeout=240)
+        demo.wait_for("Ctrl-C ends it.")
         found = re.search(r"Airflow is at (http://127\.0\.0\.1:\d+) ", demo.output())
         assert found
         with urllib.request.urlopen(found[1]) as page:
