@@ -32,8 +32,6 @@ SETTINGS: Final[Mapping[str, str]] = {
     # The first call took 3.6 s on two free cores (measured): a busy machine needs more than the default of 5 s.
     "WORKERS__EXECUTION_API_TIMEOUT": "30",
     "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-    # The DAG files are copies, which do not change; reading each of them every 30 s (the default) is wasted.
-    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     "USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 """The `AIRFLOW__…` options of every private Airflow, unless the caller overrides them.
