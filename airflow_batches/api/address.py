@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 
 from requests import PreparedRequest
 
+from airflow_batches.api.defaults import BASE_URL
 from airflow_batches.api.errors import InvalidRequest
 
-BASE_URL: Final = "https://api.anthropic.com"
 BATCHES: Final = "/v1/messages/batches"
 
 _BASE: Final = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.IGNORECASE)

@@ -144,7 +144,7 @@ def is_unreached(answer: Answer) -> bool:
 
     A 5xx or 429 without the API's body does not: the API's own front end answers so when it is overloaded.
     """
-    return is_foreign(answer) and not (isinstance(answer, ApiError) and answer.passing)
+    return is_foreign(answer) and not (isinstance(answer, ApiError) and answer.retryable)
 
 
 class BatchGetter(Protocol):
@@ -256,7 +256,7 @@ def _keep_waiting(hint: float | None, standing: Standing | None = None) -> KeepW
 
 def _is_temporary(error: BatchesError) -> bool:
     # Even with `x-should-retry: true`, a 404 may mean that the batch does not exist.
-    return is_foreign(error) or (isinstance(error, ApiError) and error.passing and error.status != 404)
+    return is_foreign(error) or (isinstance(error, ApiError) and error.retryable and error.status != 404)
 
 
 def _is_over(watch: Watch, now: float) -> bool:

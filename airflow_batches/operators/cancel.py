@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
-from airflow_batches.hooks.message_batches import DEFAULT_CONNECTION
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg

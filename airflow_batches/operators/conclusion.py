@@ -72,11 +72,11 @@ class ConcludesWait:
         It never raises, because the verdict must be reported anyway.
         """
         from airflow_batches.api.retry import RetryPolicy
-        from airflow_batches.hooks.message_batches import client_for
+        from airflow_batches.hooks.connection import client_for
         from airflow_batches.waiting.error_report import LIMIT_S, ErrorReport, read_errors
 
         # A few seconds of retries, also after a 404: the batch has just ended, and a replica may lag behind.
-        retry = RetryPolicy(attempts=3, patience=READ_TIMEOUT, exists=True)
+        retry = RetryPolicy(attempts=3, max_retry_after=READ_TIMEOUT, exists=True)
         try:
             connection = self.hook().get_connection(self.conn_id)
             with client_for(connection, retry=retry, longest_read=READ_TIMEOUT) as client:

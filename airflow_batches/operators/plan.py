@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk import BaseOperator
 
 from airflow_batches._uri import path_text
-from airflow_batches.hooks.message_batches import DEFAULT_CONNECTION
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Place
 from airflow_batches.operators.stores import airflow_store
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -91,7 +91,7 @@ class MessageBatchPlanOperator(BaseOperator):
         """
         from airflow_batches._compat import AirflowSkipException
         from airflow_batches.hooks import MessageBatchesHook
-        from airflow_batches.hooks.message_batches import api_version, default_model
+        from airflow_batches.hooks.connection import api_version, default_model
         from airflow_batches.submission import EmptySource, split_requests
 
         with task_errors():

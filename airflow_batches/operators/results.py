@@ -14,6 +14,7 @@ from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import RECEIPT
 from airflow_batches.operators.waiting import BATCH_ID, share
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -98,7 +99,7 @@ class MessageBatchResultsOperator(BaseOperator):
         max_failure_rate: float | None = None,
         timeout: timedelta | float = timedelta(hours=1),
         stall_timeout: timedelta | float = timedelta(minutes=1),
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         storage_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from airflow.sdk import BaseOperator
 
 from airflow_batches._duration import seconds_to_wait
-from airflow_batches.hooks.message_batches import DEFAULT_CONNECTION
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.requests import Given, RequestsField, unwrapped
@@ -17,6 +16,7 @@ from airflow_batches.operators.searching import SearchesForBatch, settle_time
 from airflow_batches.operators.stores import airflow_store
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
 from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, share
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -140,7 +140,7 @@ class MessageBatchSubmitOperator(SearchesForBatch, BaseOperator):
         :raises AirflowSkipException: the batch was canceled as a whole, or there are no requests and `on_empty` is
             `skip`.
         """
-        from airflow_batches.hooks.message_batches import client_for, default_model
+        from airflow_batches.hooks.connection import client_for, default_model
 
         with task_errors():
             if context.get("task_state_store") is None:
@@ -210,7 +210,7 @@ class MessageBatchSubmitOperator(SearchesForBatch, BaseOperator):
 
     def _kill_handler_for(self, connection: Connection, context: Context) -> KillHandler:
         from airflow_batches.api.retry import ONCE
-        from airflow_batches.hooks.message_batches import client_for
+        from airflow_batches.hooks.connection import client_for
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
         from airflow_batches.submission.record import MemoryStore, RecordStore
 

@@ -15,6 +15,7 @@ from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, WaitsForBatch, progress_log, share
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -58,7 +59,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         self,
         *,
         batch_id: str | XComArg,
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         deferrable: bool = True,
         poke_interval: timedelta | float = 60.0,
         timeout: timedelta | float = timedelta(hours=25),

@@ -30,11 +30,9 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from airflow_batches.api.defaults import STRICT_SINCE
 from airflow_batches.api.limits import CUSTOM_ID
 from airflow_batches.submission.members import BETA_MEMBERS, MEMBERS, NEVER, ROLES, TURN_MEMBERS, UNKNOWN
-
-STRICT_SINCE: Final = "2026-10-21"
-"""The first API version that refuses sampling parameters (docs, "migration-2026-10-21"). Versions compare as text."""
 
 SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
 """Largest value of each sampling parameter; the smallest is 0."""

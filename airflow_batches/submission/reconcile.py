@@ -18,7 +18,7 @@ import requests
 from airflow_batches.api import BatchesClient, MessageBatch, ProcessingStatus, StreamInterrupted
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
-from airflow_batches.api.retry import KNOWN
+from airflow_batches.api.retry import RETRY_404
 from airflow_batches.submission.decision import OnUncertain, is_canceled, is_useless
 from airflow_batches.submission.errors import ReconcilePending, SubmitKilled, UncertainSubmit
 from airflow_batches.submission.listing import CLOCK_SPREAD, api_now, batches_since
@@ -165,7 +165,7 @@ def _result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
     digest = IdsDigest()
     lines = 0
     try:
-        with client.open_results(batch.id, retry=KNOWN) as response:
+        with client.open_results(batch.id, retry=RETRY_404) as response:
             for line in split_lines(response.iter_content(READ_BYTES)):
                 digest.update((decoder.decode(line).custom_id,))
                 lines += 1

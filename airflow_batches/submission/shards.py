@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_batches._uri import to_uri
+from airflow_batches.api.defaults import NEWEST
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.envelope import ENVELOPE_BYTES
@@ -23,7 +24,7 @@ from airflow_batches.submission.errors import EmptySource, PreflightError
 from airflow_batches.submission.inspector import Inspector
 from airflow_batches.submission.lines import RequestLine
 from airflow_batches.submission.objects import is_compressed
-from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
+from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.scan import Totals
 from airflow_batches.submission.shard import Shard
 from airflow_batches.submission.shard_files import HashedSource, store_shards
@@ -41,7 +42,7 @@ def split_requests(
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
-    anthropic_version: str = STRICT_SINCE,
+    anthropic_version: str = NEWEST,
     shards_path: object = None,
 ) -> list[Shard]:
     """Split a JSONL object into shards, in order.

@@ -17,12 +17,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from airflow_batches.api.cancellation import is_missing
+from airflow_batches.api.defaults import NEWEST
 from airflow_batches.api.errors import ApiError, BatchesError, InvalidRequest, TransportError
 from airflow_batches.api.limits import FRESH_404
 from airflow_batches.submission.decision import Attempt, OnChanged, OnUncertain, Search, Send, next_step
 from airflow_batches.submission.errors import LookupRefused, SubmitKilled
 from airflow_batches.submission.listing import EPOCH, api_now, find_listed
-from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
+from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.receipt import Receipt
 from airflow_batches.submission.reconcile import SEARCH_EVERY_S, Reconciler
 from airflow_batches.submission.record import Record, RecordStore
@@ -49,7 +50,7 @@ def submit(
     attempt: Attempt = Attempt(),  # noqa: B008  # immutable
     model: str | None = None,
     preflight: Preflight = "error",
-    anthropic_version: str = STRICT_SINCE,
+    anthropic_version: str = NEWEST,
     known_batches: Callable[[], Collection[str]] = lambda: (),
     killed: Callable[[], bool] = lambda: False,
     on_created: Callable[[str], None] = lambda batch_id: None,

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_batches._duration import seconds_to_wait
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch
@@ -73,7 +74,7 @@ class MessageBatchEndedTrigger(BaseEventTrigger):
     def __init__(
         self,
         *,
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         poll_interval: timedelta | float = 60.0,
         name: str = "",
         **_ignored: Any,

@@ -20,7 +20,7 @@ READ_TIMEOUT: Final = 60.0
 """Seconds without a byte after which a call fails, unless the connection says less. Chosen: the default poll interval,
 after which the next poll is due anyway."""
 
-MODULES: Final = ("airflow_batches.waiting.async_wait", "airflow_batches.hooks.message_batches")
+MODULES: Final = ("airflow_batches.waiting.async_wait", "airflow_batches.hooks.connection")
 
 _loaded = False
 
@@ -46,7 +46,7 @@ async def connect(
     from airflow.sdk import BaseHook
 
     from airflow_batches.api import InvalidRequest
-    from airflow_batches.hooks.message_batches import client_for
+    from airflow_batches.hooks.connection import client_for
 
     look_up = asyncio.ensure_future(BaseHook.aget_connection(conn_id))
     try:

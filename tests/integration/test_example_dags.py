@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,27 +16,10 @@ from tests.airflows import run_the_dag_in
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
-pytestmark = [pytest.mark.xdist_group("airflow-db"), pytest.mark.usefixtures("database", "connection")]
+pytestmark = pytest.mark.usefixtures("database", "connection")
 
 ROOT: Final = Path(airflow_batches.__file__).parent.parent
 EXAMPLES: Final = ROOT / "example_dags"
-
-
-@pytest.fixture(scope="module")
-def database() -> None:
-    """Airflow's tables, in this process's own home."""
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
-
-
-@pytest.fixture
-def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A DAGs folder of the test's own: `dag.test()` runs only what Airflow can find."""
-    folder = tmp_path / "dags"
-    folder.mkdir()
-    bundle = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
-    bundles = [bundle | {"kwargs": {"path": str(folder)}}]
-    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
-    return folder
 
 
 def run(dags: Path, source: str, **params: Any) -> DagRun:
@@ -80,7 +61,7 @@ def test_a_deferred_wait_ends_in_the_same_place(
     dags: Path, tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_batches.triggers.message_batch.MessageBatchTrigger.QUIET_S", 0.1)
-    emulator.configure(processing_time=2.0)
+    emulator.configure(processing_time=2.0, retry_after=0)
     source = (EXAMPLES / "submit_and_land.py").read_text().replace("poll_interval=5", "poll_interval=0.5")
     finished = run(dags, source, path=f"file://{tmp_path}/out")
     assert states(finished) == {"submit": "success", "land": "success"}

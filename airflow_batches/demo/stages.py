@@ -1,4 +1,4 @@
-"""The step that a run of the example DAG is in, from what Airflow and the API report.
+"""The stage that a run of the example DAG is in, from what Airflow and the API report.
 
 Pure.
 """
@@ -28,8 +28,8 @@ class Observed:
     deferred_before: bool = False
 
 
-def scene(seen: Observed) -> str:
-    """Return the title of the step that a run is in."""
+def stage(seen: Observed) -> str:
+    """Return the title of the stage that a run is in."""
     if failed_task(seen):
         return "The run has failed"
     if seen.submit == "deferred":

@@ -6,7 +6,6 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
@@ -17,11 +16,10 @@ from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.report import print_report
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import Service, emulated, live
+from airflow_batches.provider import DEFAULT_CONNECTION
 
-CONNECTION: Final = "anthropic_default"
 
-
-def tell(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
+def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
     """Run the demo; however it ends, none of its processes is left.
 
     :param console: where progress and results are printed.
@@ -59,7 +57,8 @@ def _airflow(service: Service, screen: Screen) -> PrivateAirflow:
         started.append(part)
         screen.show(screen.steps[-1].title, ", ".join(started))
 
-    return PrivateAirflow(dags=[example_dag()], connections={CONNECTION: service.connection()}, on_progress=progress)
+    connections = {DEFAULT_CONNECTION: service.connection()}
+    return PrivateAirflow(dags=[example_dag()], connections=connections, on_progress=progress)
 
 
 def _stay(console: Console, airflow: PrivateAirflow) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batches.demo.scenes import DEFERRED, Observed, failed_task, scene
+from airflow_batches.demo.stages import DEFERRED, Observed, failed_task, stage
 
 QUEUED = "The scheduler takes up the run"
 SUBMITTED = "The batch is submitted"
@@ -12,7 +12,7 @@ RESUMED = "The batch has ended, the task resumes"
 LANDED = "The results land, and are checked"
 
 
-def test_a_run_goes_through_its_scenes_in_order() -> None:
+def test_a_run_goes_through_its_stages_in_order() -> None:
     course = [
         Observed(None, None),
         Observed("queued", None),
@@ -24,16 +24,16 @@ def test_a_run_goes_through_its_scenes_in_order() -> None:
         Observed("success", "queued", "msgbatch_01", deferred_before=True),
         Observed("success", "success", "msgbatch_01", deferred_before=True),
     ]
-    scenes = list(dict.fromkeys(scene(seen) for seen in course))
-    assert scenes == [QUEUED, SUBMITTED, DEFERRED, RESUMED, LANDED]
+    stages = list(dict.fromkeys(stage(seen) for seen in course))
+    assert stages == [QUEUED, SUBMITTED, DEFERRED, RESUMED, LANDED]
 
 
 def test_a_batch_that_ended_at_once_is_never_deferred() -> None:
-    assert scene(Observed("success", "running", "msgbatch_01")) == LANDED
+    assert stage(Observed("success", "running", "msgbatch_01")) == LANDED
 
 
 def test_a_run_that_failed_is_said_to_have() -> None:
-    assert scene(Observed("failed", "upstream_failed")) == scene(Observed("success", "failed")) == "The run has failed"
+    assert stage(Observed("failed", "upstream_failed")) == stage(Observed("success", "failed")) == "The run has failed"
 
 
 @pytest.mark.parametrize(
