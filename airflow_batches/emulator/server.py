@@ -22,6 +22,7 @@ _BACKLOG: Final = 4_096
 """Connections that wait to be accepted; chosen: the default limit of Linux (`somaxconn`), for bursts."""
 _JOIN_TIMEOUT: Final = 10.0
 """Seconds for a thread to end after its socket was shut down; chosen: it should take milliseconds."""
+_PLAIN: Final = {"content-type": "text/plain"}
 _LOG: Final = logging.getLogger(__name__)
 
 Handler = Callable[[Connection, Head, Body], Response]
@@ -96,7 +97,7 @@ class Server:
             reset = hangup.reset
         except MalformedRequest as error:
             with contextlib.suppress(OSError):
-                connection.answer(Response(400, {"content-type": "text/plain"}, str(error).encode()), keep_alive=False)
+                connection.answer(Response(error.status, _PLAIN, str(error).encode()))
                 connection.linger()
         except OSError:  # the client left, or the server is closing: no answer can be sent
             pass
@@ -111,17 +112,21 @@ class Server:
         if head is None:
             return False
         body = Body(connection, head)
+        response = self._response(connection, head, body)
+        keep_alive = body.nearly_done and not response.close
+        if connection.answer(response, keep_alive=keep_alive, head_only=head.method == "HEAD"):
+            body.discard()
+            connection.start_next_call()
+            return True
+        if not body.done:
+            connection.linger()
+        return False
+
+    def _response(self, connection: Connection, head: Head, body: Body) -> Response:
         try:
-            response = self._handler(connection, head, body)
+            return self._handler(connection, head, body)
         except (Hangup, MalformedRequest, OSError):
             raise
         except Exception:  # noqa: BLE001 - a bug of the emulator: a 500 for the client, the traceback for the log
             _LOG.exception("the emulator failed at %s %s", head.method, head.path)
-            response = Response(500, {"content-type": "text/plain"}, b"the emulator failed; see its log\n")
-        keep_alive = head.keep_alive and body.nearly_done and not response.close
-        connection.answer(response, keep_alive=keep_alive, head_only=head.method == "HEAD")
-        if keep_alive:
-            body.discard()
-        elif not body.done:
-            connection.linger()
-        return keep_alive
+            return Response(500, _PLAIN, b"The emulator failed; its log says why.\n")
