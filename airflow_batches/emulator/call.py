@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from airflow_batches.emulator.clock import Clock
+from airflow_batches.emulator.journal import Journal
 from airflow_batches.emulator.limits import RateWindow
 from airflow_batches.emulator.plans import Plans
 from airflow_batches.emulator.settings import ENDPOINTS, Settings
@@ -24,10 +25,14 @@ class State:
     store: Store
     plans: Plans
     prefix: str = ""
+    journal: Journal = field(init=False)
     window: RateWindow = field(default_factory=RateWindow)
     reads: Counter[str] = field(default_factory=Counter)
     _calls: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.settings)
 
     def count(self, endpoint: str) -> None:
         with self._lock:
@@ -48,14 +53,15 @@ class State:
         with self._lock:
             self._calls.clear()
             self.reads.clear()
+        self.journal.clear()
 
 
 @dataclass(slots=True)
 class Call:
     """A call whose endpoint is known.
 
-    `batch_id` is empty where the path has none, `workspace` until the key is accepted. `payload` is the decoded body,
-    once it has been read.
+    `batch_id` is empty where the path has none, until a create has made its batch; `workspace` is empty
+    until the key is accepted. `payload` is the decoded body, once it has been read.
     """
 
     state: State

@@ -1,4 +1,4 @@
-"""The sockets: one listener on the loopback address, one thread for each connection.
+"""The sockets: one listener, one thread for each connection.
 
 It uses threads because a fault acts on the socket itself (a reset, an incomplete body, a stall), and blocking code
 does that most plainly. An answer may be sent before the body was read: a small remainder is read after the answer, for
@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from airflow_batches.emulator.addresses import Address
 from airflow_batches.emulator.wire import Body, Connection, Hangup, Head, MalformedRequest, Response
 
-HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4_096
 """Connections that wait to be accepted; chosen: the default limit of Linux (`somaxconn`), for bursts."""
 _JOIN_TIMEOUT: Final = 10.0
@@ -34,13 +34,13 @@ class Server:
     Raises OSError when the port is taken.
     """
 
-    def __init__(self, port: int, handler: Handler) -> None:
+    def __init__(self, address: Address, handler: Handler) -> None:
         self._handler = handler
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, Connection] = {}
         self.accepted = 0
-        self._listener = socket.create_server((HOST, port), backlog=_BACKLOG)
+        self._listener = socket.create_server((address.ip, address.port), family=address.family, backlog=_BACKLOG)
         self._listener.setblocking(False)
         self._wake, self._woken = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept, name="emulator", daemon=True)

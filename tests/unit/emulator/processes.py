@@ -8,15 +8,20 @@ from types import TracebackType
 from typing import Final, Self
 
 MODULE: Final = (sys.executable, "-m", "airflow_batches.emulator")
+COMMAND: Final = (sys.executable, "-m", "airflow_batches.cli", "emulator")
+ANY_PORT: Final = ("--port", "0")
 
 
 class Program:
-    """`python -m airflow_batches.emulator` with these flags, ended with the block."""
+    """The program on any free port and with these flags, ended with the block; batches end at once by default."""
 
     api_key = "sk-ant-emulator"
 
     def __init__(self, *flags: str, command: tuple[str, ...] = MODULE) -> None:
-        self.process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        usual = (*ANY_PORT, "--processing-time", "0")
+        self.process = subprocess.Popen(
+            [*command, *usual, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         if self.process.stdout is None or self.process.stderr is None:
             raise AssertionError("both are pipes")
         self._out, self._err = self.process.stdout, self.process.stderr

@@ -420,13 +420,16 @@ def test_faults_under_concurrent_calls_strike_exactly_as_often_as_told(start: St
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"endpoint": "resluts", "action": "cut"}, "unknown endpoint 'resluts'; known are create, list, get"),
-        ({"endpoint": "results", "action": "cute"}, "unknown action 'cute'; known are drop_before_body"),
-        ({"endpoint": "get", "action": "missing_line"}, "its endpoint is results, not get"),
-        ({"endpoint": "get", "action": "redirect"}, "redirect needs a location"),
-        ({"endpoint": "get", "action": "status", "status": 42}, "status must be between 200 and 599"),
-        ({"endpoint": "get", "action": "status", "times": -1}, "times must not be negative"),
-        ({"endpoint": "get", "action": "slow", "bytes_per_second": 0}, "bytes_per_second 1 or more"),
+        ({"endpoint": "resluts", "action": "cut"}, r"No endpoint is named 'resluts'; known are create, list, get"),
+        ({"endpoint": "results", "action": "cute"}, r"No action is named 'cute'; known are drop_before_body"),
+        ({"endpoint": "get", "action": "missing_line"}, r"its endpoint is results, not get\."),
+        ({"endpoint": "get", "action": "redirect"}, r"The action redirect needs a location\."),
+        ({"endpoint": "get", "action": "redirect", "location": "/x\r\ny: z"}, r"HTTP has no such header: 'location'\."),
+        ({"endpoint": "get", "action": "status", "status": 42}, r"status must be between 200 and 599"),
+        ({"endpoint": "get", "action": "status", "times": -1}, r"A fault's times must not be negative\."),
+        ({"endpoint": "get", "action": "slow", "bytes_per_second": 0}, r"bytes_per_second 1 or more\."),
+        ({"endpoint": "get", "action": "status", "headers": {"a b": "c"}}, r"HTTP has no such header: 'a b'\."),
+        ({"endpoint": "get", "action": "status", "headers": {"a": "b\n"}}, r"HTTP has no such header: 'a'\."),
     ],
 )
 def test_a_fault_that_could_never_strike_is_refused(values: dict[str, Any], text: str) -> None:
