@@ -1,12 +1,11 @@
 """The Message Batches API on localhost: a library, and `airflow-batches emulator`.
 
 The way of a call: `server` accepts the connection, `wire` reads the request, `api` takes it through the route, the
-faults (`plans`, `actions`), the key (`access`), the rate limit and the body (`spool`), and `routes` handles it; `journal`
-keeps what was received. A
-create goes through `validation` (envelope) and `verdicts` (each line's params) into `store`. `lifecycle` computes
-status and counts from the stored record and `clock`; `answers` makes the result lines when they are read. `control`
-serves the methods of `Emulator` over HTTP, `manual` describes them, `command` and `config` make a program of it, and
-`pytest_plugin` a fixture.
+faults (`plans`, `actions`), the key (`access`), the rate limit and the body (`spool`), and `routes` handles it;
+`journal` keeps what was received. A create goes through `validation` (envelope) and `verdicts` (each line's params)
+into `store`. `lifecycle` computes status and counts from the stored record and `clock`; `answers` makes the result
+lines when they are read. `control` serves the methods of `Emulator` over HTTP, and `manual` describes them. `command`
+and `config` make a program of it, `pytest_plugin` a fixture.
 
     with Emulator() as emu:
         client = BatchesClient(emu.api_key, base_url=emu.url)

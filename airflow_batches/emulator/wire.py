@@ -1,9 +1,10 @@
 """HTTP/1.1 over one socket: read a request, write a response.
 
-h11 parses requests and frames both sides; this file moves the bytes. Rules: handlers return a `Response`, and only
-`Connection.answer` writes one. A body is bytes or an iterator of blocks; both are sent chunked, as the API does, or to
-a client of HTTP/1.0 until the connection closes. `Hangup`, raised anywhere between the first byte of a request and the
-last byte of its response, ends the connection at that point: faults produce incomplete answers with it.
+h11 parses requests and frames both sides; this file moves the bytes. Against a parser by hand, bodies of 200 MB pass as
+fast, and a small call costs about 0.14 ms more CPU (benchmarks/emulator.py). Rules: handlers return a `Response`, and
+only `Connection.answer` writes one. A body is bytes or an iterator of blocks; both are sent chunked, as the API does,
+or to a client of HTTP/1.0 until the connection closes. `Hangup`, raised anywhere between the first byte of a request
+and the last byte of its response, ends the connection at that point: faults produce incomplete answers with it.
 """
 
 from __future__ import annotations
@@ -211,7 +212,7 @@ class Connection:
         """Return the head: content headers, h11's framing, the other headers, which is the order recorded live.
 
         h11 would put the framing last. It gets no other header, because it checks each of them three times: a small
-        call took 2.7 times the CPU then, measured.
+        call took 2.7 times the CPU of a parser by hand then, measured.
         """
         framing = [(b"connection", b"keep-alive" if keep_alive else b"close")]
         event = h11.Response(status_code=response.status, headers=framing, reason=_reason(response.status))
