@@ -51,13 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     types = get_type_hints(Settings)
     for name, text, default in _settings():
         flag = "--" + name.replace("_", "-")
+        help_ = f"{text} (default: {_shown(default)})".replace("%", "%%")
         if isinstance(default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_)
         else:
-            shown = _ABSENT if default in (None, (), {}) else default
-            parser.add_argument(
-                flag, type=_reader(types[name]), metavar="VALUE", help=f"{text} (default: {shown})".replace("%", "%%")
-            )
+            parser.add_argument(flag, type=_reader(types[name]), metavar="VALUE", help=help_)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,6 +94,12 @@ def _settings() -> Iterator[tuple[str, str, Any]]:
     usual = Settings()
     for field in fields(Settings):
         yield field.name, field.metadata["help"], DEFAULTS.get(field.name, getattr(usual, field.name))
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return _ABSENT if default in (None, (), {}) else str(default)
 
 
 def _told(emulator: Emulator) -> Iterator[str]:

@@ -41,10 +41,10 @@ class Program:
         self._err.close()
 
     def lines(self, count: int) -> list[str]:
-        """So many further lines of stdout."""
+        """Return the next `count` lines of stdout."""
         return [self._out.readline().rstrip("\n") for _ in range(count)]
 
     def stop(self, number: int) -> tuple[int, str, str]:
-        """Exit code and what was still written to stdout and stderr, after this signal."""
+        """Send a signal; return the exit code and the rest of stdout and stderr."""
         self.process.send_signal(number)
         return self.process.wait(30), self._out.read(), self._err.read()

@@ -17,7 +17,7 @@ from tests.unit.emulator.conftest import Start
 
 
 def ask(emulator: Emulator, method: str, path: str, expected: int = 200, /, **body: Any) -> dict[str, Any]:
-    """A control call, which needs no key."""
+    """Make a control call, which needs no key."""
     response = requests.request(method, f"{emulator.control_url}/{path}", json=body or None, timeout=30)
     assert response.status_code == expected, response.text
     answer: dict[str, Any] = response.json()
@@ -141,9 +141,7 @@ def test_all_faults_can_be_deleted_at_once(start: Start) -> None:
         ({"endpoint": "get", "action": "explode"}, ", ".join(ACTIONS)),
     ],
 )
-def test_a_fault_that_is_none_is_refused_with_what_is_known(
-    fault: dict[str, Any], known: str, emulator: Emulator
-) -> None:
+def test_a_wrong_fault_is_refused_with_what_is_known(fault: dict[str, Any], known: str, emulator: Emulator) -> None:
     assert known in ask(emulator, "POST", "faults", 400, **fault)["error"]
 
 

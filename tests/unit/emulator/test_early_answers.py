@@ -19,13 +19,13 @@ from tests.unit.emulator.test_server import emulator_threads
 
 BATCHES = "/v1/messages/batches"
 LARGE = 32_000_000
-"""Bytes; more than any socket buffers swallow."""
+"""Bytes; more than the sockets of both sides buffer."""
 TOO_LARGE = 256_000_001
 WRONG = {"authorization": "Bearer sk-ant-wrong"}
 
 
 def refused(what: str, length: int) -> bytes:
-    """A head that announces a body and is refused for what it says."""
+    """Return a head that announces a body and is refused for what it says."""
     target, headers = BATCHES, ["anthropic-version: 2023-06-01"]
     if what == "version":
         headers = ["anthropic-version: 1999-01-01"]
@@ -59,7 +59,7 @@ def test_a_client_that_sends_all_of_its_body_first_still_gets_the_answer(what: s
         assert everything(sock).startswith(b"HTTP/1.1 " + STATUS[what])
 
 
-def test_a_missing_rate_is_told_before_the_body_too(start: Start) -> None:
+def test_a_call_beyond_the_rate_limit_is_refused_before_its_body_too(start: Start) -> None:
     emulator, client = start(requests_per_minute=1, enforce_rate_limit=True)
     emulator.clock.advance(60 - emulator.clock.now().second)
     client.list()
@@ -85,7 +85,7 @@ def test_a_client_that_waits_for_100_continue_is_refused_instead(emulator: Emula
 
 
 class Spaces:
-    """So many bytes of JSON's white space, never held whole."""
+    """`length` bytes of JSON's white space, never in memory as a whole."""
 
     def __init__(self, length: int) -> None:
         self.length = length

@@ -1,4 +1,4 @@
-"""Faults: each does what its name says, as often as it was told to, and reports it."""
+"""Faults: each does what its name says, as often as its plan says, and reports it."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_batch_can_be_created_and_an_error_answered(start: Start) -> None:
     assert len(emulator.batches()) == 2
 
 
-def test_a_create_that_is_refused_anyway_costs_no_strike(start: Start) -> None:
+def test_a_create_that_is_refused_anyway_does_not_use_a_fault_up(start: Start) -> None:
     emulator, client = start()
     plan = emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     assert client.create([]).status_code == 400
@@ -251,7 +251,7 @@ def test_a_cut_json_answer_is_torn_too(start: Start) -> None:
         client.list()
 
 
-def test_results_asked_for_too_early_cost_no_strike(start: Start) -> None:
+def test_results_asked_for_too_early_do_not_use_a_fault_up(start: Start) -> None:
     emulator, client = start(processing_time=60)
     batch = client.made(lines(3))
     plans = [emulator.fault(Fault(endpoint="results", action=action)) for action in ("cut", "missing_line")]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import zlib
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -88,6 +90,24 @@ def test_a_request_that_is_not_http_is_refused(sent: bytes, status: int, text: b
     with dial(emulator) as sock:
         sock.sendall(head("GET", BATCHES))
         assert answers(sock, 1)[0].startswith(b"HTTP/1.1 200 OK")
+
+
+PIECES: Final = (
+    b"GET ", b"POST ", b"/", BATCHES.encode(), b" HTTP/1.1", b"\r\n", b"\n", b"host: x\r\n", b":", b"\0",
+    b"content-length: 3\r\n", b"transfer-encoding: chunked\r\n", b"3\r\n", b"0\r\n\r\n", b"expect: 100-continue\r\n",
+)  # fmt: skip
+"""Parts of requests, for sequences that are nearly HTTP."""
+
+
+@given(sent=st.lists(st.sampled_from(PIECES) | st.binary(max_size=6), max_size=20).map(b"".join))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_answered_as_http_or_not_at_all(sent: bytes, emulator: Emulator) -> None:
+    with dial(emulator) as sock:
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_WR)
+        received = everything(sock)
+    assert received == b"" or re.match(rb"HTTP/1\.1 (100|4\d\d|50[15]) ", received), received
+    assert b"The emulator failed" not in received
 
 
 def test_a_bare_lf_is_refused_when_the_call_before_it_was_fine(emulator: Emulator) -> None:

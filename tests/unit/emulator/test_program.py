@@ -126,7 +126,7 @@ def test_a_flag_becomes_a_setting(flags: list[str], name: str, value: object) ->
     ],
     ids=str,
 )
-def test_a_flag_that_is_none_ends_with_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_ends_with_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         parsed(*flags)
     assert exit_.value.code == 2
@@ -173,8 +173,9 @@ def test_help_describes_every_option(capsys: pytest.CaptureFixture[str], monkeyp
         runpy.run_module("airflow_batches.emulator", run_name="__main__")
     shown = capsys.readouterr().out
     assert all("--" + name.replace("_", "-") in shown for name in [*option_names(), "config"])
-    assert "(default: 18478)" in " ".join(shown.split())
-    assert "from create to ended (default: 5.0)" in " ".join(shown.split())
+    text = " ".join(shown.split())
+    for default in ("(default: 18478)", "from create to ended (default: 5.0)", "a newline (default: off)"):
+        assert default in text
 
 
 def test_importing_the_package_loads_nothing() -> None:

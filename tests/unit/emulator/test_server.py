@@ -1,4 +1,4 @@
-"""The server: HTTP as real clients send it, many connections, and an end that leaves nothing behind."""
+"""The server: calls as real clients send them, many connections, and an end that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_rechunking_changes_the_blocks_and_not_the_bytes(blocks: list[bytes], si
     assert not out or 0 < len(out[-1]) <= size
 
 
-def test_a_client_that_leaves_in_the_middle_harms_nobody(start: Start, eventually: Eventually) -> None:
+def test_a_client_that_leaves_in_the_middle_affects_no_other(start: Start, eventually: Eventually) -> None:
     emulator, client = start(answer_chars=2000)
     batch = client.made(lines(2000))
     for sent in (head("POST", BATCHES, "content-length: 1000") + b"x", head("GET", f"{BATCHES}/{batch}/results"), b"G"):
@@ -196,7 +196,7 @@ def test_two_emulators_share_nothing() -> None:
 
 
 @pytest.mark.parametrize("values", [{"port_number": 1}, {"errored_share": 2}, {"order": "none"}], ids=str)
-def test_settings_that_are_none_are_refused(values: dict[str, object]) -> None:
+def test_wrong_settings_are_refused(values: dict[str, object]) -> None:
     with pytest.raises((TypeError, ValueError)):
         Emulator(**values)  # type: ignore[arg-type]
     assert emulator_threads() == []
