@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from airflow_batches.emulator.errors import ApiError
+from airflow_batches.emulator.errors import ErrorAnswer
 from airflow_batches.emulator.settings import Settings
 
 VERSIONS: Final = ("2023-06-01", "2026-10-21")
@@ -21,16 +21,16 @@ EVERY_WORKSPACE: Final = "*"
 def admit(headers: Mapping[str, str], endpoint: str, settings: Settings) -> str:
     """Return the workspace that the call works in.
 
-    Raises ApiError: 401, 403, or 400 for the version.
+    Raises ErrorAnswer: 401, 403, or 400 for the version.
     """
     workspace = _workspace(headers, settings)
     if endpoint in settings.denied:
-        raise ApiError(403)
+        raise ErrorAnswer(403)
     version = headers.get("anthropic-version")
     if version is None and settings.require_version:
-        raise ApiError(400, "anthropic-version: header is required")
+        raise ErrorAnswer(400, "anthropic-version: header is required")
     if version is not None and version not in VERSIONS:
-        raise ApiError(400, f'anthropic-version: "{version}" is not a valid version')
+        raise ErrorAnswer(400, f'anthropic-version: "{version}" is not a valid version')
     return workspace
 
 
@@ -40,13 +40,13 @@ def _workspace(headers: Mapping[str, str], settings: Settings) -> str:
     if bound == EVERY_WORKSPACE:
         return asked or settings.workspace_id
     if asked not in (None, bound):
-        raise ApiError(403, "The credential does not belong to the workspace in anthropic-workspace-id.")
+        raise ErrorAnswer(403, "The credential does not belong to the workspace in anthropic-workspace-id.")
     return bound
 
 
 def _bound_workspace(keys: list[str], settings: Settings) -> str:
     if not keys:
-        raise ApiError(401, "x-api-key header is required")
+        raise ErrorAnswer(401, "x-api-key header is required")
     known = dict(settings.workspaces)
     if settings.api_key is not None:
         known[settings.api_key] = settings.workspace_id
@@ -55,7 +55,7 @@ def _bound_workspace(keys: list[str], settings: Settings) -> str:
             return known[key]
     if settings.api_key is None:
         return settings.workspace_id
-    raise ApiError(401)
+    raise ErrorAnswer(401)
 
 
 def _keys(headers: Mapping[str, str]) -> list[str]:

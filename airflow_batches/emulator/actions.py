@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from airflow_batches.emulator.errors import EDGE_PAGES, KINDS, ApiError, edge_response, error_response
+from airflow_batches.emulator.errors import EDGE_PAGES, KINDS, ErrorAnswer, edge_response, error_response
 from airflow_batches.emulator.wire import Hangup, Response
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _reset(fault: Fault, call: Call, proceed: Proceed) -> Response:
 def _late_accept(fault: Fault, call: Call, proceed: Proceed) -> Response:
     """Accept the create after `seconds`, without an answer: the client has timed out by then."""
     call.connection.pause(fault.seconds)
-    with suppress(ApiError):
+    with suppress(ErrorAnswer):
         proceed()
     raise Hangup
 
@@ -201,7 +201,7 @@ def _refusal(fault: Fault, call: Call) -> Response:
         return edge_response(fault.status, headers)
     if fault.status not in KINDS and fault.status < 400:
         return Response(fault.status, headers)
-    error = ApiError(fault.status, fault.message, kind=fault.error_type, headers=headers)
+    error = ErrorAnswer(fault.status, fault.message, kind=fault.error_type, headers=headers)
     return error_response(error, call.request_id)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.errors import error_object
-from airflow_batches.emulator.lifecycle import Record
+from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.lines import LineOutcome, Lines, Shape
 
 _BLOCK_BYTES: Final = 262_144
@@ -44,11 +44,11 @@ def arrange(count: int, order: str, seed: str) -> Sequence[int]:
     return shuffled
 
 
-def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
+def result_blocks(batch: StoredBatch, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
     """Yield blocks of whole lines, each block of about a quarter of a megabyte."""
     block: list[bytes] = []
     size = 0
-    for line in _lines(record, lines, places):
+    for line in _lines(batch, lines, places):
         block.append(line)
         size += len(line)
         if size >= _BLOCK_BYTES:
@@ -58,11 +58,11 @@ def result_blocks(record: Record, lines: Lines, places: Sequence[int]) -> Iterat
         yield b"".join(block)
 
 
-def _lines(record: Record, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
+def _lines(batch: StoredBatch, lines: Lines, places: Sequence[int]) -> Iterator[bytes]:
     custom_ids = lines.ids.split(b"\n")
-    outcomes, done, rest = lines.outcomes, record.done, record.rest.encode()
+    outcomes, done, rest = lines.outcomes, batch.done, batch.rest.encode()
     numbers = lines.shape_numbers()
-    formats = _Formats(record, lines)
+    formats = _Formats(batch, lines)
     for place in places:
         if place >= done:
             yield _UNRUN % (custom_ids[place], rest)
@@ -85,14 +85,14 @@ def without_last_newline(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _Formats(dict[int, _Format]):
     """Shape number -> the function that formats its lines, made when first needed."""
 
-    def __init__(self, record: Record, lines: Lines) -> None:
+    def __init__(self, batch: StoredBatch, lines: Lines) -> None:
         self._shapes = lines.shapes
         self._texts = lines.texts.split(b"\n")
         self._tokens = lines.token_counts()
-        self._fill = None if record.answer_chars is None else _fillers(record.answer_chars)
-        self._messages = ids.series("msg_011C", record.id)
-        self._workers = ids.series("workerreq_01", record.id)
-        self._uses = ids.series("toolu_01", record.id)
+        self._fill = None if batch.answer_chars is None else _fillers(batch.answer_chars)
+        self._messages = ids.series("msg_011C", batch.id)
+        self._workers = ids.series("workerreq_01", batch.id)
+        self._uses = ids.series("toolu_01", batch.id)
 
     def __missing__(self, number: int) -> _Format:
         shape = self._shapes[number]

@@ -1,7 +1,7 @@
 """The steps of a call: route, faults, length, key, rate, body, handler, headers.
 
 What can be refused by the head alone is refused before the body is read, as the API and its edge do. Every refusal is
-raised as ApiError, and becomes a response only here.
+raised as ErrorAnswer, and becomes a response only here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_batches.emulator import actions, ids
 from airflow_batches.emulator.access import admit
 from airflow_batches.emulator.call import Call, State
 from airflow_batches.emulator.clock import timestamp
-from airflow_batches.emulator.errors import ApiError, EdgeTooLarge, edge_response, error_response
+from airflow_batches.emulator.errors import EdgeTooLarge, ErrorAnswer, edge_response, error_response
 from airflow_batches.emulator.faults import Fault
 from airflow_batches.emulator.headers import HeaderValues, with_headers
 from airflow_batches.emulator.journal import ReceivedCall
@@ -39,7 +39,7 @@ def answer(state: State, connection: Connection, head: Head, body: Body) -> Resp
         response = _noted(call, received)
     except EdgeTooLarge:
         response = edge_response(413)
-    except ApiError as error:
+    except ErrorAnswer as error:
         response = error_response(error, request_id)
     if call is None:
         state.journal.keep(received)
@@ -85,7 +85,7 @@ def _keep_to_limit(call: Call) -> None:
     now = call.state.clock.micros()
     calls = call.state.window.enter(now)
     if call.settings.enforce_rate_limit and calls > call.settings.requests_per_minute:
-        raise ApiError(429, headers={"retry-after": str(seconds_left(now))})
+        raise ErrorAnswer(429, headers={"retry-after": str(seconds_left(now))})
 
 
 def _header_values(state: State, request_id: str, workspace: str, seconds: float) -> HeaderValues:

@@ -46,7 +46,7 @@ def answer(emulator: Emulator, head: Head, body: Body) -> Response:
         _admit(emulator, head.headers)
         handler, ids = _route(head)
         given = head.query if head.method == "GET" else _object(body)
-        fields = _fields(handler, f"{head.method} {head.path}", given)
+        fields = _fields(handler, len(ids), f"{head.method} {head.path}", given)
         return _json(200, handler(emulator, *ids, **fields))
     except ControlError as error:
         return _json(error.status, {"error": str(error)})
@@ -93,12 +93,15 @@ def _object(body: Body) -> dict[str, Any]:
         raise ControlError(400, f"The body is not a JSON object: {error}.") from None
 
 
-def _fields(handler: Handler, route: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the given fields against the handler's keywords, and convert them to their types."""
-    parameters = inspect.signature(handler).parameters.values()
+def _fields(handler: Handler, ids: int, route: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the given fields against the handler's parameters, and convert them to their types.
+
+    Its first parameters are the emulator and the ids in the path.
+    """
+    parameters = [*inspect.signature(handler).parameters.values()][1 + ids :]
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
         return dict(given)
-    known = {each.name: each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    known = {each.name: each for each in parameters}
     if unknown := [name for name in given if name not in known]:
         takes = f"takes {', '.join(known)}" if known else "takes no fields"
         raise ControlError(400, f"{route} {takes}, not {', '.join(unknown)}.")
@@ -142,7 +145,7 @@ def _clock(emulator: Emulator) -> dict[str, Any]:
     return {"now": timestamp(emulator.clock.micros()), "offset": emulator.clock.offset / 1e6}
 
 
-def _advance(emulator: Emulator, *, seconds: float) -> dict[str, Any]:
+def _advance(emulator: Emulator, seconds: float) -> dict[str, Any]:
     """Move the clock forward.
 
     :param seconds: how far; 0 or more.
@@ -168,7 +171,7 @@ def _counters(emulator: Emulator) -> dict[str, Any]:
 
 
 def _requests(
-    emulator: Emulator, *, endpoint: str | None = None, batch_id: str | None = None, custom_id: str | None = None
+    emulator: Emulator, endpoint: str | None = None, batch_id: str | None = None, custom_id: str | None = None
 ) -> dict[str, Any]:
     """List the received calls, oldest first, credentials redacted, and count what was dropped.
 

@@ -17,7 +17,7 @@ from airflow_batches.emulator.call import State
 from airflow_batches.emulator.clock import Clock
 from airflow_batches.emulator.faults import Fault
 from airflow_batches.emulator.journal import Journal
-from airflow_batches.emulator.lifecycle import Record
+from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
 from airflow_batches.emulator.server import Server
@@ -193,13 +193,13 @@ class Emulator:
             return control.answer(self, head, body)
         return api.answer(self._state, connection, head, body)
 
-    def _record(self, batch_id: str) -> Record:
+    def _record(self, batch_id: str) -> StoredBatch:
         record = self._state.store.find(batch_id)
         if record is None:
             raise KeyError(batch_id)
         return record
 
-    def _end(self, record: Record) -> bool:
+    def _end(self, record: StoredBatch) -> bool:
         store, now = self._state.store, self.clock.micros()
         if record.status(now) == "ended":
             return False
@@ -207,7 +207,7 @@ class Emulator:
         store.save(record)
         return True
 
-    def _object(self, record: Record) -> dict[str, Any]:
+    def _object(self, record: StoredBatch) -> dict[str, Any]:
         base = self.settings.results_base or self.url
         encoded = batch_object(record, self._state.store, self.clock.micros(), base)
         decoded: dict[str, Any] = msgspec.json.decode(encoded)

@@ -39,7 +39,7 @@ _NOT_RETRIED: Final = frozenset({400, 404})
 """Statuses that were recorded with `x-should-retry: false`."""
 
 
-class ApiError(Exception):
+class ErrorAnswer(Exception):
     """A refused call. `details` becomes part of the error object, `headers` of the response."""
 
     def __init__(
@@ -68,7 +68,7 @@ def error_object(kind: str, message: str, details: Mapping[str, Any] | None = No
     return ({"details": details} if details is not None else {}) | {"type": kind, "message": message}
 
 
-def error_response(error: ApiError, request_id: str) -> Response:
+def error_response(error: ErrorAnswer, request_id: str) -> Response:
     """Return an error in the API's form.
 
     The answer to a bad key has no `request_id` (recorded live, 2026-09).

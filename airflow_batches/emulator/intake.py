@@ -9,16 +9,16 @@ from airflow_batches.emulator import ids
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.checks import Terms
 from airflow_batches.emulator.clock import micros
-from airflow_batches.emulator.errors import MESSAGES, ApiError
-from airflow_batches.emulator.lifecycle import Record, new_record
-from airflow_batches.emulator.lines import LineOutcome, Lines, Shape, Verdict
+from airflow_batches.emulator.errors import MESSAGES, ErrorAnswer
+from airflow_batches.emulator.lifecycle import StoredBatch, new_batch
+from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Lines, Shape
 from airflow_batches.emulator.settings import Settings
-from airflow_batches.emulator.validation import Line, not_json, parse_create
+from airflow_batches.emulator.validation import BatchRequest, not_json, parse_create
 from airflow_batches.emulator.verdicts import Judge
 
 
-def create_batch(call: Call) -> Record:
-    """Create the batch. Raises ApiError: 400 for the envelope, 429 for a full queue."""
+def create_batch(call: Call) -> StoredBatch:
+    """Create the batch. Raises ErrorAnswer: 400 for the envelope, 429 for a full queue."""
     settings, state = call.settings, call.state
     requests = parse_create(call.payload, settings.max_requests)
     try:
@@ -28,7 +28,7 @@ def create_batch(call: Call) -> Record:
     with state.store.changing():
         now = state.clock.micros()
         _keep_to_queue(call, len(requests), now)
-        record = new_record(
+        batch = new_batch(
             ids.batch_id(),
             call.workspace,
             lines,
@@ -37,11 +37,11 @@ def create_batch(call: Call) -> Record:
             incremental=settings.incremental_counts,
             answer_chars=settings.answer_chars,
         )
-        state.store.add(record, lines)
-    return record
+        state.store.add(batch, lines)
+    return batch
 
 
-def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
+def _judged(requests: list[BatchRequest], call: Call) -> Iterator[tuple[str, CheckedLine]]:
     judge = Judge(_terms(call))
     settings = call.settings
     shares = settings.errored_share + settings.expired_share > 0
@@ -52,7 +52,7 @@ def _judged(requests: list[Line], call: Call) -> Iterator[tuple[str, Verdict]]:
         yield line.custom_id, verdict
 
 
-def _with_shares(verdict: Verdict, custom_id: str, settings: Settings) -> Verdict:
+def _with_shares(verdict: CheckedLine, custom_id: str, settings: Settings) -> CheckedLine:
     """Apply `errored_share` and `expired_share`, the same way for the same id and seed."""
     digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
     fraction = int.from_bytes(digest) / 2**64
@@ -87,4 +87,4 @@ def _keep_to_queue(call: Call, count: int, now: int) -> None:
         return
     waiting = sum(r.total for r in call.state.store.all() if r.status(now) != "ended")
     if waiting + count > limit:
-        raise ApiError(429, headers={"retry-after": str(call.settings.retry_after)})
+        raise ErrorAnswer(429, headers={"retry-after": str(call.settings.retry_after)})

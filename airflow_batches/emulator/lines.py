@@ -38,7 +38,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
     ran: bool = False
 
 
-class Verdict(NamedTuple):
+class CheckedLine(NamedTuple):
     """One checked line; `text` is the answer as JSON, without quotes if it is text."""
 
     shape: Shape
@@ -58,7 +58,7 @@ class Lines(msgspec.Struct, frozen=True):
     shapes: list[Shape]
 
     @classmethod
-    def gather(cls, judged: Iterable[tuple[str, Verdict]]) -> Lines:
+    def gather(cls, judged: Iterable[tuple[str, CheckedLine]]) -> Lines:
         ids: list[str] = []
         texts: list[bytes] = []
         tokens, shape, outcomes = array("I"), array("I"), bytearray()

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
-from airflow_batches.emulator.errors import ApiError, EdgeTooLarge
+from airflow_batches.emulator.errors import EdgeTooLarge, ErrorAnswer
 from airflow_batches.emulator.wire import Body
 
 _IN_MEMORY: Final = 1_000_000
@@ -27,7 +27,7 @@ _GZIP: Final = 31
 def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:
     """Read and decode the body.
 
-    Raises EdgeTooLarge over `limit` bytes, ApiError for an unknown or broken encoding.
+    Raises EdgeTooLarge over `limit` bytes, ErrorAnswer for an unknown or broken encoding.
     """
     blocks = _limited(body.blocks(), limit, EdgeTooLarge())
     if encoding not in ("", "identity"):
@@ -67,12 +67,12 @@ def _decoded(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[byt
     The error codes are those of the official SDK's table; the messages are not published.
     """
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ApiError(
+        raise ErrorAnswer(
             400,
             f"Unsupported content encoding: {encoding}",
             details={"error_code": "request_body_encoding_unsupported"},
         )
-    too_large = ApiError(
+    too_large = ErrorAnswer(
         413,
         "Request exceeds the maximum size after decoding",
         details={"error_code": "request_body_too_large_after_decoding"},
@@ -100,7 +100,7 @@ def _inflated(blocks: Iterable[bytes], wbits: int) -> Iterator[bytes]:
         raise _INVALID
 
 
-_INVALID: Final = ApiError(
+_INVALID: Final = ErrorAnswer(
     400,
     "The request body could not be decoded",
     details={"error_code": "request_body_encoding_invalid"},

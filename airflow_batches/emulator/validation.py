@@ -12,44 +12,44 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from airflow_batches.emulator.errors import ApiError
+from airflow_batches.emulator.errors import ErrorAnswer
 
 _ID_PATTERN: Final = "^[a-zA-Z0-9_-]{1,64}$"
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_OBJECT: Final = "Input should be a valid dictionary or object to extract fields from"
 
 
-class Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class BatchRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One request of a batch."""
 
     custom_id: str
     params: msgspec.Raw
 
 
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    requests: Annotated[list[Line], msgspec.Meta(min_length=1)]
+class _CreateBody(msgspec.Struct, forbid_unknown_fields=True):
+    requests: Annotated[list[BatchRequest], msgspec.Meta(min_length=1)]
 
 
-_STRICT: Final = msgspec.json.Decoder(_Envelope)
+_STRICT: Final = msgspec.json.Decoder(_CreateBody)
 _LOOSE: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[Line]:
-    """Return the requests of a create body. Raises ApiError (400) with the API's message."""
+def parse_create(body: bytes | mmap.mmap, max_requests: int) -> list[BatchRequest]:
+    """Return the requests of a create body. Raises ErrorAnswer (400) with the API's message."""
     try:
         lines = _STRICT.decode(body)
     except msgspec.ValidationError:
-        raise ApiError(400, _objection(body)) from None
+        raise ErrorAnswer(400, _objection(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(body, error) from None
     if not all(map(_ID.fullmatch, [line.custom_id for line in lines.requests])):
-        raise ApiError(400, _objection(body))
+        raise ErrorAnswer(400, _objection(body))
     _check(lines.requests, max_requests)
     return lines.requests
 
 
-def not_json(body: bytes | mmap.mmap, error: Exception) -> ApiError:
+def not_json(body: bytes | mmap.mmap, error: Exception) -> ErrorAnswer:
     """Return a 400, of whose message only the part before the second colon is recorded."""
     found = re.search(r"\(byte (\d+)\)", str(error))
     if isinstance(error, UnicodeDecodeError):
@@ -61,19 +61,19 @@ def not_json(body: bytes | mmap.mmap, error: Exception) -> ApiError:
     before = body[:at]
     line, column = before.count(b"\n") + 1, at - before.rfind(b"\n")
     place = f"line {line} column {column} (char {at})"
-    return ApiError(400, f"The request body is not valid JSON: {what}: {place}")
+    return ErrorAnswer(400, f"The request body is not valid JSON: {what}: {place}")
 
 
-def _check(requests: list[Line], max_requests: int) -> None:
+def _check(requests: list[BatchRequest], max_requests: int) -> None:
     if len(requests) > max_requests:
-        raise ApiError(400, _too_many(max_requests, len(requests)))
+        raise ErrorAnswer(400, _too_many(max_requests, len(requests)))
     for number, line in enumerate(requests):
         if memoryview(line.params)[0] != ord("{"):
-            raise ApiError(400, f"requests.{number}.params: {_NO_OBJECT}")
+            raise ErrorAnswer(400, f"requests.{number}.params: {_NO_OBJECT}")
     seen: set[str] = set()
     for line in requests:
         if line.custom_id in seen:
-            raise ApiError(
+            raise ErrorAnswer(
                 400,
                 f"requests: custom_id's must be unique within a batch. Duplicate custom_id found: {line.custom_id}",
             )

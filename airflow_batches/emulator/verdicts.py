@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
 from airflow_batches.emulator.examples import example
-from airflow_batches.emulator.lines import LineOutcome, Shape, Verdict
+from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Shape
 from airflow_batches.emulator.turns import last_question, read_turns
 
 _ECHOED: Final = 80
@@ -30,7 +30,7 @@ _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -38,7 +38,7 @@ class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: msgspec.Raw
     max_tokens: msgspec.Raw
-    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[_PlainTurn], msgspec.Meta(min_length=1)]
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -62,7 +62,7 @@ class Judge:
         self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
         self._last: tuple[Any, _Frame] = (None, _Frame())
 
-    def verdict(self, custom_id: str, raw: msgspec.Raw) -> Verdict:
+    def verdict(self, custom_id: str, raw: msgspec.Raw) -> CheckedLine:
         """Check one line.
 
         Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON.
@@ -71,11 +71,11 @@ class Judge:
         try:
             frame, question = self._usual(raw) or self._unusual(raw)
         except Refused as refused:
-            return Verdict(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
+            return CheckedLine(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
         if frame.refused:
-            return Verdict(frame.shape, b"", tokens, LineOutcome.ERRORED)
+            return CheckedLine(frame.shape, b"", tokens, LineOutcome.ERRORED)
         shape, text = _answer(frame, custom_id, question)
-        return Verdict(shape, text, tokens, LineOutcome.SUCCEEDED)
+        return CheckedLine(shape, text, tokens, LineOutcome.SUCCEEDED)
 
     def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
         """Check a line that holds only text, on a faster path; None for any other line.
