@@ -102,8 +102,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             "messages.0.content.0: Input tag 'image_url' found using 'type' does not match any of the expected tags:"
             " 'bash_code_execution_tool_result', 'code_execution_tool_result', 'container_upload', 'document',"
             " 'image', 'redacted_thinking', 'search_result', 'server_tool_use', 'text',"
-            " 'text_editor_code_execution_tool_result', 'thinking', 'tool_result', 'tool_search_tool_result', 'tool_use',"
-            " 'web_fetch_tool_result', 'web_search_tool_result'"
+            " 'text_editor_code_execution_tool_result', 'thinking', 'tool_result', 'tool_search_tool_result',"
+            " 'tool_use', 'web_fetch_tool_result', 'web_search_tool_result'"
         ),
     ),
     (said({"type": "image"}), "messages.0.content.0.image.source: Field required"),
