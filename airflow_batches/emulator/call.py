@@ -7,9 +7,11 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
+from airflow_batches.emulator.cache import PromptCache
 from airflow_batches.emulator.clock import Clock
 from airflow_batches.emulator.limits import RateWindow
 from airflow_batches.emulator.plans import Plans
+from airflow_batches.emulator.rulebook import RuleBook
 from airflow_batches.emulator.settings import ENDPOINTS, Settings
 from airflow_batches.emulator.store import Store
 from airflow_batches.emulator.wire import Body, Connection, Head
@@ -24,6 +26,8 @@ class State:
     store: Store
     plans: Plans
     prefix: str = ""
+    rules: RuleBook = field(default_factory=RuleBook)
+    cache: PromptCache = field(default_factory=PromptCache)
     window: RateWindow = field(default_factory=RateWindow)
     reads: Counter[str] = field(default_factory=Counter)
     _calls: Counter[str] = field(default_factory=Counter)

@@ -16,11 +16,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 
 import msgspec
 
 from airflow_batches.emulator.emulator import Emulator
+from airflow_batches.emulator.rules import RULES_HELP, read_rules
 from airflow_batches.emulator.settings import Settings
 
 _ABSENT: Final = "none"
@@ -30,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the emulator's flags."""
     parser.add_argument("--port", type=_port, default=0, help="on 127.0.0.1; 0: a free one (default)")
     parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
+    parser.add_argument("--rules", metavar="FILE", help="what happens to which request (see below)")
+    parser.epilog = RULES_HELP
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--log", action="store_true", help="write a line for every call to standard error")
     parser.add_argument("--prefix", default="", help="path before /v1/ (default: none)")
     defaults = Settings()
@@ -61,7 +66,8 @@ def run(args: argparse.Namespace, *, brief: bool = False) -> int:
     if args.log:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     try:
-        emulator = Emulator(args.port, folder=args.folder, prefix=args.prefix, **values)
+        rules = read_rules(Path(args.rules).read_bytes()) if args.rules else []
+        emulator = Emulator(args.port, folder=args.folder, prefix=args.prefix, rules=rules, **values)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"the emulator cannot start: {error}\n")
         return 1

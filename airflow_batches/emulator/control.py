@@ -14,6 +14,7 @@ import msgspec
 from airflow_batches.emulator.actions import ACTIONS
 from airflow_batches.emulator.clock import timestamp
 from airflow_batches.emulator.faults import fault
+from airflow_batches.emulator.rules import make_rules
 from airflow_batches.emulator.settings import ENDPOINTS
 from airflow_batches.emulator.wire import Body, Head, Response
 
@@ -121,6 +122,17 @@ def _delete_faults(emulator: Emulator) -> dict[str, Any]:
     return _faults(emulator)
 
 
+def _rules(emulator: Emulator) -> dict[str, Any]:
+    book = emulator.rules
+    pairs = zip(book.rules, book.applied(), strict=True)
+    return {"rules": [{**rule.as_dict(), "applied": applied} for rule, applied in pairs]}
+
+
+def _put_rules(emulator: Emulator, rules: list[Any]) -> dict[str, Any]:
+    emulator.set_rules(make_rules(rules))
+    return _rules(emulator)
+
+
 def _batches(emulator: Emulator) -> dict[str, Any]:
     return {"batches": emulator.batches()}
 
@@ -154,6 +166,8 @@ _ROUTES: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("DELETE", "faults"): _delete_faults,
     ("GET", "faults/{id}"): _fault,
     ("DELETE", "faults/{id}"): _delete_fault,
+    ("GET", "rules"): _rules,
+    ("PUT", "rules"): _put_rules,
     ("GET", "batches"): _batches,
     ("POST", "batches/end"): _end_all,
     ("POST", "batches/{id}/end"): _end,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,8 @@ from airflow_batches.emulator.faults import Fault
 from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
+from airflow_batches.emulator.rulebook import RuleBook
+from airflow_batches.emulator.rules import Rule
 from airflow_batches.emulator.server import HOST, Server
 from airflow_batches.emulator.settings import Settings
 from airflow_batches.emulator.store import FolderStorage, MemoryStorage, Storage, Store
@@ -38,6 +40,7 @@ class Emulator:
 
     :param port: port on 127.0.0.1; 0 takes a free one.
     :param folder: folder in which batches survive a restart, used by one emulator at a time; None keeps them in memory.
+    :param rules: what happens to which request; the first rule that applies decides.
     :param prefix: path before `/v1/…`, as some platforms have one; none by default.
     :param values: any field of `Settings`. Times are in seconds, or timedeltas.
     :raises OSError: when the port is taken, or another emulator uses the folder.
@@ -46,15 +49,22 @@ class Emulator:
     """
 
     def __init__(
-        self, port: int = 0, *, folder: str | PathLike[str] | None = None, prefix: str = "", **values: Any
+        self,
+        port: int = 0,
+        *,
+        folder: str | PathLike[str] | None = None,
+        prefix: str = "",
+        rules: Iterable[Rule] = (),
+        **values: Any,
     ) -> None:
         settings = Settings(**values)
         self._initial = settings.as_dict()
+        self._initial_rules = tuple(rules)
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
         storage: Storage = MemoryStorage() if folder is None else FolderStorage(Path(folder))
         try:
             self.clock = Clock(storage.offset(), storage.save_offset)
-            self._state = State(settings, self.clock, Store(storage), Plans(), prefix)
+            self._state = State(settings, self.clock, Store(storage), Plans(), prefix, RuleBook(self._initial_rules))
             self._server = Server(port, self._answer)
         except BaseException:
             storage.close()
@@ -104,6 +114,19 @@ class Emulator:
         :raises ValueError: for an unknown setting or a value that is not allowed; then nothing is changed.
         """
         self.settings.change(changes)
+
+    @property
+    def rules(self) -> RuleBook:
+        """The rules, and how many requests each has applied to."""
+        return self._state.rules
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Replace all rules, from the next create on.
+
+        :param rules: the new rules, in order; empty removes all.
+        :raises TypeError: for a value that is not a Rule.
+        """
+        self._state.rules = RuleBook(tuple(rules))
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -163,10 +186,12 @@ class Emulator:
             return self._object(record)
 
     def reset(self) -> None:
-        """Remove all batches, faults and counts, and restore clock and settings."""
+        """Remove all batches, faults and counts, and restore clock, rules and settings."""
         self._state.store.clear()
         self._state.plans.clear()
         self._state.forget_calls()
+        self._state.cache.clear()
+        self.set_rules(self._initial_rules)
         self.settings.change(self._initial)
         self.clock.reset()
 

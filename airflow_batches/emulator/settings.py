@@ -73,6 +73,9 @@ class Settings:
     errored_type: str = _option("api_error", "error type of those lines")
     errored_message: str | None = _option(None, "message of those lines; none: the usual one of the type")
     expired_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end expired", _SHARE)
+    invalid_output_share: float = _option(
+        0.0, "share (0 to 1) of otherwise fine lines whose output does not match the schema asked for", _SHARE
+    )
     answer_chars: int | None = _option(None, "characters of a text answer; none: a short echo", _NOT_NEGATIVE)
     models: tuple[str, ...] = _option((), "model names known besides the API's own")
     order: Literal["shuffled", "submitted", "reversed"] = _option(

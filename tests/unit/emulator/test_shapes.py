@@ -197,8 +197,11 @@ def test_a_url_that_cannot_be_fetched_fails_while_the_line_runs(url: str, start:
     for block in (image(type="url", url=url), {"type": "document", "source": {"type": "url", "url": url}}):
         result = client.outcome([{"custom_id": "only", "params": said(block)}])["only"]
         error = result["error"]
-        assert error["error"]["type"] == "invalid_request_error"
-        assert error["error"]["message"] == "Unable to download the file. Please verify the URL and try again."
+        assert error["error"] == {
+            "details": {"error_visibility": "user_facing"},
+            "type": "invalid_request_error",
+            "message": "Unable to download the file. Please verify the URL and try again.",
+        }
         assert error["request_id"].startswith("workerreq_01")
 
 
