@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 
 import msgspec
@@ -25,6 +26,7 @@ import msgspec
 from airflow_batches.emulator.addresses import LOOPBACK
 from airflow_batches.emulator.config import option_names, read_config
 from airflow_batches.emulator.emulator import Emulator
+from airflow_batches.emulator.rules import RULES_HELP, read_rules
 from airflow_batches.emulator.settings import Settings
 
 PORT: Final = 18_478
@@ -46,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, help=f"port to listen on; 0: any free one (default: {PORT})")
     parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
     parser.add_argument("--prefix", help="path before /v1/ (default: none)")
+    parser.add_argument("--rules", metavar="FILE", help="what happens to which request (see below)")
+    parser.epilog = RULES_HELP
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--log", action="store_true", help="write a line for every call to standard error")
     parser.add_argument("--config", metavar="FILE", help="TOML or JSON with the same options; flags win over it")
     types = get_type_hints(Settings)
@@ -67,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         values = options(args)
         if values.pop("log"):
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+        if file := values.pop("rules", None):
+            values["rules"] = read_rules(Path(file).read_bytes())
         emulator = Emulator(**values)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The emulator cannot start. {_reason(error)}\n")

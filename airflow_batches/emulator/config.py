@@ -18,7 +18,14 @@ from typing import Any, Final
 from airflow_batches.emulator.settings import Settings
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {".toml": tomllib.loads, ".json": json.loads}
-OWN_OPTIONS: Final[Mapping[str, type]] = {"host": str, "port": int, "folder": str, "prefix": str, "log": bool}
+OWN_OPTIONS: Final[Mapping[str, type]] = {
+    "host": str,
+    "port": int,
+    "folder": str,
+    "prefix": str,
+    "rules": str,
+    "log": bool,
+}
 """The program's options that are no settings, and the type of each."""
 _ABSENT: Final = "none"
 

@@ -16,6 +16,7 @@ import msgspec
 from airflow_batches.emulator.clock import timestamp
 from airflow_batches.emulator.faults import fault
 from airflow_batches.emulator.manual import fault_manual, route_manual, setting_manual
+from airflow_batches.emulator.rules import make_rules
 from airflow_batches.emulator.wire import Body, Head, Response
 
 if TYPE_CHECKING:
@@ -222,6 +223,22 @@ def _delete_faults(emulator: Emulator) -> dict[str, Any]:
     return _faults(emulator)
 
 
+def _rules(emulator: Emulator) -> dict[str, Any]:
+    """List the rules, and how many requests each has applied to."""
+    book = emulator.rules
+    pairs = zip(book.rules, book.applied(), strict=True)
+    return {"rules": [{**rule.as_dict(), "applied": applied} for rule, applied in pairs]}
+
+
+def _put_rules(emulator: Emulator, rules: list[Any]) -> dict[str, Any]:
+    """Replace all rules, from the next create on.
+
+    :param rules: the new rules, in order; an empty list removes all.
+    """
+    emulator.set_rules(make_rules(rules))
+    return _rules(emulator)
+
+
 def _batches(emulator: Emulator) -> dict[str, Any]:
     """List the batches of all workspaces, newest first."""
     return {"batches": emulator.batches()}
@@ -243,7 +260,7 @@ def _end_all(emulator: Emulator) -> dict[str, Any]:
 
 
 def _reset(emulator: Emulator) -> dict[str, Any]:
-    """Remove all batches, faults, counts and received calls, and restore clock and settings."""
+    """Remove all batches, faults, counts and received calls, and restore clock, rules and settings."""
     emulator.reset()
     return _overview(emulator)
 
@@ -262,6 +279,8 @@ _ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("DELETE", "faults"): _delete_faults,
     ("GET", "faults/{id}"): _fault,
     ("DELETE", "faults/{id}"): _delete_fault,
+    ("GET", "rules"): _rules,
+    ("PUT", "rules"): _put_rules,
     ("GET", "batches"): _batches,
     ("POST", "batches/end"): _end_all,
     ("POST", "batches/{id}/end"): _end,

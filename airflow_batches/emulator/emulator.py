@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,8 @@ from airflow_batches.emulator.journal import Journal
 from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
+from airflow_batches.emulator.rulebook import RuleBook
+from airflow_batches.emulator.rules import Rule
 from airflow_batches.emulator.server import Server
 from airflow_batches.emulator.settings import DEFAULT_KEY, Settings
 from airflow_batches.emulator.store import FolderStorage, MemoryStorage, Storage, Store
@@ -43,6 +45,7 @@ class Emulator:
     :param host: address or name of this machine to listen on; by default only this machine can connect. Any other
         one needs an `api_key` of your own, which the control address then asks for too.
     :param folder: folder in which batches survive a restart, used by one emulator at a time; None keeps them in memory.
+    :param rules: what happens to which request; the first rule that applies decides.
     :param prefix: path before `/v1/…`, as some platforms have one; none by default.
     :param values: any field of `Settings`. Times are in seconds, or timedeltas.
     :raises OSError: when the port is taken, or another emulator uses the folder.
@@ -57,16 +60,18 @@ class Emulator:
         host: str = LOOPBACK,
         folder: str | PathLike[str] | None = None,
         prefix: str = "",
+        rules: Iterable[Rule] = (),
         **values: Any,
     ) -> None:
         settings = Settings(**values)
         address = _checked_address(host, port, settings)
         self._initial = settings.as_dict()
+        self._initial_rules = tuple(rules)
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
         storage: Storage = MemoryStorage() if folder is None else FolderStorage(Path(folder))
         try:
             self.clock = Clock(storage.offset(), storage.save_offset)
-            self._state = State(settings, self.clock, Store(storage), Plans(), prefix)
+            self._state = State(settings, self.clock, Store(storage), Plans(), prefix, RuleBook(self._initial_rules))
             self._server = Server(address, self._answer)
         except BaseException:
             storage.close()
@@ -117,6 +122,19 @@ class Emulator:
         :raises ValueError: for an unknown setting or a value that is not allowed; then nothing is changed.
         """
         self.settings.change(changes)
+
+    @property
+    def rules(self) -> RuleBook:
+        """The rules, and how many requests each has applied to."""
+        return self._state.rules
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Replace all rules, from the next create on.
+
+        :param rules: the new rules, in order; empty removes all.
+        :raises TypeError: for a value that is not a Rule.
+        """
+        self._state.rules = RuleBook(tuple(rules))
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -181,10 +199,12 @@ class Emulator:
             return self._object(record)
 
     def reset(self) -> None:
-        """Remove all batches, faults, counts and received calls, and restore clock and settings."""
+        """Remove all batches, faults, counts and received calls, and restore clock, rules and settings."""
         self._state.store.clear()
         self._state.plans.clear()
         self._state.forget_calls()
+        self._state.cache.clear()
+        self.set_rules(self._initial_rules)
         self.settings.change(self._initial)
         self.clock.reset()
 

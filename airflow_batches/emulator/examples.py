@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 _DEPTH: Final = 8
 """Levels of a schema that refers to itself; chosen: deep enough to show the nesting."""
 _LARGEST: Final = 100_000
@@ -30,6 +32,21 @@ def example(schema: Any, pick: int) -> Any:
         return _Instance(schema).value(schema, pick, _DEPTH) if isinstance(schema, dict) else {}
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
         return {}
+
+
+def invalid_example(schema: Any, pick: int) -> str:
+    """Return JSON that does not match the schema: a required member is missing, or the type is another one.
+
+    Where neither can be told from the schema, the JSON is broken off, as when `max_tokens` cuts an answer.
+    """
+    root = schema if isinstance(schema, dict) else {}
+    value, kind = example(schema, pick), root.get("type")
+    required = [name for name in root.get("required", ()) if isinstance(value, dict) and name in value]
+    if kind == "object" and required:
+        return msgspec.json.encode({k: v for k, v in value.items() if k != required[pick % len(required)]}).decode()
+    if isinstance(kind, str):
+        return '"unexpected"' if kind != "string" else '{"unexpected":true}'
+    return '{"unexpected":'
 
 
 class _Instance:

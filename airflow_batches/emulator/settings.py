@@ -18,18 +18,29 @@ from typing import Any, Final, Literal, get_type_hints
 import msgspec
 
 DEFAULT_KEY: Final = "sk-ant-emulator"
-ENDPOINTS: Final = ("create", "list", "get", "cancel", "delete", "results", "models")
+ENDPOINTS: Final = (
+    "create",
+    "list",
+    "get",
+    "cancel",
+    "delete",
+    "results",
+    "models",
+    "model",
+    "messages",
+    "count_tokens",
+)
 
-Rule = tuple[str, Callable[[Any], bool]]
-"""A condition on a value, as text and as a function; None passes every rule."""
+Condition = tuple[str, Callable[[Any], bool]]
+"""A condition on a value, as text and as a function; None passes every condition."""
 
-_SHARE: Final[Rule] = ("between 0 and 1", lambda share: 0 <= share <= 1)
-_NOT_NEGATIVE: Final[Rule] = ("0 or more", lambda seconds: seconds >= 0)
-_POSITIVE: Final[Rule] = ("1 or more", lambda count: count >= 1)
-_ENDPOINTS: Final[Rule] = (f"among {', '.join(ENDPOINTS)}", lambda names: set(names) <= set(ENDPOINTS))
+_SHARE: Final[Condition] = ("between 0 and 1", lambda share: 0 <= share <= 1)
+_NOT_NEGATIVE: Final[Condition] = ("0 or more", lambda seconds: seconds >= 0)
+_POSITIVE: Final[Condition] = ("1 or more", lambda count: count >= 1)
+_ENDPOINTS: Final[Condition] = (f"among {', '.join(ENDPOINTS)}", lambda names: set(names) <= set(ENDPOINTS))
 
 
-def _option(default: Any, text: str, rule: Rule | None = None) -> Any:
+def _option(default: Any, text: str, rule: Condition | None = None) -> Any:
     about = {"help": text, "rule": rule}
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=about)
@@ -46,7 +57,10 @@ class Settings:
     api_key: str | None = _option(DEFAULT_KEY, "key accepted, as x-api-key or Bearer; none: any key is")
     workspace_id: str = _option("wrkspc_01EmuLatorDefau1tWorkspace", "workspace of the key")
     workspaces: Mapping[str, str] = _option(
-        {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id selects'
+        {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id must name one'
+    )
+    refused_tokens: Mapping[str, Literal["expired", "revoked"]] = _option(
+        {}, "OAuth tokens that are refused, and why: expired or revoked"
     )
     denied: tuple[str, ...] = _option((), "endpoints answered with 403 for lack of permission", _ENDPOINTS)
     processing_time: float = _option(0.0, "seconds on the emulator's clock from create to ended", _NOT_NEGATIVE)
@@ -60,6 +74,9 @@ class Settings:
     errored_type: str = _option("api_error", "error type of those lines")
     errored_message: str | None = _option(None, "message of those lines; none: the usual one of the type")
     expired_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end expired", _SHARE)
+    invalid_output_share: float = _option(
+        0.0, "share (0 to 1) of otherwise fine lines whose output does not match the schema asked for", _SHARE
+    )
     answer_chars: int | None = _option(None, "characters of a text answer; none: a short echo", _NOT_NEGATIVE)
     models: tuple[str, ...] = _option((), "model names known besides the API's own")
     order: Literal["shuffled", "submitted", "reversed"] = _option(
@@ -76,7 +93,7 @@ class Settings:
     fresh_404: float = _option(0.0, "seconds after create in which retrieve and results answer 404", _NOT_NEGATIVE)
     # Recorded live, 2026-09.
     retry_after: int = _option(10, "retry-after (seconds) on a retrieve of a batch in progress", _NOT_NEGATIVE)
-    require_version: bool = _option(False, "refuse calls without anthropic-version")
+    require_version: bool = _option(True, "refuse calls without anthropic-version")
     # Docs, "Rate limits": the tier Scale.
     requests_per_minute: int = _option(4_000, "rate limit shown in the headers", _POSITIVE)
     enforce_rate_limit: bool = _option(False, "answer 429 beyond the rate limit")
@@ -105,7 +122,7 @@ class Settings:
 
 
 _TYPES: Final[Mapping[str, Any]] = get_type_hints(Settings)
-_RULES: Final[Mapping[str, Rule | None]] = {f.name: f.metadata["rule"] for f in dataclasses.fields(Settings)}
+_RULES: Final[Mapping[str, Condition | None]] = {f.name: f.metadata["rule"] for f in dataclasses.fields(Settings)}
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -66,7 +66,11 @@ def test_the_program_runs_with_a_file(tmp_path: Path) -> None:
         ("c.toml", "port = ", r"c\.toml cannot be parsed: "),
         ("c.json", "{", r"c\.json cannot be parsed: "),
         ("c.json", "[1]", r"c\.json must be an object with options\."),
-        ("c.toml", "prot = 1", r"c\.toml has no option prot; known are host, port, folder, prefix, log, api_key, "),
+        (
+            "c.toml",
+            "prot = 1",
+            r"c\.toml has no option prot; known are host, port, folder, prefix, rules, log, api_key, ",
+        ),
         ("c.toml", 'port = "http"', r"c\.toml: port must be of type int, not 'http'\."),
         ("c.toml", "port = true", r"c\.toml: port must be of type int, not True\."),
         ("c.toml", "folder = 3", r"c\.toml: folder must be of type str, not 3\."),

@@ -19,7 +19,7 @@ from tests.unit.emulator.conftest import Start
 
 BATCHES = "/v1/messages/batches"
 CHUNKED = head("POST", BATCHES, "transfer-encoding: chunked")
-KEY = b"x-api-key: sk-ant-emulator\r\n"
+KEY = b"x-api-key: sk-ant-emulator\r\nanthropic-version: 2023-06-01\r\n"
 
 
 def answered(emulator: Emulator, sent: bytes) -> tuple[bytes, list[bytes], bytes]:
