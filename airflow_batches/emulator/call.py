@@ -58,8 +58,8 @@ class State:
 class Call:
     """A call whose endpoint is known.
 
-    `batch_id` is empty where the path has none, `workspace` until the key is accepted. `payload` is the decoded body,
-    once it has been read.
+    `batch_id` is the id in the path (of a model, for the endpoint `model`), and empty where the path has none,
+    `workspace` until the key is accepted. `payload` is the decoded body, once it has been read.
     """
 
     state: State

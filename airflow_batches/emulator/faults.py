@@ -25,7 +25,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ...  # the create takes effect, its answer is lost
         assert plan.struck == 1
 
-    :param endpoint: `create`, `list`, `get`, `cancel`, `delete`, `results` or `models`; `*` for all of them.
+    :param endpoint: `create`, `list`, `get`, `cancel`, `delete`, `results`, `models`, `model`, `messages` or
+        `count_tokens`; `*` for all of them.
     :param action: a name from `actions.ACTIONS`.
     :param times: number of calls that fail, 1 by default; None: all of them until the plan is deleted.
     :param skip: number of calls that pass before the first one fails.

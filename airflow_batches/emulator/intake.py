@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.cache import NO_CACHE
 from airflow_batches.emulator.call import Call
-from airflow_batches.emulator.checks import Terms
 from airflow_batches.emulator.clock import DAY, SECOND, micros
 from airflow_batches.emulator.content import Prompt, answer, refused_line, with_cache
 from airflow_batches.emulator.errors import ErrorAnswer
@@ -16,6 +15,7 @@ from airflow_batches.emulator.lines import CheckedLine, Lines, Shape
 from airflow_batches.emulator.rulebook import Decisions, RuleError
 from airflow_batches.emulator.ruled import UNANSWERED, ruled_line
 from airflow_batches.emulator.rules import Rule
+from airflow_batches.emulator.terms import Terms
 from airflow_batches.emulator.validation import BatchRequest, not_json, parse_create
 from airflow_batches.emulator.verdicts import Judge
 
@@ -29,7 +29,7 @@ def create_batch(call: Call) -> StoredBatch:
             lines = Lines.gather(intake.lines(requests))
         except RuleError as error:
             raise ErrorAnswer(400, f"The emulator's rules failed. {error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise not_json(call.payload, error) from None
         return _store(call, lines, intake.latest)
 
@@ -64,7 +64,7 @@ class _Intake:
         self._cache = call.state.cache
         self._now = call.state.clock.micros()
         self._longest = DAY / SECOND - call.settings.processing_time
-        self._judge = Judge(_terms(call))
+        self._judge = Judge(Terms.of(call.head.headers, call.settings.models))
         self._cache.forget_expired(self._now)
 
     def lines(self, requests: Iterable[BatchRequest]) -> Iterator[tuple[str, CheckedLine]]:
@@ -94,17 +94,6 @@ class _Intake:
             return ruled_line(rule, prompt, custom_id, params, cached)
         except RuleError as error:
             raise RuleError(f"{name}: {error}") from error
-
-
-def _terms(call: Call) -> Terms:
-    headers = call.head.headers
-    betas = [beta.strip() for beta in headers.get("anthropic-beta", "").split(",")]
-    return Terms(
-        version=headers.get("anthropic-version", ""),
-        betas=frozenset(filter(None, betas)),
-        user_profile_id=headers.get("anthropic-user-profile-id"),
-        models=call.settings.models,
-    )
 
 
 def _keep_to_queue(call: Call, count: int, now: int) -> None:

@@ -21,7 +21,9 @@ from airflow_batches.emulator.clock import micros
 from airflow_batches.emulator.errors import ErrorAnswer
 from airflow_batches.emulator.intake import create_batch
 from airflow_batches.emulator.lifecycle import StoredBatch
-from airflow_batches.emulator.models import OLDEST_FIRST, model_info
+from airflow_batches.emulator.messages import count_tokens, create_message
+from airflow_batches.emulator.model_objects import model_object
+from airflow_batches.emulator.models import OLDEST_FIRST
 from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
 from airflow_batches.emulator.paging import page_json, page_of, page_query
 from airflow_batches.emulator.wire import Response, rechunked
@@ -31,7 +33,7 @@ _BATCHES: Final = "/v1/messages/batches"
 
 
 class Target(NamedTuple):
-    """The target of a call: endpoint, and batch id (empty where there is none)."""
+    """The target of a call: endpoint, and the id in its path (empty where there is none)."""
 
     endpoint: str
     batch_id: str = ""
@@ -47,6 +49,9 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
         ("DELETE", f"{_BATCHES}/([^/]+)", "delete"),
         ("GET", f"{_BATCHES}/([^/]+)/results", "results"),
         ("GET", "/v1/models", "models"),
+        ("GET", "/v1/models/([^/]+)", "model"),
+        ("POST", "/v1/messages", "messages"),
+        ("POST", "/v1/messages/count_tokens", "count_tokens"),
     )
 )
 
@@ -163,7 +168,7 @@ def _models(call: Call) -> Response:
     query = page_query(call.head.query)
     after, before = _model("after_id", query.after), _model("before_id", query.before)
     page = page_of(OLDEST_FIRST, query.limit, after=after, before=before)
-    models = [msgspec.json.encode(model_info(name)) for name in page.items]
+    models = [msgspec.json.encode(model_object(name)) for name in page.items]
     return Response(200, _JSON, page_json(models, page.items, has_more=page.has_more))
 
 
@@ -171,6 +176,10 @@ def _model(cursor: str, name: str | None) -> int | None:
     if name is not None and name not in OLDEST_FIRST:
         raise ErrorAnswer(400, f"{cursor}: model {name} not found.")
     return None if name is None else OLDEST_FIRST.index(name)
+
+
+def _model_by_name(call: Call) -> Response:
+    return Response(200, _JSON, msgspec.json.encode(model_object(call.batch_id, call.settings.models)))
 
 
 HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
@@ -181,6 +190,9 @@ HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
     "delete": _delete,
     "results": _results,
     "models": _models,
+    "model": _model_by_name,
+    "messages": create_message,
+    "count_tokens": count_tokens,
 }
 
 

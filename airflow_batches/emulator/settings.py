@@ -17,7 +17,18 @@ from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
-ENDPOINTS: Final = ("create", "list", "get", "cancel", "delete", "results", "models")
+ENDPOINTS: Final = (
+    "create",
+    "list",
+    "get",
+    "cancel",
+    "delete",
+    "results",
+    "models",
+    "model",
+    "messages",
+    "count_tokens",
+)
 
 Rule = tuple[str, Callable[[Any], bool]]
 """A condition on a value, as text and as a function; None passes every rule."""
@@ -45,7 +56,10 @@ class Settings:
     api_key: str | None = _option("sk-ant-emulator", "key accepted, as x-api-key or Bearer; none: any key is")
     workspace_id: str = _option("wrkspc_01EmuLatorDefau1tWorkspace", "workspace of the key")
     workspaces: Mapping[str, str] = _option(
-        {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id selects'
+        {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id must name one'
+    )
+    refused_tokens: Mapping[str, Literal["expired", "revoked"]] = _option(
+        {}, "OAuth tokens that are refused, and why: expired or revoked"
     )
     denied: tuple[str, ...] = _option((), "endpoints answered with 403 for lack of permission", _ENDPOINTS)
     processing_time: float = _option(0.0, "seconds on the emulator's clock from create to ended", _NOT_NEGATIVE)
@@ -78,7 +92,7 @@ class Settings:
     fresh_404: float = _option(0.0, "seconds after create in which retrieve and results answer 404", _NOT_NEGATIVE)
     # Recorded live, 2026-09.
     retry_after: int = _option(10, "retry-after (seconds) on a retrieve of a batch in progress", _NOT_NEGATIVE)
-    require_version: bool = _option(False, "refuse calls without anthropic-version")
+    require_version: bool = _option(True, "refuse calls without anthropic-version")
     # Docs, "Rate limits": the tier Scale.
     requests_per_minute: int = _option(4_000, "rate limit shown in the headers", _POSITIVE)
     enforce_rate_limit: bool = _option(False, "answer 429 beyond the rate limit")

@@ -7,7 +7,7 @@ in little else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -15,14 +15,20 @@ import msgspec
 
 from airflow_batches.emulator.checks import Refused, Terms, check
 from airflow_batches.emulator.content import AnswerPlan, Prompt, answer, plan_answer, refused_line
+from airflow_batches.emulator.conversation import check_breakpoints, check_conversation, check_window, count_breakpoints
 from airflow_batches.emulator.lines import CheckedLine, Shape
+from airflow_batches.emulator.models import Model
 from airflow_batches.emulator.tokens import PER_TURN, count_params, count_text
-from airflow_batches.emulator.turns import read_prompt, read_turns
+from airflow_batches.emulator.turns import Turn, read_prompt, read_turns
 
 _REMEMBERED: Final = 100
 """Cached frames of one create; chosen: real batches have a few, and a cache of unlike lines would only cost memory."""
 _WORTH_REMEMBERING: Final = 65_536
 """Bytes of the largest params that are cached; chosen: with `_REMEMBERED`, the cache stays under 7 MB."""
+_SURELY_FITS: Final = 100_000
+"""Bytes of params that fit into any context window; chosen: a byte is at most 1.3 tokens (`tokens`)."""
+_USER_FACING: Final = '{"error_visibility":"user_facing"}'
+"""Details of what a caller can mend, also where the line ran (recorded live, for a file that cannot be downloaded)."""
 _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -44,10 +50,15 @@ _USUAL: Final = msgspec.json.Decoder(_Usual)
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A line without its messages: why it is refused, or the plan of its answer."""
+    """A line without its messages: why it is refused, or its model and the plan of its answer.
+
+    `breakpoints` are those of the system prompt and the tools.
+    """
 
     plan: AnswerPlan
     refused: Shape | None = None
+    model: Model | None = None
+    breakpoints: int = 0
 
 
 class Judge:
@@ -82,6 +93,8 @@ class Judge:
             usual = _USUAL.decode(raw)
         except (msgspec.ValidationError, UnicodeDecodeError):
             return None
+        if memoryview(raw).nbytes > _SURELY_FITS or "assistant" in (usual.messages[0].role, usual.messages[-1].role):
+            return None
         key = (usual.model, usual.max_tokens, usual.system)
         if key != self._last[0]:
             members = {"model": usual.model, "messages": _NULL, "max_tokens": usual.max_tokens}
@@ -99,7 +112,17 @@ class Judge:
         if frame.refused:
             return frame.refused
         turns = read_turns(messages, self._terms, system_turns=frame.plan.shape.adaptive)
-        return read_prompt(frame.plan, params, turns)
+        self._check_whole(turns, frame)
+        prompt = read_prompt(frame.plan, params, turns)
+        if frame.model is not None and self._terms.call != "count_tokens":
+            check_window(prompt.tokens, frame.model, self._terms.betas)
+        return prompt
+
+    def _check_whole(self, turns: Sequence[Turn], frame: _Frame) -> None:
+        """Check the messages as a whole, and with what the system prompt and the tools add to them."""
+        if frame.model is not None:
+            check_conversation(turns, frame.model, beta=bool(self._terms.betas))
+            check_breakpoints(frame.breakpoints + sum(count_breakpoints(turn.content) for turn in turns))
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
         raws = [*map(bytes, params.values())]
@@ -117,7 +140,9 @@ class Judge:
             model = check(values, self._terms)
         except Refused as refused:
             return _Frame(AnswerPlan(Shape()), _shape_of(refused))
-        return _Frame(plan_answer(values, model, count_params({**values, "messages": None})))
+        plan = plan_answer({"max_tokens": 0, **values}, model, count_params({**values, "messages": None}))
+        breakpoints = count_breakpoints(values.get("system")) + count_breakpoints(values.get("tools"))
+        return _Frame(plan, model=model, breakpoints=breakpoints)
 
 
 def _text_prompt(plan: AnswerPlan, turns: list[_PlainTurn]) -> Prompt | None:
@@ -135,4 +160,5 @@ def _text_prompt(plan: AnswerPlan, turns: list[_PlainTurn]) -> Prompt | None:
 
 
 def _shape_of(refused: Refused) -> Shape:
-    return Shape(error_type=refused.kind, error_message=refused.message)
+    details = _USER_FACING if refused.ran else ""
+    return Shape(error_type=refused.kind, error_message=refused.message, error_details=details, ran=refused.ran)

@@ -405,7 +405,7 @@ def test_faults_under_concurrent_calls_strike_exactly_as_often_as_told(start: St
     emulator, client = start()
     batch = client.made(lines(1))
     plan = emulator.fault(Fault(endpoint="get", action="status", status=500, skip=5, times=7))
-    url, headers, statuses = f"{client.url}/{batch}", {"x-api-key": emulator.api_key}, []
+    url, headers, statuses = f"{client.url}/{batch}", dict(client.session.headers), []
     threads = [
         threading.Thread(target=lambda: statuses.append(requests.get(url, headers=headers, timeout=30).status_code))
         for _ in range(30)

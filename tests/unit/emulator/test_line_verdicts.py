@@ -85,7 +85,15 @@ def test_a_line_is_errored_for(what: str, start: Start) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    ["claude-does-not-exist-9", "gpt-5", "claude-3-5-haiku-latest", "claude-opus-4-1", "claude-haiku-4-5-20990101", ""],
+    [
+        "claude-none",
+        "gpt-5",
+        "claude-3-5-haiku-latest",
+        "claude-opus-4-1",
+        "claude-haiku-4-5-20990101",
+        "claude-opus-5-20260723",
+        "",
+    ],
 )
 def test_a_line_with_an_unknown_or_retired_model_is_not_found(model: str, start: Start) -> None:
     _, client = start()

@@ -73,7 +73,9 @@ def test_a_client_that_names_no_host_is_pointed_to_the_address_it_dialled(start:
     emulator, client = start()
     client.made(lines(1))
     with dial(emulator) as sock:
-        sock.sendall(b"GET /v1/messages/batches HTTP/1.0\r\nx-api-key: sk-ant-emulator\r\n\r\n")
+        sock.sendall(
+            b"GET /v1/messages/batches HTTP/1.0\r\nx-api-key: sk-ant-emulator\r\nanthropic-version: 2023-06-01\r\n\r\n"
+        )
         assert f'"results_url":"{emulator.url}/v1/messages/batches/'.encode() in everything(sock)
 
 
