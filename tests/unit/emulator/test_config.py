@@ -59,6 +59,14 @@ def test_the_program_runs_with_a_file(tmp_path: Path) -> None:
         assert (settings["incremental_counts"], settings["denied"]) == (True, ["delete"])
 
 
+def test_a_file_may_name_a_file_of_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules.jsonl").write_text('{"custom_id": "a*", "outcome": "errored"}\n')
+    (tmp_path / "emulator.toml").write_text(f'rules = "{tmp_path}/rules.jsonl"\n')
+    with Program("--config", str(tmp_path / "emulator.toml")) as program:
+        (rule,) = requests.get(f"{program.url}/_emulator/rules", timeout=30).json()["rules"]
+        assert (rule["custom_id"], rule["outcome"]) == ("a*", "errored")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
