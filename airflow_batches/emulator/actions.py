@@ -11,13 +11,14 @@ a function of a few lines; it returns what to send instead, or raises Hangup.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from airflow_batches.emulator.errors import EDGE_PAGES, KINDS, ApiError, edge_response, error_response
+from airflow_batches.emulator.errors import EDGE_PAGES, KINDS, ErrorAnswer, edge_response, error_response
 from airflow_batches.emulator.wire import Hangup, Response
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ Proceed = Callable[[], Response]
 Blocks = Iterable[bytes]
 LineEdit = Callable[[bytes], bytes]
 Table = Mapping[str, Callable[..., object]]
+_HEADER: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+: [^\r\n\0]*")
 _TICK: Final = 0.05  # seconds between two writes of a slow answer; chosen: far below any read timeout, no busy loop
 
 
@@ -64,7 +66,7 @@ def _reset(fault: Fault, call: Call, proceed: Proceed) -> Response:
 def _late_accept(fault: Fault, call: Call, proceed: Proceed) -> Response:
     """Accept the create after `seconds`, without an answer: the client has timed out by then."""
     call.connection.pause(fault.seconds)
-    with suppress(ApiError):
+    with suppress(ErrorAnswer):
         proceed()
     raise Hangup
 
@@ -178,11 +180,14 @@ ACTIONS: Final[Mapping[str, str]] = {
 def check(fault: Fault) -> None:
     """Raise ValueError for a fault whose action is unknown or can never apply."""
     if fault.action not in ACTIONS:
-        raise ValueError(f"unknown action {fault.action!r}; known are {', '.join(ACTIONS)}")
+        raise ValueError(f"No action is named {fault.action!r}; known are {', '.join(ACTIONS)}.")
     if fault.action in LINES and fault.endpoint != "results":
-        raise ValueError(f"{fault.action} strikes result lines: its endpoint is results, not {fault.endpoint}")
+        raise ValueError(f"{fault.action} changes result lines: its endpoint is results, not {fault.endpoint}.")
     if fault.action == "redirect" and not fault.location:
-        raise ValueError("redirect needs a location")
+        raise ValueError("The action redirect needs a location.")
+    sent = {**fault.headers, "location": fault.location or ""}
+    if broken := [name for name, value in sent.items() if not _HEADER.fullmatch(f"{name}: {value}")]:
+        raise ValueError(f"HTTP has no such header: {', '.join(map(repr, broken))}.")
 
 
 def _refusal(fault: Fault, call: Call) -> Response:
@@ -196,7 +201,7 @@ def _refusal(fault: Fault, call: Call) -> Response:
         return edge_response(fault.status, headers)
     if fault.status not in KINDS and fault.status < 400:
         return Response(fault.status, headers)
-    error = ApiError(fault.status, fault.message, kind=fault.error_type, headers=headers)
+    error = ErrorAnswer(fault.status, fault.message, kind=fault.error_type, headers=headers)
     return error_response(error, call.request_id)
 
 

@@ -1,94 +1,20 @@
-"""What the API refuses in a line's `params`, except in its messages (see `turns`).
+"""What the API refuses in `params`, except in its messages (see `turns` and `conversation`).
 
-Two tables of checks run in order, the second once the model is known; the first check that fails decides. Messages are
-recorded live (2026) unless a check says otherwise.
+The checks run in order, those that depend on the model (see `model_checks`) last; the first check that fails decides.
+Messages are recorded live (2026) unless a check says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from airflow_batches.emulator.models import LONG_OUTPUT_BETA, Model, find_model
-
-Params = Mapping[str, Any]
-_STRICT_SINCE: Final = "2026-10-21"
-"""First API version without sampling parameters (docs: migration to 2026-10-21)."""
-_SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": inf}
-"""Sampling parameters and their upper bounds; the lower bound is 0 (docs: API reference, Messages)."""
-_MEMBERS: Final = frozenset(
-    {
-        "model",
-        "messages",
-        "max_tokens",
-        "cache_control",
-        "container",
-        "diagnostics",
-        "inference_geo",
-        "metadata",
-        "output_config",
-        "service_tier",
-        "speed",
-        "stop_sequences",
-        "stream",
-        "system",
-        "temperature",
-        "thinking",
-        "tool_choice",
-        "tools",
-        "top_k",
-        "top_p",
-        "user_profile_id",
-    }
-)
-"""Members that the official SDK declares, and those that older versions take (`tests/contract/test_members.py`)."""
-_BETA_MEMBERS: Final = frozenset(
-    {
-        "billing_policy",
-        "compaction",
-        "context_management",
-        "fallback_credit_token",
-        "fallbacks",
-        "mcp_servers",
-        "output_format",
-        "thread",
-    }
-)
-"""Members that the SDK declares for its beta calls only."""
-
-
-class Refused(Exception):
-    """The reason why a line ends errored: message and error type."""
-
-    def __init__(self, message: str, kind: str = "invalid_request_error") -> None:
-        super().__init__(message)
-        self.message = message
-        self.kind = kind
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The parts of the create call that apply to all of its lines."""
-
-    version: str = ""
-    betas: Collection[str] = ()
-    user_profile_id: str | None = None
-    models: Collection[str] = ()
-
-    @property
-    def strict(self) -> bool:
-        """Whether the version refuses sampling parameters and some blocks in turns."""
-        return self.version >= _STRICT_SINCE
-
-    def members(self) -> frozenset[str]:
-        """Return the members that params may have.
-
-        Which of them need a beta is taken from the SDK. That any beta allows all of them is a simplification.
-        """
-        known = _MEMBERS | (_BETA_MEMBERS if self.betas else frozenset())
-        return known - set(_SAMPLING) if self.strict else known
+from airflow_batches.emulator.model_checks import check_model
+from airflow_batches.emulator.models import Model, find_model
+from airflow_batches.emulator.refusal import Refused as Refused
+from airflow_batches.emulator.shapes import check_shapes
+from airflow_batches.emulator.terms import Params
+from airflow_batches.emulator.terms import Terms as Terms
 
 
 def check(params: Params, terms: Terms) -> Model:
@@ -99,8 +25,7 @@ def check(params: Params, terms: Terms) -> Model:
     for check_params in _CHECKS:
         check_params(params, terms)
     model = _known_model(params["model"], terms)
-    for check_for_model in _CHECKS_OF_MODEL:
-        check_for_model(params, terms, model)
+    check_model(params, terms, model)
     return model
 
 
@@ -129,15 +54,15 @@ def _unknown_member(params: Params, terms: Terms) -> None:
 
 def _missing_member(params: Params, terms: Terms) -> None:
     for name in ("model", "messages", "max_tokens"):
-        if name not in params:
+        if name not in params and (name, terms.call) != ("max_tokens", "count_tokens"):
             raise Refused(f"{name}: Field required")
 
 
 def _streamed(params: Params, terms: Terms) -> None:
     stream = params.get("stream", False)
-    if stream is True:
+    if stream is True and terms.call == "create":
         raise Refused("`stream=True` is not supported in the Message Batches API")
-    if stream is not False:
+    if not isinstance(stream, bool):
         raise Refused("stream: Input should be a valid boolean")
 
 
@@ -171,6 +96,10 @@ def _empty_system(params: Params, terms: Terms) -> None:
         refuse_empty_text("system", system)
 
 
+def _misshaped(params: Params, terms: Terms) -> None:
+    check_shapes(params, beta=bool(terms.betas))
+
+
 def _known_model(name: Any, terms: Terms) -> Model:
     if not isinstance(name, str):
         raise Refused("model: Input should be a valid string")
@@ -180,53 +109,22 @@ def _known_model(name: Any, terms: Terms) -> Model:
     return model
 
 
-def _max_tokens(params: Params, terms: Terms, model: Model) -> None:
-    asked = params["max_tokens"]
-    if isinstance(asked, bool) or not isinstance(asked, int):
-        raise Refused("max_tokens: Input should be a valid integer")
-    if asked < 1:
-        raise Refused("max_tokens: must be greater than or equal to 1")
-    limit = model.max_tokens_long if LONG_OUTPUT_BETA in terms.betas else model.max_tokens
-    if asked > limit:
-        raise Refused(
-            f"max_tokens: {asked} > {limit}, which is the maximum allowed number of output tokens for {model.id}"
-        )
-
-
-def _sampling(params: Params, terms: Terms, model: Model) -> None:
-    for name in _SAMPLING:
-        if name in params and model.adaptive:
-            raise Refused(f"`{name}` is deprecated for this model.")
-    for name, most in _SAMPLING.items():
-        if name in params:
-            _within(name, params[name], most)
-
-
-def _within(name: str, value: Any, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(f"{name}: Input should be a valid number")
-    if not 0 <= value <= most:
-        bound = f"less than or equal to {most}" if value > most else "greater than or equal to 0"
-        raise Refused(f"{name}: Input should be {bound}")
-
-
-def _thinking(params: Params, terms: Terms, model: Model) -> None:
-    thinking = params.get("thinking")
-    if model.adaptive and isinstance(thinking, dict) and thinking.get("type") == "enabled":
-        raise Refused(
-            '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and'
-            ' "output_config.effort" to control thinking behavior.'
-        )
-
-
 def _missing_tool(params: Params, terms: Terms) -> None:
-    choice = params.get("tool_choice")
-    if isinstance(choice, dict) and choice.get("type") == "tool" and forced_tool(params) is None:
+    """Refuse a choice that no tool fits. Only an MCP server can list its tools, and only the API those of a toolset."""
+    choice = params.get("tool_choice") or {}
+    if params.get("mcp_servers"):
+        return
+    if choice.get("type") == "any" and not params.get("tools"):
+        raise Refused("tool_choice.any may only be specified while providing tools")
+    unnamed = any("name" not in tool for tool in _tools(params))
+    if choice.get("type") == "tool" and forced_tool(params) is None and not unnamed:
         raise Refused(f"Tool '{choice.get('name')}' not found in provided tools")
 
 
 def _not_in_batches(params: Params, terms: Terms) -> None:
     """Refused according to the docs; the messages are not published."""
+    if terms.call != "create":
+        return
     if params.get("speed") not in (None, "standard"):
         raise Refused("`speed` is not supported in the Message Batches API")
     policy = params.get("billing_policy")
@@ -242,10 +140,10 @@ _CHECKS: Final[tuple[Callable[[Params, Terms], None], ...]] = (
     _missing_member,
     _streamed,
     _empty_system,
+    _misshaped,
     _missing_tool,
     _not_in_batches,
 )
-_CHECKS_OF_MODEL: Final[tuple[Callable[[Params, Terms, Model], None], ...]] = (_max_tokens, _sampling, _thinking)
 
 
 def _tools(params: Params) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """The API's error answers: status, type and body of each, in one place.
 
-The envelope is `{"type":"error","error":{"type","message"},"request_id"}` (recorded live). Two answers come from
-the edge in front of the API and have another form: 413 (JSON without `type` and `request_id`) and 502, 503, 52x (HTML).
+The envelope is `{"type":"error","error":{"type","message"},"request_id"}` (recorded live). `request_id` is null after a
+bad key (recorded live, 2026-10) and missing in a 405 (recorded live). Two answers come from the edge in front of the
+API and have another form: 413 (JSON without `type` and `request_id`) and 502, 503, 52x (HTML).
 """
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,8 +41,12 @@ _NOT_RETRIED: Final = frozenset({400, 404})
 """Statuses that were recorded with `x-should-retry: false`."""
 
 
-class ApiError(Exception):
-    """A refused call. `details` becomes part of the error object, `headers` of the response."""
+class ErrorAnswer(Exception):
+    """A refused call.
+
+    `details` becomes part of the error object, `headers` of the response. `anonymous` replaces the body's request id by
+    null, as the API does after a bad key.
+    """
 
     def __init__(
         self,
@@ -50,14 +56,23 @@ class ApiError(Exception):
         kind: str | None = None,
         details: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        anonymous: bool | None = None,
     ) -> None:
-        usual_kind, usual_message = KINDS.get(status, ("api_error", "Internal server error"))
+        usual_kind, usual_message = KINDS.get(status) or _unlisted(status)
         self.status = status
         self.kind = kind or usual_kind
         self.message = usual_message if message is None else message
         self.details = details
         self.headers = dict(headers or {})
+        self.anonymous = status == 401 if anonymous is None else anonymous
         super().__init__(f"{status} {self.kind}: {self.message}")
+
+
+def _unlisted(status: int) -> tuple[str, str]:
+    """Return type and message of a status that the docs do not list: the caller's fault or the API's."""
+    if status < 500:
+        return "invalid_request_error", http.client.responses.get(status, "Invalid request")
+    return KINDS[500]
 
 
 class EdgeTooLarge(Exception):
@@ -68,17 +83,14 @@ def error_object(kind: str, message: str, details: Mapping[str, Any] | None = No
     return ({"details": details} if details is not None else {}) | {"type": kind, "message": message}
 
 
-def error_response(error: ApiError, request_id: str) -> Response:
-    """Return an error in the API's form.
-
-    The answer to a bad key has no `request_id` (recorded live, 2026-09).
-    """
+def error_response(error: ErrorAnswer, request_id: str) -> Response:
+    """Return an error in the API's form."""
     body: dict[str, Any] = {
         "type": "error",
         "error": error_object(error.kind, error.message, error.details),
     }
-    if error.status != 401:
-        body["request_id"] = request_id
+    if error.status != 405:
+        body["request_id"] = None if error.anonymous else request_id
     headers = {"content-type": "application/json"}
     if error.status in _NOT_RETRIED:
         headers["x-should-retry"] = "false"

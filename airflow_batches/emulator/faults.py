@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from airflow_batches.emulator.actions import check
 from airflow_batches.emulator.settings import ENDPOINTS
 
 ANY: Final = "*"
@@ -25,7 +26,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ...  # the create takes effect, its answer is lost
         assert plan.struck == 1
 
-    :param endpoint: `create`, `list`, `get`, `cancel`, `delete`, `results` or `models`; `*` for all of them.
+    :param endpoint: `create`, `list`, `get`, `cancel`, `delete`, `results`, `models`, `model`, `messages` or
+        `count_tokens`; `*` for all of them.
     :param action: a name from `actions.ACTIONS`.
     :param times: number of calls that fail, 1 by default; None: all of them until the plan is deleted.
     :param skip: number of calls that pass before the first one fails.
@@ -60,15 +62,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     location: str | None = None
 
     def __post_init__(self) -> None:
-        from airflow_batches.emulator.actions import check
-
         if self.endpoint not in (*ENDPOINTS, ANY):
-            raise ValueError(f"unknown endpoint {self.endpoint!r}; known are {', '.join((*ENDPOINTS, ANY))}")
+            raise ValueError(f"No endpoint is named {self.endpoint!r}; known are {', '.join((*ENDPOINTS, ANY))}.")
         for name in ("times", "skip", "after_bytes", "seconds", "line"):
             if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} must not be negative")
+                raise ValueError(f"A fault's {name} must not be negative.")
         if not 200 <= self.status <= 599 or self.bytes_per_second < 1:
-            raise ValueError("status must be between 200 and 599, bytes_per_second 1 or more")
+            raise ValueError("A fault's status must be between 200 and 599, and bytes_per_second 1 or more.")
         check(self)
 
 
@@ -77,4 +77,7 @@ def fault(**values: Any) -> Fault:
 
     Raises ValueError, listing the known names, for an invalid one.
     """
-    return msgspec.convert(values, Fault)
+    try:
+        return msgspec.convert(values, Fault)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"This is not a fault: {error}") from None

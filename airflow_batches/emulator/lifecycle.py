@@ -1,4 +1,4 @@
-"""The states of a batch, as a function of its record and the time.
+"""The states of a batch, as a function of the stored batch and the time.
 
     create -> in_progress ---------------> ended -> archived (29 days after created_at)
                   +- cancel -> canceling -> ended
@@ -24,7 +24,7 @@ ARCHIVED_AFTER: Final = 29 * DAY
 Status = Literal["in_progress", "canceling", "ended"]
 
 
-class Counts(NamedTuple):
+class LineCounts(NamedTuple):
     """`request_counts`, in wire order."""
 
     processing: int = 0
@@ -34,7 +34,7 @@ class Counts(NamedTuple):
     expired: int = 0
 
 
-class Record(msgspec.Struct, kw_only=True, eq=False):
+class StoredBatch(msgspec.Struct, kw_only=True, eq=False):
     """A batch as it is stored; times in microseconds since the epoch.
 
     The first `done` lines run, in the order submitted; the others end as `rest` says. `final` holds the last counts.
@@ -48,7 +48,7 @@ class Record(msgspec.Struct, kw_only=True, eq=False):
     total: int
     done: int
     rest: Literal["canceled", "expired"]
-    final: Counts
+    final: LineCounts
     incremental: bool
     answer_chars: int | None
     archive_at: int
@@ -68,7 +68,7 @@ class Record(msgspec.Struct, kw_only=True, eq=False):
         return now >= self.archive_at
 
 
-def new_record(
+def new_batch(
     batch_id: str,
     workspace: str,
     lines: Lines,
@@ -77,11 +77,11 @@ def new_record(
     *,
     incremental: bool,
     answer_chars: int | None,
-) -> Record:
-    """Make the record of a batch created now that takes `run_time` microseconds, or expires."""
+) -> StoredBatch:
+    """Make a batch created now that takes `run_time` microseconds, or expires."""
     total = len(lines.outcomes)
     done = total if run_time <= DAY else total * DAY // run_time
-    return Record(
+    return StoredBatch(
         id=batch_id,
         workspace=workspace,
         created_at=now,
@@ -97,36 +97,36 @@ def new_record(
     )
 
 
-def cancel(record: Record, lines: Lines, now: int, cancel_time: int) -> None:
+def cancel(batch: StoredBatch, lines: Lines, now: int, cancel_time: int) -> None:
     """Change in_progress to canceling; lines that have run keep their result."""
-    record.done = _progress(record, now) if record.incremental else 0
-    record.rest = "canceled"
-    record.final = _final(lines, record.done, "canceled")
-    record.cancel_at = now
-    record.ends_at = min(now + cancel_time, record.expires_at)
+    batch.done = _progress(batch, now) if batch.incremental else 0
+    batch.rest = "canceled"
+    batch.final = _final(lines, batch.done, "canceled")
+    batch.cancel_at = now
+    batch.ends_at = min(now + cancel_time, batch.expires_at)
 
 
-def end(record: Record, lines: Lines, now: int) -> None:
+def end(batch: StoredBatch, lines: Lines, now: int) -> None:
     """End the batch now; unless it is being canceled, all of its lines have run."""
-    if record.cancel_at is None:
-        record.done = record.total
-        record.final = _final(lines, record.done, "expired")
-    record.ends_at = now
+    if batch.cancel_at is None:
+        batch.done = batch.total
+        batch.final = _final(lines, batch.done, "expired")
+    batch.ends_at = now
 
 
-def counts_before_end(record: Record, lines: Lines, now: int) -> Counts:
+def counts_before_end(batch: StoredBatch, lines: Lines, now: int) -> LineCounts:
     """Return the counts of a running batch that has incremental counts."""
-    run = record.done if record.cancel_at is not None else _progress(record, now)
-    succeeded, errored, expired = lines.tally(run)
-    return Counts(record.total - run, succeeded, errored, 0, expired)
+    run = batch.done if batch.cancel_at is not None else _progress(batch, now)
+    return LineCounts(batch.total - run, *lines.tally(run))
 
 
-def _progress(record: Record, now: int) -> int:
-    return min(record.total, record.total * (now - record.created_at) // max(record.run_time, 1))
+def _progress(batch: StoredBatch, now: int) -> int:
+    return min(batch.total, batch.total * (now - batch.created_at) // max(batch.run_time, 1))
 
 
-def _final(lines: Lines, done: int, rest: str) -> Counts:
-    succeeded, errored, expired = lines.tally(done)
+def _final(lines: Lines, done: int, rest: str) -> LineCounts:
+    succeeded, errored, canceled, expired = lines.tally(done)
     left = len(lines.outcomes) - done
-    canceled = left if rest == "canceled" else 0
-    return Counts(0, succeeded, errored, canceled, expired + left - canceled)
+    if rest == "canceled":
+        return LineCounts(0, succeeded, errored, canceled + left, expired)
+    return LineCounts(0, succeeded, errored, canceled, expired + left)

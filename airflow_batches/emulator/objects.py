@@ -11,36 +11,36 @@ from functools import lru_cache
 import msgspec
 
 from airflow_batches.emulator.clock import timestamp
-from airflow_batches.emulator.lifecycle import Counts, Record, Status, counts_before_end
+from airflow_batches.emulator.lifecycle import LineCounts, Status, StoredBatch, counts_before_end
 from airflow_batches.emulator.paging import Page, page_json
 from airflow_batches.emulator.store import Store
 
 
-def batch_object(record: Record, store: Store, now: int, base: str) -> bytes:
+def batch_object(batch: StoredBatch, store: Store, now: int, base: str) -> bytes:
     """Return the batch object at `now`; `base` is that of its results_url."""
-    status = record.status(now)
+    status = batch.status(now)
     if status == "ended":
-        counts = record.final
-    elif record.incremental:
-        counts = counts_before_end(record, store.lines(record), now)
+        counts = batch.final
+    elif batch.incremental:
+        counts = counts_before_end(batch, store.lines(batch), now)
     else:
-        counts = Counts(processing=record.total)
+        counts = LineCounts(processing=batch.total)
     return _encoded(
-        record.id,
+        batch.id,
         status,
         counts,
-        record.ends_at if status == "ended" else None,
-        record.created_at,
-        record.expires_at,
-        record.archive_at if record.archived(now) else None,
-        record.cancel_at,
-        f"{base}/v1/messages/batches/{record.id}/results" if status == "ended" else None,
+        batch.ends_at if status == "ended" else None,
+        batch.created_at,
+        batch.expires_at,
+        batch.archive_at if batch.archived(now) else None,
+        batch.cancel_at,
+        f"{base}/v1/messages/batches/{batch.id}/results" if status == "ended" else None,
     )
 
 
-def page_object(page: Page[Record], store: Store, now: int, base: str) -> bytes:
-    batches = [batch_object(record, store, now, base) for record in page.items]
-    return page_json(batches, [record.id for record in page.items], has_more=page.has_more)
+def page_object(page: Page[StoredBatch], store: Store, now: int, base: str) -> bytes:
+    batches = [batch_object(batch, store, now, base) for batch in page.items]
+    return page_json(batches, [batch.id for batch in page.items], has_more=page.has_more)
 
 
 def deletion_object(batch_id: str) -> bytes:
@@ -51,7 +51,7 @@ def deletion_object(batch_id: str) -> bytes:
 def _encoded(
     batch_id: str,
     status: Status,
-    counts: Counts,
+    counts: LineCounts,
     ended_at: int | None,
     created_at: int,
     expires_at: int,

@@ -10,7 +10,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from airflow_batches.emulator.errors import ApiError
+from airflow_batches.emulator.errors import ErrorAnswer
 
 _Item = TypeVar("_Item")
 DEFAULT_LIMIT: Final = 20
@@ -57,10 +57,10 @@ def page_json(objects: Sequence[bytes], ids: Sequence[str], *, has_more: bool) -
 
 
 def page_query(query: Mapping[str, str]) -> PageQuery:
-    """Read the paging parameters. Raises ApiError (400)."""
+    """Read the paging parameters. Raises ErrorAnswer (400)."""
     after, before = query.get("after_id") or None, query.get("before_id") or None
     if after is not None and before is not None:
-        raise ApiError(400, "Only one of after_id and before_id may be given.")
+        raise ErrorAnswer(400, "Only one of after_id and before_id may be given.")
     return PageQuery(_limit(query.get("limit", str(DEFAULT_LIMIT))), after, before)
 
 
@@ -68,9 +68,9 @@ def _limit(value: str) -> int:
     try:
         limit = int(value)
     except ValueError:
-        raise ApiError(400, "limit: Input should be a valid integer, unable to parse string as an integer") from None
+        raise ErrorAnswer(400, "limit: Input should be a valid integer, unable to parse string as an integer") from None
     if limit < 1:
-        raise ApiError(400, "limit: Input should be greater than or equal to 1")
+        raise ErrorAnswer(400, "limit: Input should be greater than or equal to 1")
     if limit > MAX_LIMIT:
-        raise ApiError(400, f"limit: Input should be less than or equal to {MAX_LIMIT}")
+        raise ErrorAnswer(400, f"limit: Input should be less than or equal to {MAX_LIMIT}")
     return limit

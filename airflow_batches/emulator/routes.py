@@ -1,7 +1,7 @@
 """The routes of the API, in one table, and a handler each.
 
-A handler gets an authenticated call and returns its 200, or raises ApiError. Messages are recorded live where the API
-sends one (2025 to 2026); those of limits and cursors follow its style.
+A handler gets an authenticated call and returns its 200, or raises ErrorAnswer. Messages are recorded live where the
+API sends one (2025 to 2026); those of limits and cursors follow its style.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from airflow_batches.emulator import actions, lifecycle
 from airflow_batches.emulator.answers import arrange, result_blocks, without_last_newline
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.clock import micros
-from airflow_batches.emulator.errors import ApiError
+from airflow_batches.emulator.errors import ErrorAnswer
 from airflow_batches.emulator.intake import create_batch
-from airflow_batches.emulator.lifecycle import Record
-from airflow_batches.emulator.models import OLDEST_FIRST, model_info
+from airflow_batches.emulator.lifecycle import StoredBatch
+from airflow_batches.emulator.messages import count_tokens, create_message
+from airflow_batches.emulator.model_objects import model_object
+from airflow_batches.emulator.models import OLDEST_FIRST
 from airflow_batches.emulator.objects import batch_object, deletion_object, page_object
 from airflow_batches.emulator.paging import page_json, page_of, page_query
 from airflow_batches.emulator.wire import Response, rechunked
@@ -31,7 +33,7 @@ _BATCHES: Final = "/v1/messages/batches"
 
 
 class Target(NamedTuple):
-    """The target of a call: endpoint, and batch id (empty where there is none)."""
+    """The target of a call: endpoint, and the id in its path (empty where there is none)."""
 
     endpoint: str
     batch_id: str = ""
@@ -47,6 +49,9 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
         ("DELETE", f"{_BATCHES}/([^/]+)", "delete"),
         ("GET", f"{_BATCHES}/([^/]+)/results", "results"),
         ("GET", "/v1/models", "models"),
+        ("GET", "/v1/models/([^/]+)", "model"),
+        ("POST", "/v1/messages", "messages"),
+        ("POST", "/v1/messages/count_tokens", "count_tokens"),
     )
 )
 
@@ -54,7 +59,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
 def find_route(method: str, path: str, prefix: str) -> Target:
     """Find the target of a call.
 
-    Raises ApiError: 404 for an unknown path, 405 for a known path with another method.
+    Raises ErrorAnswer: 404 for an unknown path, 405 for a known path with another method.
     """
     inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
     other = False
@@ -63,11 +68,13 @@ def find_route(method: str, path: str, prefix: str) -> Target:
             if method == wanted:
                 return Target(endpoint, unquote(match[1]) if match.groups() else "")
             other = True
-    raise ApiError(405 if other else 404)
+    raise ErrorAnswer(405 if other else 404)
 
 
 def _create(call: Call) -> Response:
-    return _batch(call, create_batch(call))
+    record = create_batch(call)
+    call.batch_id = record.id
+    return _batch(call, record)
 
 
 def _list(call: Call) -> Response:
@@ -80,12 +87,12 @@ def _list(call: Call) -> Response:
         return Response(200, _JSON, page_object(page, store, call.state.clock.micros(), call.base))
 
 
-def _cursor(call: Call, name: str, batch_id: str | None) -> Record | None:
+def _cursor(call: Call, name: str, batch_id: str | None) -> StoredBatch | None:
     if batch_id is None:
         return None
     record = call.state.store.get(call.workspace, batch_id)
     if record is None:
-        raise ApiError(400, f"{name}: Message Batch {batch_id} not found.")
+        raise ErrorAnswer(400, f"{name}: Message Batch {batch_id} not found.")
     return record
 
 
@@ -107,7 +114,7 @@ def _cancel(call: Call) -> Response:
             lifecycle.cancel(record, store.lines(record), now, micros(call.settings.cancel_time))
             store.save(record)
         elif status == "ended" and call.settings.cancel_after_ended == 400:
-            raise ApiError(400, f"Batch `{record.id}` has already ended and cannot be canceled.")
+            raise ErrorAnswer(400, f"Batch `{record.id}` has already ended and cannot be canceled.")
         return _batch(call, record)
 
 
@@ -117,7 +124,7 @@ def _delete(call: Call) -> Response:
         record = _found(call)
         status = record.status(call.state.clock.micros())
         if status != "ended":
-            raise ApiError(400, _UNDELETABLE[status].format(record.id))
+            raise ErrorAnswer(400, _UNDELETABLE[status].format(record.id))
         store.remove(record)
     return Response(200, _JSON, deletion_object(record.id))
 
@@ -133,7 +140,7 @@ def _results(call: Call) -> Response:
         record = _visible(call)
         now = call.state.clock.micros()
         if record.status(now) != "ended" or record.archived(now):
-            raise ApiError(404, f"Message Batch {record.id} has no available results.")
+            raise ErrorAnswer(404, f"Message Batch {record.id} has no available results.")
         lines = call.state.store.lines(record)
     settings = call.settings
     read = call.state.next_read(record.id)
@@ -163,14 +170,18 @@ def _models(call: Call) -> Response:
     query = page_query(call.head.query)
     after, before = _model("after_id", query.after), _model("before_id", query.before)
     page = page_of(OLDEST_FIRST, query.limit, after=after, before=before)
-    models = [msgspec.json.encode(model_info(name)) for name in page.items]
+    models = [msgspec.json.encode(model_object(name)) for name in page.items]
     return Response(200, _JSON, page_json(models, page.items, has_more=page.has_more))
 
 
 def _model(cursor: str, name: str | None) -> int | None:
     if name is not None and name not in OLDEST_FIRST:
-        raise ApiError(400, f"{cursor}: model {name} not found.")
+        raise ErrorAnswer(400, f"{cursor}: model {name} not found.")
     return None if name is None else OLDEST_FIRST.index(name)
+
+
+def _model_by_name(call: Call) -> Response:
+    return Response(200, _JSON, msgspec.json.encode(model_object(call.batch_id, call.settings.models)))
 
 
 HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
@@ -181,28 +192,31 @@ HANDLERS: Final[Mapping[str, Callable[[Call], Response]]] = {
     "delete": _delete,
     "results": _results,
     "models": _models,
+    "model": _model_by_name,
+    "messages": create_message,
+    "count_tokens": count_tokens,
 }
 
 
-def _found(call: Call) -> Record:
+def _found(call: Call) -> StoredBatch:
     record = call.state.store.get(call.workspace, call.batch_id)
     if record is None:
-        raise ApiError(404, f"Message Batch {call.batch_id} not found.")
+        raise ErrorAnswer(404, f"Message Batch {call.batch_id} not found.")
     return record
 
 
-def _visible(call: Call) -> Record:
+def _visible(call: Call) -> StoredBatch:
     """Return the batch, or raise a 404 until `fresh_404` seconds after create.
 
     Users have reported such a 404 within seconds of create (anthropic-sdk-python issue 1432, 2026-04).
     """
     record = _found(call)
     if call.state.clock.micros() < record.created_at + micros(call.settings.fresh_404):
-        raise ApiError(404, f"Message Batch {call.batch_id} not found.")
+        raise ErrorAnswer(404, f"Message Batch {call.batch_id} not found.")
     return record
 
 
-def _batch(call: Call, record: Record) -> Response:
+def _batch(call: Call, record: StoredBatch) -> Response:
     return Response(200, _JSON, batch_object(record, call.state.store, call.state.clock.micros(), call.base))
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import msgspec
 
-from airflow_batches.emulator.lifecycle import Record
+from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.lines import Lines
 from airflow_batches.emulator.paging import Page, page_of
 
@@ -25,9 +25,9 @@ from airflow_batches.emulator.paging import Page, page_of
 class Storage(Protocol):
     """What `Store` needs of the place where batches are stored."""
 
-    def records(self) -> list[Record]: ...
-    def add(self, record: Record, lines: Lines) -> None: ...
-    def save(self, record: Record) -> None: ...
+    def batches(self) -> list[StoredBatch]: ...
+    def add(self, batch: StoredBatch, lines: Lines) -> None: ...
+    def save(self, batch: StoredBatch) -> None: ...
     def lines(self, batch_id: str) -> Lines: ...
     def remove(self, batch_id: str) -> None: ...
     def offset(self) -> int: ...
@@ -41,14 +41,14 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._lines: dict[str, Lines] = {}
 
-    def records(self) -> list[Record]:
+    def batches(self) -> list[StoredBatch]:
         return []
 
-    def add(self, record: Record, lines: Lines) -> None:
-        self._lines[record.id] = lines
+    def add(self, batch: StoredBatch, lines: Lines) -> None:
+        self._lines[batch.id] = lines
 
-    def save(self, record: Record) -> None:
-        """Nothing to do: the index holds the record itself."""
+    def save(self, batch: StoredBatch) -> None:
+        """Nothing to do: the index holds the batch itself."""
 
     def lines(self, batch_id: str) -> Lines:
         return self._lines[batch_id]
@@ -83,21 +83,21 @@ class FolderStorage:
             self._lock.close()
             raise
 
-    def records(self) -> list[Record]:
-        decoder = msgspec.json.Decoder(Record)
+    def batches(self) -> list[StoredBatch]:
+        decoder = msgspec.json.Decoder(StoredBatch)
         found = [decoder.decode(path.read_bytes()) for path in self._folder.glob("msgbatch_*.json")]
-        known = {record.id for record in found}
+        known = {batch.id for batch in found}
         for path in self._folder.glob("msgbatch_*.*"):  # the remains of a create that did not finish
             if path.suffix == ".part" or path.stem not in known:
                 path.unlink()
         return found
 
-    def add(self, record: Record, lines: Lines) -> None:
-        self._write(self._path(record.id, "lines"), msgspec.msgpack.encode(lines))
-        self.save(record)
+    def add(self, batch: StoredBatch, lines: Lines) -> None:
+        self._write(self._path(batch.id, "lines"), msgspec.msgpack.encode(lines))
+        self.save(batch)
 
-    def save(self, record: Record) -> None:
-        self._write(self._path(record.id, "json"), msgspec.json.encode(record))
+    def save(self, batch: StoredBatch) -> None:
+        self._write(self._path(batch.id, "json"), msgspec.json.encode(batch))
 
     def lines(self, batch_id: str) -> Lines:
         return msgspec.msgpack.decode(self._path(batch_id, "lines").read_bytes(), type=Lines)
@@ -134,29 +134,29 @@ class Store:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._lock = threading.RLock()
-        self._by_id: dict[str, Record] = {}
-        self._ordered: dict[str, list[Record]] = {}
+        self._by_id: dict[str, StoredBatch] = {}
+        self._ordered: dict[str, list[StoredBatch]] = {}
         self._count = 0
-        for record in sorted(storage.records(), key=lambda r: r.order):
-            self._enter(record)
+        for batch in sorted(storage.batches(), key=lambda r: r.order):
+            self._enter(batch)
 
-    def add(self, record: Record, lines: Lines) -> None:
+    def add(self, batch: StoredBatch, lines: Lines) -> None:
         with self._lock:
-            record.order = self._count
-            self._storage.add(record, lines)
-            self._enter(record)
+            batch.order = self._count
+            self._storage.add(batch, lines)
+            self._enter(batch)
 
-    def get(self, workspace: str, batch_id: str) -> Record | None:
+    def get(self, workspace: str, batch_id: str) -> StoredBatch | None:
         """Return the batch, or None when this workspace has none of that id."""
-        record = self._by_id.get(batch_id)
-        return record if record is not None and record.workspace == workspace else None
+        batch = self._by_id.get(batch_id)
+        return batch if batch is not None and batch.workspace == workspace else None
 
-    def find(self, batch_id: str) -> Record | None:
+    def find(self, batch_id: str) -> StoredBatch | None:
         """Return the batch, of whichever workspace, or None."""
         return self._by_id.get(batch_id)
 
-    def lines(self, record: Record) -> Lines:
-        return self._storage.lines(record.id)
+    def lines(self, batch: StoredBatch) -> Lines:
+        return self._storage.lines(batch.id)
 
     def close(self) -> None:
         self._storage.close()
@@ -167,41 +167,41 @@ class Store:
         with self._lock:
             yield
 
-    def save(self, record: Record) -> None:
+    def save(self, batch: StoredBatch) -> None:
         with self._lock:
-            self._storage.save(record)
+            self._storage.save(batch)
 
-    def remove(self, record: Record) -> None:
+    def remove(self, batch: StoredBatch) -> None:
         with self._lock:
-            del self._by_id[record.id]
-            ordered = self._ordered[record.workspace]
-            del ordered[_place(ordered, record)]
-            self._storage.remove(record.id)
+            del self._by_id[batch.id]
+            ordered = self._ordered[batch.workspace]
+            del ordered[_place(ordered, batch)]
+            self._storage.remove(batch.id)
 
     def clear(self) -> None:
         with self._lock:
-            for record in list(self._by_id.values()):
-                self.remove(record)
+            for batch in list(self._by_id.values()):
+                self.remove(batch)
 
-    def all(self) -> list[Record]:
+    def all(self) -> list[StoredBatch]:
         """Return all batches of all workspaces, newest first."""
         with self._lock:
             return sorted(self._by_id.values(), key=lambda r: -r.order)
 
     def page(
-        self, workspace: str, limit: int, *, after: Record | None = None, before: Record | None = None
-    ) -> Page[Record]:
+        self, workspace: str, limit: int, *, after: StoredBatch | None = None, before: StoredBatch | None = None
+    ) -> Page[StoredBatch]:
         """Return the batches just older than `after`, just newer than `before`, or the newest."""
         with self._lock:
             ordered = self._ordered.get(workspace, [])
-            older, newer = (None if record is None else _place(ordered, record) for record in (after, before))
+            older, newer = (None if batch is None else _place(ordered, batch) for batch in (after, before))
             return page_of(ordered, limit, after=older, before=newer)
 
-    def _enter(self, record: Record) -> None:
-        self._by_id[record.id] = record
-        self._ordered.setdefault(record.workspace, []).append(record)
-        self._count = record.order + 1
+    def _enter(self, batch: StoredBatch) -> None:
+        self._by_id[batch.id] = batch
+        self._ordered.setdefault(batch.workspace, []).append(batch)
+        self._count = batch.order + 1
 
 
-def _place(ordered: list[Record], record: Record) -> int:
-    return bisect_left(ordered, record.order, key=lambda r: r.order)
+def _place(ordered: list[StoredBatch], batch: StoredBatch) -> int:
+    return bisect_left(ordered, batch.order, key=lambda r: r.order)

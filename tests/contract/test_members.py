@@ -5,7 +5,7 @@ from __future__ import annotations
 from anthropic.types.beta.message_create_params import MessageCreateParamsBase as BetaParams
 from anthropic.types.message_create_params import MessageCreateParamsBase as Params
 
-from airflow_batches.emulator import checks
+from airflow_batches.emulator import terms
 from airflow_batches.submission.members import BETA_MEMBERS, MEMBERS, NEVER
 
 HEADERS = {"betas", "workspace_id"}
@@ -26,4 +26,4 @@ def test_arguments_of_the_sdks_calls_are_told_where_they_belong() -> None:
 
 
 def test_the_emulator_knows_the_same_members() -> None:
-    assert (checks._MEMBERS, checks._BETA_MEMBERS) == (MEMBERS, BETA_MEMBERS)
+    assert (terms._MEMBERS, terms._BETA_MEMBERS) == (MEMBERS, BETA_MEMBERS)

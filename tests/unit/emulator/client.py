@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 MODEL = "claude-haiku-4-5"
+VERSION = "2023-06-01"
 
 
 def params(**changes: Any) -> dict[str, Any]:
@@ -42,7 +43,7 @@ class Client:
     def __init__(self, emulator: Service, **headers: str) -> None:
         self.url = emulator.url + "/v1/messages/batches"
         self.session = requests.Session()
-        self.session.headers.update({"x-api-key": emulator.api_key, **headers})
+        self.session.headers.update({"x-api-key": emulator.api_key, "anthropic-version": VERSION, **headers})
 
     def close(self) -> None:
         self.session.close()
@@ -101,9 +102,9 @@ def dial(emulator: Service) -> socket.socket:
 
 
 def head(method: str, target: str, *headers: str) -> bytes:
-    """A request's head, key included."""
-    lines_ = [f"{method} {target} HTTP/1.1", "host: localhost", "x-api-key: sk-ant-emulator", *headers, "", ""]
-    return "\r\n".join(lines_).encode()
+    """A request's head, key and version included."""
+    usual = ["host: localhost", "x-api-key: sk-ant-emulator", f"anthropic-version: {VERSION}"]
+    return "\r\n".join([f"{method} {target} HTTP/1.1", *usual, *headers, "", ""]).encode()
 
 
 def everything(sock: socket.socket) -> bytes:
@@ -112,3 +113,16 @@ def everything(sock: socket.socket) -> bytes:
     while part := sock.recv(65_536):
         parts.append(part)
     return b"".join(parts)
+
+
+def answers(sock: socket.socket, count: int) -> list[bytes]:
+    """Return `count` chunked answers of a connection that stays open."""
+    received = b""
+    found: list[bytes] = []
+    while len(found) < count:
+        part = sock.recv(65_536)
+        assert part, received
+        received += part
+        *whole, received = received.split(b"\r\n0\r\n\r\n")
+        found += whole
+    return found

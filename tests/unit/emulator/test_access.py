@@ -6,14 +6,15 @@ import pytest
 import requests
 
 from airflow_batches.emulator import Emulator
-from tests.unit.emulator.client import Client, lines
+from tests.unit.emulator.client import VERSION, Client, lines
 from tests.unit.emulator.conftest import Start
 
 KEY = "sk-ant-emulator"
 
 
 def ask(emulator: Emulator, **headers: str) -> requests.Response:
-    return requests.get(f"{emulator.url}/v1/messages/batches", headers=headers, timeout=30)
+    given = {"anthropic-version": VERSION} | headers
+    return requests.get(f"{emulator.url}/v1/messages/batches", headers=given, timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -34,20 +35,60 @@ def test_a_key_is_taken_from_either_header(headers: dict[str, str], emulator: Em
 @pytest.mark.parametrize(
     "headers", [{"x-api-key": "sk-ant-other"}, {"authorization": "Bearer x"}, {"x-api-key": KEY + "x"}], ids=str
 )
-def test_a_bad_key_is_told_so_without_a_request_id_in_the_body(headers: dict[str, str], emulator: Emulator) -> None:
+def test_a_bad_key_is_told_so_with_a_null_request_id_in_the_body(headers: dict[str, str], emulator: Emulator) -> None:
     response = ask(emulator, **headers)
     assert response.status_code == 401
-    expected = {"type": "error", "error": {"type": "authentication_error", "message": "API key is invalid."}}
-    assert response.json() == expected
+    assert response.text == (
+        '{"type":"error","error":{"type":"authentication_error","message":"API key is invalid."},"request_id":null}'
+    )
     assert response.headers["request-id"].startswith("req_")
     assert "anthropic-workspace-id" not in response.headers
     assert "anthropic-organization-id" not in response.headers
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": f"Basic {KEY}"}, {"x-api-key": ""}], ids=str)
-def test_no_key_is_an_authentication_error(headers: dict[str, str], emulator: Emulator) -> None:
+def test_no_key_is_an_authentication_error_that_names_its_request(headers: dict[str, str], emulator: Emulator) -> None:
     response = ask(emulator, **headers)
-    assert (response.status_code, response.json()["error"]["type"]) == (401, "authentication_error")
+    assert response.status_code == 401
+    assert response.json()["error"] == {"type": "authentication_error", "message": "x-api-key header is required"}
+    assert response.json()["request_id"] == response.headers["request-id"]
+    assert response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("sk-ant-oat01-other", "OAuth access token is invalid."),
+        ("sk-ant-oat01-old", "OAuth access token has expired. Re-authenticate to continue."),
+        ("sk-ant-oat01-taken", "OAuth access token has been revoked."),
+    ],
+)
+def test_an_oauth_token_is_refused_for_its_own_reason(token: str, message: str, start: Start) -> None:
+    settings = {"sk-ant-oat01-old": "expired", "sk-ant-oat01-taken": "revoked"}
+    emulator, _ = start(refused_tokens=settings, workspaces={"sk-ant-oat01-good": "wrkspc_a"})
+    response = ask(emulator, authorization=f"Bearer {token}")
+    assert (response.status_code, response.json()["error"]["message"]) == (401, message)
+    assert response.json()["request_id"] is None
+    assert ask(emulator, authorization="Bearer sk-ant-oat01-good").status_code == 200
+
+
+def test_a_token_that_expires_is_refused_from_then_on(start: Start) -> None:
+    emulator, _ = start(api_key=None)
+    assert ask(emulator, authorization="Bearer sk-ant-oat01-x").status_code == 200
+    emulator.settings.refused_tokens = {"sk-ant-oat01-x": "expired"}
+    assert ask(emulator, authorization="Bearer sk-ant-oat01-x").status_code == 401
+
+
+def test_a_key_of_the_whole_organization_must_name_a_workspace(start: Start) -> None:
+    emulator, _ = start(workspaces={"sk-ant-all": "*"})
+    refused = ask(emulator, **{"x-api-key": "sk-ant-all"})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert refused.json()["error"]["message"] == (
+        "This API key is not scoped to a workspace, so this request must include the anthropic-workspace-id header with"
+        " the ID of the workspace to use. Add the header, or use an API key that is scoped to a workspace."
+    )
+    named = ask(emulator, **{"x-api-key": "sk-ant-all", "anthropic-workspace-id": "wrkspc_b"})
+    assert named.headers["anthropic-workspace-id"] == "wrkspc_b"
 
 
 def test_without_a_key_of_its_own_the_emulator_takes_any(start: Start) -> None:
@@ -62,14 +103,15 @@ def test_both_versions_are_spoken(version: str, emulator: Emulator) -> None:
     assert ask(emulator, **{"x-api-key": KEY, "anthropic-version": version}).status_code == 200
 
 
-def test_an_unknown_version_is_refused_and_a_missing_one_only_if_required(start: Start) -> None:
+def test_an_unknown_or_missing_version_is_refused_unless_none_is_required(start: Start) -> None:
     emulator, _ = start()
     assert ask(emulator, **{"x-api-key": KEY, "anthropic-version": "2020-01-01"}).status_code == 400
-    assert ask(emulator, **{"x-api-key": KEY}).status_code == 200
-    emulator.settings.require_version = True
-    refused = ask(emulator, **{"x-api-key": KEY})
+    url = f"{emulator.url}/v1/messages/batches"
+    refused = requests.get(url, headers={"x-api-key": KEY}, timeout=30)
     assert refused.status_code == 400
     assert refused.json()["error"]["message"] == "anthropic-version: header is required"
+    emulator.settings.require_version = False
+    assert requests.get(url, headers={"x-api-key": KEY}, timeout=30).status_code == 200
 
 
 def test_workspaces_do_not_see_each_others_batches(start_kept: Start) -> None:
@@ -84,7 +126,7 @@ def test_workspaces_do_not_see_each_others_batches(start_kept: Start) -> None:
     spanning = Client(emulator, **{"x-api-key": "sk-ant-all", "anthropic-workspace-id": "wrkspc_b"})
     assert spanning.get(foreign).status_code == 200
     assert spanning.get(batch).status_code == 404
-    del spanning.session.headers["anthropic-workspace-id"]
+    spanning.session.headers["anthropic-workspace-id"] = emulator.settings.workspace_id
     assert spanning.get(batch).status_code == 200
     assert {found["id"] for found in emulator.batches()} == {batch, foreign}
     other.close()
@@ -121,7 +163,6 @@ def test_the_rate_limit_can_be_enforced(start: Start) -> None:
     [
         ("GET", "/v1/unknown", 404, "Not found"),
         ("GET", "/", 404, "Not found"),
-        ("POST", "/v1/messages", 404, "Not found"),
         ("GET", "/v1/messages/batches/a/b/c", 404, "Not found"),
         ("PUT", "/v1/messages/batches", 405, "Method Not Allowed"),
         ("GET", "/v1/messages/batches/a/cancel", 405, "Method Not Allowed"),
@@ -130,4 +171,5 @@ def test_the_rate_limit_can_be_enforced(start: Start) -> None:
 def test_other_routes_lead_nowhere(method: str, path: str, status: int, message: str, emulator: Emulator) -> None:
     response = requests.request(method, emulator.url + path, headers={"x-api-key": KEY}, timeout=30)
     assert (response.status_code, response.json()["error"]["message"]) == (status, message)
+    assert ("request_id" in response.json()) == (status == 404)
     assert sum(emulator.counters.values()) == 0

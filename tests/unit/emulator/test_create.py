@@ -197,6 +197,39 @@ def test_a_body_that_is_no_json_is_refused(body: bytes, tail: str, start: Start)
     assert response.json()["error"]["message"].startswith(f"The request body is not valid JSON: {tail}")
 
 
+def test_a_schema_error_before_trailing_bytes_is_told_as_broken_json(start: Start) -> None:
+    _, client = start()
+    response = client.send(b'{"requests":[1]} x')
+    assert response.status_code == 400
+    assert response.json()["error"]["message"].startswith("The request body is not valid JSON: unexpected character")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 1_500,
+        b'{"requests":' + b"[" * 1_500 + b"]" * 1_500 + b"}",
+        b'{"requests":[{"custom_id":' + b"[" * 1_500 + b"]" * 1_500 + b',"params":{}}]}',
+        b'{"requests":[{"custom_id":"a","params":{"metadata":' + b'{"a":' * 1_500 + b"1" + b"}" * 1_500 + b"}}]}",
+        b'{"requests":[{"custom_id":"a","params":{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}}]}",
+    ],
+    ids=["unclosed", "requests", "custom_id", "params", "far too deep"],
+)
+def test_a_body_nested_too_deeply_is_refused(body: bytes, start: Start) -> None:
+    emulator, client = start()
+    response = client.send(body)
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert emulator.batches() == []
+
+
+def test_of_a_member_that_is_there_twice_the_last_one_counts(start: Start) -> None:
+    _, client = start()
+    twice = b'{"requests":7,"requests":[{"custom_id":1,"custom_id":"a","params":0,"params":%b}]}'
+    assert client.send(twice % json.dumps(params()).encode()).json()["request_counts"]["succeeded"] == 1
+    response = client.send(b'{"requests":[{"custom_id":"a","params":{}}],"requests":7}')
+    assert response.json()["error"]["message"] == "requests: Input should be a valid list"
+
+
 def test_more_requests_than_the_limit_are_refused(start: Start) -> None:
     _, client = start(max_requests=3)
     assert client.create(lines(3)).status_code == 200

@@ -85,7 +85,15 @@ def test_a_line_is_errored_for(what: str, start: Start) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    ["claude-does-not-exist-9", "gpt-5", "claude-3-5-haiku-latest", "claude-opus-4-1", "claude-haiku-4-5-20990101", ""],
+    [
+        "claude-none",
+        "gpt-5",
+        "claude-3-5-haiku-latest",
+        "claude-opus-4-1",
+        "claude-haiku-4-5-20990101",
+        "claude-opus-5-20260723",
+        "",
+    ],
 )
 def test_a_line_with_an_unknown_or_retired_model_is_not_found(model: str, start: Start) -> None:
     _, client = start()
@@ -336,4 +344,4 @@ def test_lines_that_share_nothing_are_judged_each_by_itself(start: Start) -> Non
     outcome = client.outcome(asked)
     assert outcome.pop("row-0")["type"] == "errored"
     tokens = {int(custom_id[4:]): result["message"]["usage"]["output_tokens"] for custom_id, result in outcome.items()}
-    assert tokens == {n: min(n, 2) for n in range(1, 250)}
+    assert tokens == {n: min(n, 6) for n in range(1, 250)}

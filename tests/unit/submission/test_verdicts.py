@@ -15,6 +15,7 @@ from tests.samples import some_requests
 OLD, NEW = "2023-06-01", "2026-10-21"
 USER = {"role": "user", "content": "Hello"}
 ANSWER = {"role": "assistant", "content": "Hi"}
+DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "It."}}
 TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
 
 
@@ -41,8 +42,12 @@ ANSWERED: list[dict[str, Any]] = [
     turns(USER, ANSWER, USER),
     turns(USER, content("", "assistant")),
     turns(USER, content([], "assistant")),
-    turns(content([text("Hello"), {"type": "document", "source": {}}])),
-    turns(content([{"type": "tool_result", "tool_use_id": "t", "content": []}])),
+    turns(content([text("Hello"), DOCUMENT])),
+    turns(
+        USER,
+        content([{"type": "tool_use", "id": "t", "name": "look_up", "input": {}}], "assistant"),
+        content([{"type": "tool_result", "tool_use_id": "t", "content": []}]),
+    ),
     turns(content("\u200b")),
 ]
 REFUSED: list[dict[str, Any]] = [
@@ -106,7 +111,7 @@ SINCE_2026_10_21: list[dict[str, Any]] = [
     {"temperature": 0.5},
     {"top_p": 1},
     {"top_k": 5},
-    turns(USER, content([{"type": "document", "source": {}}], "assistant")),
+    turns(USER, content([DOCUMENT], "assistant")),
     turns(content([text("x") | {"citations": [{}]}])),
 ]
 BEFORE_2026_10_21: list[dict[str, Any]] = [

@@ -1,0 +1,159 @@
+"""Checks of JSON values, made from smaller ones, that object in the words of the API.
+
+The API validates with pydantic, and its messages are pydantic's (recorded live): the place of the value, a colon, and
+what it should be. The place names the tag of a tagged object too: `thinking.enabled.budget_tokens`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from airflow_batches.emulator.refusal import Refused
+
+
+class Place(NamedTuple):
+    """Where a value is. `beta`: the call names a beta, so unknown members and tags are not refused.
+
+    Which beta allows which member is not modeled.
+    """
+
+    path: str
+    beta: bool = False
+
+    def __truediv__(self, name: str | int) -> Place:
+        return Place(f"{self.path}.{name}", self.beta)
+
+
+Check = Callable[[Any, Place], None]
+
+
+def anything(value: Any, at: Place) -> None:
+    """Accept every value."""
+
+
+def string(value: Any, at: Place) -> None:
+    if not isinstance(value, str):
+        raise Refused(f"{at.path}: Input should be a valid string")
+
+
+def boolean(value: Any, at: Place) -> None:
+    if not isinstance(value, bool):
+        raise Refused(f"{at.path}: Input should be a valid boolean")
+
+
+def dictionary(value: Any, at: Place) -> None:
+    if not isinstance(value, dict):
+        raise Refused(f"{at.path}: Input should be a valid dictionary")
+
+
+def integer(least: int) -> Check:
+    """Accept integers from `least`."""
+
+    def check(value: Any, at: Place) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Refused(f"{at.path}: Input should be a valid integer")
+        if value < least:
+            raise Refused(f"{at.path}: Input should be greater than or equal to {least}")
+
+    return check
+
+
+def matching(pattern: str) -> Check:
+    """Accept strings that match the pattern as a whole."""
+    compiled = re.compile(pattern)
+
+    def check(value: Any, at: Place) -> None:
+        string(value, at)
+        if not compiled.fullmatch(value):
+            raise Refused(f"{at.path}: String should match pattern '{pattern}'")
+
+    return check
+
+
+def one_of(*values: str) -> Check:
+    """Accept the given strings."""
+    *most, last = map(repr, values)
+    listed = f"{', '.join(most)} or {last}" if most else last
+
+    def check(value: Any, at: Place) -> None:
+        if value not in values:
+            raise Refused(f"{at.path}: Input should be {listed}")
+
+    return check
+
+
+def nullable(inner: Check) -> Check:
+    """Accept null, and what `inner` accepts."""
+
+    def check(value: Any, at: Place) -> None:
+        if value is not None:
+            inner(value, at)
+
+    return check
+
+
+def items(inner: Check) -> Check:
+    """Accept lists whose items `inner` accepts."""
+
+    def check(value: Any, at: Place) -> None:
+        if not isinstance(value, list):
+            raise Refused(f"{at.path}: Input should be a valid list")
+        for number, item in enumerate(value):
+            inner(item, at / number)
+
+    return check
+
+
+def text_or(inner: Check) -> Check:
+    """Accept strings, and what `inner` accepts."""
+
+    def check(value: Any, at: Place) -> None:
+        if not isinstance(value, str):
+            inner(value, at)
+
+    return check
+
+
+def members(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
+    """Accept objects with these members and no others."""
+    known = {**required, **optional}
+
+    def check(value: Any, at: Place) -> None:
+        dictionary(value, at)
+        for name in required:
+            if name not in value:
+                raise Refused(f"{at.path}.{name}: Field required")
+        for name, inner in value.items():
+            if name in known:
+                known[name](inner, at / name)
+            elif not at.beta:
+                raise Refused(f"{at.path}.{name}: Extra inputs are not permitted")
+
+    return check
+
+
+def variant(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
+    """Accept objects with these members besides their `type`."""
+    return members(required, {"type": anything, **optional})
+
+
+def tagged(variants: Mapping[str, Check], default: str | None = None) -> Check:
+    """Accept objects whose `type` is one of the variants, and which that variant accepts."""
+    listed = ", ".join(map(repr, sorted(variants)))
+
+    def check(value: Any, at: Place) -> None:
+        dictionary(value, at)
+        tag = value.get("type") or default
+        if tag is None:
+            raise Refused(f"{at.path}: Unable to extract tag using discriminator 'type'")
+        if not isinstance(tag, str) or tag not in variants:
+            if at.beta:
+                return
+            raise Refused(
+                f"{at.path}: Input tag '{tag}' found using 'type' does not match any of the expected tags: {listed}"
+            )
+        variants[tag](value, at / tag)
+
+    return check

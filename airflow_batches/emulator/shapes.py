@@ -1,0 +1,161 @@
+"""The shape of the members of params, except for the messages.
+
+Members, tags and values are those of the official SDK (`tests/contract/test_members.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from airflow_batches.emulator.blocks import CACHE_CONTROL, SYSTEM_BLOCK
+from airflow_batches.emulator.refusal import Refused
+from airflow_batches.emulator.schema import (
+    Check,
+    Place,
+    anything,
+    boolean,
+    dictionary,
+    integer,
+    items,
+    matching,
+    members,
+    nullable,
+    one_of,
+    string,
+    tagged,
+    text_or,
+    variant,
+)
+
+_LEAST_BUDGET: Final = 1_024
+"""Fewest tokens of a thinking budget (docs: API reference, Messages; recorded live)."""
+_PARALLEL: Final = {"disable_parallel_tool_use": boolean}
+_DISPLAY: Final = {"display": nullable(one_of("summarized", "omitted"))}
+_INPUT_SCHEMA: Final = members({"type": one_of("object")}, {})
+
+
+def _input_schema(value: Any, at: Place) -> None:
+    """Accept a schema of objects; its other members are JSON Schema, which is not checked."""
+    _INPUT_SCHEMA(value, at._replace(beta=True))
+
+
+_CUSTOM_TOOL: Final = variant(
+    {"name": matching("^[a-zA-Z0-9_-]{1,128}$"), "input_schema": _input_schema},
+    {
+        "allowed_callers": anything,
+        "cache_control": CACHE_CONTROL,
+        "defer_loading": boolean,
+        "description": string,
+        "eager_input_streaming": nullable(boolean),
+        "input_examples": items(dictionary),
+        "strict": boolean,
+    },
+)
+SERVER_TOOLS: Final = (
+    "bash_20250124",
+    "browser_toolset_20260801",
+    "code_execution_20250522",
+    "code_execution_20250825",
+    "code_execution_20260120",
+    "code_execution_20260521",
+    "computer_toolset_20260801",
+    "memory_20250818",
+    "text_editor_20250124",
+    "text_editor_20250429",
+    "text_editor_20250728",
+    "tool_search_tool_bm25",
+    "tool_search_tool_bm25_20251119",
+    "tool_search_tool_regex",
+    "tool_search_tool_regex_20251119",
+    "web_fetch_20250910",
+    "web_fetch_20260209",
+    "web_fetch_20260309",
+    "web_fetch_20260318",
+    "web_search_20250305",
+    "web_search_20260209",
+    "web_search_20260318",
+)
+"""Types of tools whose schema the API knows; their members are not checked."""
+SHAPES: Final[Mapping[str, Check]] = {
+    "cache_control": CACHE_CONTROL,
+    "inference_geo": nullable(string),
+    "metadata": members({}, {"user_id": nullable(string)}),
+    "output_config": members(
+        {},
+        {
+            "effort": nullable(one_of("low", "medium", "high", "xhigh", "max")),
+            "format": nullable(members({"type": one_of("json_schema"), "schema": dictionary}, {})),
+        },
+    ),
+    "service_tier": one_of("auto", "standard_only"),
+    "stop_sequences": items(string),
+    "system": text_or(items(SYSTEM_BLOCK)),
+    "thinking": tagged(
+        {
+            "adaptive": variant({}, _DISPLAY),
+            "between_tools": variant({}, {}),
+            "disabled": variant({}, {}),
+            "enabled": variant({"budget_tokens": integer(_LEAST_BUDGET)}, _DISPLAY),
+        }
+    ),
+    "tool_choice": tagged(
+        {
+            "any": variant({}, _PARALLEL),
+            "auto": variant({}, _PARALLEL),
+            "none": variant({}, {}),
+            "tool": variant({"name": string}, _PARALLEL),
+        }
+    ),
+    "tools": items(tagged({"custom": _CUSTOM_TOOL} | dict.fromkeys(SERVER_TOOLS, anything), default="custom")),
+}
+"""Member of params -> check of its shape."""
+
+
+def check_shapes(params: Mapping[str, Any], *, beta: bool) -> None:
+    """Check the shape of every member that has one. Raises Refused.
+
+    It is not known which members may be null; null is accepted.
+
+    :param beta: the call names a beta, which may add members and tags.
+    """
+    for name, check in SHAPES.items():
+        if params.get(name) is not None:
+            check(params[name], Place(name, beta))
+    if any(not sequence.strip() for sequence in params.get("stop_sequences") or ()):
+        raise Refused("stop_sequences: each stop sequence must contain non-whitespace")
+    names = [tool["name"] for tool in params.get("tools") or () if isinstance(tool.get("name"), str)]
+    if len(set(names)) < len(names):
+        raise Refused("tools: Tool names must be unique.")
+    _check_output_schema(params)
+
+
+def _check_output_schema(params: Mapping[str, Any]) -> None:
+    """Refuse a schema with objects that may have further properties (recorded live)."""
+    form = (params.get("output_config") or {}).get("format")
+    for schema in _schemas(form["schema"] if form else None):
+        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+            raise Refused(
+                "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+            )
+
+
+def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield a schema and all schemas in it, without recursion, because schemas may nest deeply."""
+    stack = [schema]
+    while stack:
+        found = stack.pop()
+        if not isinstance(found, dict):
+            continue
+        yield found
+        for name in ("anyOf", "allOf", "oneOf"):
+            stack += _listed(found.get(name))
+        for name in ("properties", "$defs", "definitions"):
+            stack += _listed(found.get(name))
+        stack.append(found.get("items"))
+
+
+def _listed(schemas: Any) -> list[Any]:
+    if isinstance(schemas, dict):
+        return list(schemas.values())
+    return schemas if isinstance(schemas, list) else []
