@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airflow_batches.emulator.refusal import Refused
@@ -116,44 +117,46 @@ def text_or(inner: Check) -> Check:
     return check
 
 
-def members(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
-    """Accept objects with these members and no others."""
-    known = {**required, **optional}
+@dataclass(frozen=True)
+class Members:
+    """Accepts objects with these members and no others."""
 
-    def check(value: Any, at: Place) -> None:
+    required: Mapping[str, Check]
+    optional: Mapping[str, Check]
+
+    def __call__(self, value: Any, at: Place) -> None:
         dictionary(value, at)
-        for name in required:
+        for name in self.required:
             if name not in value:
                 raise Refused(f"{at.path}.{name}: Field required")
-        for name, inner in value.items():
-            if name in known:
-                known[name](inner, at / name)
+        for name, item in value.items():
+            if check := self.required.get(name) or self.optional.get(name):
+                check(item, at / name)
             elif not at.beta:
                 raise Refused(f"{at.path}.{name}: Extra inputs are not permitted")
 
-    return check
 
-
-def variant(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
+def variant(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Members:
     """Accept objects with these members besides their `type`."""
-    return members(required, {"type": anything, **optional})
+    return Members(required, {"type": anything, **optional})
 
 
-def tagged(variants: Mapping[str, Check], default: str | None = None) -> Check:
-    """Accept objects whose `type` is one of the variants, and which that variant accepts."""
-    listed = ", ".join(map(repr, sorted(variants)))
+@dataclass(frozen=True)
+class Tagged:
+    """Accepts objects whose `type` is one of the variants, and which that variant accepts."""
 
-    def check(value: Any, at: Place) -> None:
+    variants: Mapping[str, Check]
+    default: str | None = None
+
+    def __call__(self, value: Any, at: Place) -> None:
         dictionary(value, at)
-        tag = value.get("type") or default
+        tag = value.get("type") or self.default
         if tag is None:
             raise Refused(f"{at.path}: Unable to extract tag using discriminator 'type'")
-        if not isinstance(tag, str) or tag not in variants:
-            if at.beta:
-                return
+        if isinstance(tag, str) and tag in self.variants:
+            self.variants[tag](value, at / tag)
+        elif not at.beta:
+            tags = ", ".join(map(repr, sorted(self.variants)))
             raise Refused(
-                f"{at.path}: Input tag '{tag}' found using 'type' does not match any of the expected tags: {listed}"
+                f"{at.path}: Input tag '{tag}' found using 'type' does not match any of the expected tags: {tags}"
             )
-        variants[tag](value, at / tag)
-
-    return check
