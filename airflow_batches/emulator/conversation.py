@@ -11,7 +11,7 @@ from typing import Any, Final
 from airflow_batches.emulator.blocks import check_blocks
 from airflow_batches.emulator.models import LONG_CONTEXT_BETA, Model
 from airflow_batches.emulator.refusal import Refused
-from airflow_batches.emulator.schema import Place
+from airflow_batches.emulator.schema import MemberPath
 from airflow_batches.emulator.turns import Turn
 
 MAX_BREAKPOINTS: Final = 4
@@ -25,7 +25,7 @@ def check_conversation(turns: Sequence[Turn], model: Model, *, beta: bool) -> No
     """
     for number, turn in enumerate(turns):
         if turn.role != "system":
-            check_blocks(_blocks(turn), Place(f"messages.{number}.content", beta))
+            check_blocks(_blocks(turn), MemberPath(f"messages.{number}.content", beta))
     if turns[0].role == "assistant":
         raise Refused('messages: first message must use the "user" role')
     _check_end(turns[-1], model)

@@ -33,7 +33,7 @@ _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _TextOnlyTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -41,7 +41,7 @@ class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: msgspec.Raw
     max_tokens: msgspec.Raw
-    messages: Annotated[list[_PlainTurn], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[_TextOnlyTurn], msgspec.Meta(min_length=1)]
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -145,7 +145,7 @@ class Judge:
         return _Frame(plan, model=model, breakpoints=breakpoints)
 
 
-def _text_prompt(plan: AnswerPlan, turns: list[_PlainTurn]) -> Prompt | None:
+def _text_prompt(plan: AnswerPlan, turns: list[_TextOnlyTurn]) -> Prompt | None:
     """Make the prompt of turns that hold only text; None if one of them is blank, which the API refuses."""
     total, question, tokens = 0, "", 0
     for turn in turns:

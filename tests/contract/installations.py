@@ -6,7 +6,6 @@ import fcntl
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,19 +40,9 @@ def installed(shared: Path, name: str, install: Callable[[Path], None]) -> Path:
     return folder
 
 
-def pip_target(*requirements: str) -> Callable[[Path], None]:
-    """Return an installer into a folder that is put in front of what is installed."""
-    return lambda folder: run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *requirements)
-
-
-def pip_venv(*requirements: str) -> Callable[[Path], None]:
-    """Return an installer into a virtual environment of its own."""
-
-    def install(folder: Path) -> None:
-        venv.create(folder, with_pip=True)
-        run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements)
-
-    return install
+def pip_target(*arguments: str) -> Callable[[Path], None]:
+    """Return an installer into a folder that is put in front of what is installed; `arguments` are pip's."""
+    return lambda folder: run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *arguments)
 
 
 def program(name: str) -> str:

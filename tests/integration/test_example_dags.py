@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import airflow_batches
-from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.emulator import Emulator, Fault, Rule
+from airflow_batches.emulator.rules import read_rules
 from tests.airflows import run_the_dag_in
 
 if TYPE_CHECKING:
@@ -94,6 +95,47 @@ def test_cancel_and_delete(dags: Path, emulator: Emulator) -> None:
     finished = run(dags, (EXAMPLES / "cancel_and_delete.py").read_text())
     assert states(finished) == {"submit": "success", "cancel": "success", "ended": "skipped", "delete": "success"}
     assert not emulator.batches()
+
+
+def rules_in(source: str) -> list[Rule]:
+    """The rules that an example's docstring shows."""
+    return read_rules("\n".join(re.findall(r"^ {4}(\{.*\})$", source, re.MULTILINE)).encode())
+
+
+def test_a_dag_developed_against_rules_meets_each_of_them(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    source = (EXAMPLES / "develop_against_rules.py").read_text()
+    emulator.set_rules(rules_in(source))
+    finished = run(dags, source, path=f"file://{tmp_path}/out")
+    assert set(states(finished).values()) == {"success"}
+    assert emulator.rules.applied() == [1, 1, 1]
+    assert labels(finished) == {"review-0": "negative", "review-1": None, "review-2": None}
+    (second,) = (tmp_path / "out").rglob("again.jsonl")
+    assert [json.loads(line)["custom_id"] for line in second.read_text().splitlines()] == ["review-1"]
+
+
+def test_the_same_dag_sends_nothing_again_where_every_request_was_answered(
+    dags: Path, tmp_path: Path, emulator: Emulator
+) -> None:
+    emulator.set_rules([Rule(answer="positive")])
+    source = (EXAMPLES / "develop_against_rules.py").read_text()
+    finished = run(dags, source.replace('"develop_against_rules"', '"answered_at_once"'), path=f"file://{tmp_path}/out")
+    assert states(finished) == {
+        "submit_first": "success",
+        "land_first": "success",
+        "failed": "success",
+        "submit_again": "skipped",
+        "land_again": "skipped",
+        "label": "success",
+    }
+    assert set(labels(finished).values()) == {"positive"}
+    assert emulator.counters["create"] == 1
+
+
+def labels(finished: DagRun) -> dict[str, str | None]:
+    """What the task `label` returned."""
+    (label,) = [ti for ti in finished.get_task_instances() if ti.task_id == "label"]
+    pushed: dict[str, str | None] = label.xcom_pull(task_ids="label")
+    return pushed
 
 
 def test_the_readmes_dag_runs_as_it_stands(dags: Path, tmp_path: Path) -> None:
