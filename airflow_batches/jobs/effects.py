@@ -12,8 +12,8 @@ from airflow_batches.jobs.decision import BatchState
 from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PendingCreate, PlannedShard
 from airflow_batches.jobs.store import LedgerStore
-from airflow_batches.submission.decision import Adopt, KeepLooking, NotSent, Undecided, WaitFor
 from airflow_batches.submission.record import Intent
+from airflow_batches.submission.settlement import Adopt, KeepLooking, NotSent, Undecided, WaitFor
 
 if TYPE_CHECKING:
     from airflow_batches.jobs.manifest import JobManifest

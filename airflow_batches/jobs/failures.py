@@ -27,7 +27,7 @@ REFUSED_FOR: Final = timedelta(minutes=5)
 def tolerance(error: BatchesError) -> timedelta | None:
     """Return how long a failure may last before it is raised; None: it is raised at once."""
     if isinstance(error, ApiError):
-        return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.passing else None
+        return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.retryable else None
     if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch | SourceChanged):
         return None
     return TROUBLE_FOR if isinstance(error, PASSING) else None

@@ -26,9 +26,9 @@ from airflow_batches.jobs.ledger import JobBatch, JobLedger, JobPlan, LandedBatc
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.store import SavedLedger, overtaken
 from airflow_batches.landing.errors import LandingError
-from airflow_batches.landing.location import ObjectVersion
 from airflow_batches.landing.manifest import LandedObject
-from airflow_batches.submission import decision as submission
+from airflow_batches.landing.version import ObjectVersion
+from airflow_batches.submission import settlement as submission
 from airflow_batches.submission.receipt import Sent
 from airflow_batches.submission.record import Intent
 from tests.unit.jobs.samples import NOW
