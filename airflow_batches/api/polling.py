@@ -49,7 +49,7 @@ Answer = MessageBatch | BatchesError
 """What a poll gave: the batch, or the error of the call."""
 
 
-class StopReason(StrEnum):
+class WaitEnd(StrEnum):
     """Why polling stops."""
 
     ENDED = "ended"
@@ -106,7 +106,7 @@ class KeepWaiting:
 class StopWaiting:
     """The decision that the wait is over; `message` says why unless the batch has ended."""
 
-    reason: StopReason
+    reason: WaitEnd
     message: str = ""
 
 
@@ -201,7 +201,7 @@ def wait_for(client: BatchGetter, batch_id: str, *, poll_interval: float, timeou
 
     polls = _polls(client, batch_id)
     stop, answer = poll_until_stopped(polls, watch, poll_interval=poll_interval, on_answer=warn, sleep=time.sleep)
-    if stop.reason is StopReason.TIMED_OUT:
+    if stop.reason is WaitEnd.TIMED_OUT:
         raise WaitTimeout(f"{batch_id}: {stop.message}")
     if isinstance(answer, BatchesError):
         raise answer
@@ -223,9 +223,9 @@ def _polls(client: BatchGetter, batch_id: str) -> Iterator[tuple[Answer, float |
 
 def _on_batch(watch: Watch, batch: MessageBatch, now: float, hint: float | None) -> Decision:
     if batch.processing_status not in RUNNING:
-        return StopWaiting(StopReason.ENDED)
+        return StopWaiting(WaitEnd.ENDED)
     if _is_over(watch, now):
-        return StopWaiting(StopReason.TIMED_OUT, f"the timeout has passed and the batch is still {batch.status_text}")
+        return StopWaiting(WaitEnd.TIMED_OUT, f"the timeout has passed and the batch is still {batch.status_text}")
     return _keep_waiting(hint)
 
 
@@ -236,11 +236,11 @@ def _on_error(watch: Watch, error: BatchesError, now: float) -> Decision:
         stood = now - standing.since
         grace = watch.missing_grace if standing.missing else watch.refusal_grace
         if stood >= grace.total_seconds():
-            return StopWaiting(StopReason.GAVE_UP, f"{error} (the same answer for {stood:.0f} s)")
+            return StopWaiting(WaitEnd.GAVE_UP, f"{error} (the same answer for {stood:.0f} s)")
     elif not _is_temporary(error):
-        return StopWaiting(StopReason.GAVE_UP, str(error))
+        return StopWaiting(WaitEnd.GAVE_UP, str(error))
     if _is_over(watch, now):
-        return StopWaiting(StopReason.TIMED_OUT, f"the timeout has passed; the last poll failed: {error}")
+        return StopWaiting(WaitEnd.TIMED_OUT, f"the timeout has passed; the last poll failed: {error}")
     return _keep_waiting(error.retry_after if isinstance(error, ApiError) else None, standing)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from airflow_batches.api.digest import MODULUS
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.jobs.ledger import ModelShare, PlannedShard
@@ -26,8 +27,6 @@ from airflow_batches.submission.source import Source
 SAMPLE: Final = 50
 """Requests whose tokens are counted for the estimate. Chosen: a count takes about 0.2 s, and token counts have rate
 limits of their own (docs, "Token counting")."""
-FINGERPRINTS: Final = 1 << 128
-"""Fingerprints and digests are sums modulo this, so those of a job are the sums of its shards'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,4 +182,4 @@ def ids_digest_of(shards: Sequence[PlannedShard]) -> str:
 
 
 def _sum(digests: Any) -> str:
-    return f"{sum(int(digest, 16) for digest in digests) % FINGERPRINTS:032x}"
+    return f"{sum(int(digest, 16) for digest in digests) % MODULUS:032x}"

@@ -32,6 +32,7 @@ from airflow_batches.landing.usage import ModelUsage
 from airflow_batches.submission.record import Intent
 
 SCHEMA_VERSION: Final = 1
+"""Grows when an older version of the package would misread a ledger, because a member has changed its meaning."""
 FOLDER: Final = "_job"
 LEDGER: Final = "ledger.json"
 

@@ -18,6 +18,7 @@ from airflow_batches.landing.manifest import LandedObject
 from airflow_batches.landing.usage import ModelUsage
 
 SCHEMA_VERSION: Final = 1
+"""Grows when readers of older manifests would misread newer ones, because a member has changed its meaning."""
 MANIFEST: Final = "manifest.json"
 
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final
 
-from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.digest import MODULUS, IdsDigest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.submission.background import BackgroundSha256
 from airflow_batches.submission.canonical import canonical
@@ -68,7 +68,7 @@ class Totals:
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the whole requests."""
-        return f"{self._contents % (1 << 128):032x}"
+        return f"{self._contents % MODULUS:032x}"
 
 
 def scan(source: Source, *, model: str | None, preflight: Preflight, version: str) -> Scan:

@@ -22,7 +22,7 @@ MAX_MESSAGE: Final = 2_000
 
 
 class Ending(StrEnum):
-    """Why a wait ended: a `StopReason` of `api.polling`, or `UNREADABLE`."""
+    """Why a wait ended: a `WaitEnd` of `api.polling`, or `UNREADABLE`."""
 
     ENDED = "ended"
     TIMED_OUT = "timed_out"

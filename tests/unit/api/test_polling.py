@@ -21,8 +21,8 @@ from airflow_batches.api.polling import (
     MAX_HINT_S,
     KeepWaiting,
     Standing,
-    StopReason,
     StopWaiting,
+    WaitEnd,
     Watch,
     decide,
     is_foreign,
@@ -69,7 +69,7 @@ PERMANENT = [
 @pytest.mark.parametrize("status", ["ended", "paused", "", "other", "ENDED"])
 def test_an_end_or_an_unknown_status_ends_the_wait_whatever_the_time(status: str, now: float) -> None:
     decision = decide(WATCH, batch(status, succeeded=3, expired=1), now=now)
-    assert decision == StopWaiting(StopReason.ENDED)
+    assert decision == StopWaiting(WaitEnd.ENDED)
 
 
 @pytest.mark.parametrize("status", ["in_progress", "canceling"])
@@ -78,7 +78,7 @@ def test_a_batch_that_goes_on_is_waited_for_until_the_deadline(status: str) -> N
     assert decide(WATCH, answer, now=BEFORE) == KeepWaiting()
     for now in (AT, AFTER):
         message = f"the timeout has passed and the batch is still {status}"
-        assert decide(WATCH, answer, now=now) == StopWaiting(StopReason.TIMED_OUT, message)
+        assert decide(WATCH, answer, now=now) == StopWaiting(WaitEnd.TIMED_OUT, message)
     assert decide(FOREVER, answer, now=1e12) == KeepWaiting()
 
 
@@ -88,14 +88,14 @@ def test_a_passing_failure_is_waited_out_until_the_deadline(error: BatchesError)
     assert decide(FOREVER, error, now=1e12) == KeepWaiting()
     late = decide(WATCH, error, now=AT)
     assert isinstance(late, StopWaiting)
-    assert late.reason is StopReason.TIMED_OUT
+    assert late.reason is WaitEnd.TIMED_OUT
     assert str(error) in late.message
 
 
 @pytest.mark.parametrize("now", [SINCE, BEFORE, AT, AFTER])
 @pytest.mark.parametrize("error", PERMANENT, ids=str)
 def test_a_permanent_failure_gives_up_at_once(error: BatchesError, now: float) -> None:
-    assert decide(WATCH, error, now=now) == StopWaiting(StopReason.GAVE_UP, str(error))
+    assert decide(WATCH, error, now=now) == StopWaiting(WaitEnd.GAVE_UP, str(error))
 
 
 STOOD = [*[(error, 300.0) for error in REFUSALS], *[(error, 60.0) for error in MISSING]]
@@ -110,7 +110,7 @@ def test_a_refusal_or_an_absence_is_believed_when_it_has_stood_and_no_sooner(err
         watch = watch.after(decision)
     given_up = decide(watch, error, now=began + needed)
     assert isinstance(given_up, StopWaiting)
-    assert given_up == StopWaiting(StopReason.GAVE_UP, f"{error} (the same answer for {needed:.0f} s)")
+    assert given_up == StopWaiting(WaitEnd.GAVE_UP, f"{error} (the same answer for {needed:.0f} s)")
 
 
 @pytest.mark.parametrize(("error", "needed"), STOOD, ids=str)
@@ -142,7 +142,7 @@ def test_a_single_404_after_a_day_of_polls_ends_nothing() -> None:
 def test_what_has_not_stood_yet_still_times_out(error: ApiError) -> None:
     late = decide(WATCH, error, now=DEADLINE)
     assert isinstance(late, StopWaiting)
-    assert late.reason is StopReason.TIMED_OUT
+    assert late.reason is WaitEnd.TIMED_OUT
     assert str(error) in late.message
 
 
@@ -202,7 +202,7 @@ def test_a_deadline_only_ever_ends_a_wait_that_would_have_gone_on(
     polls: list[tuple[MessageBatch | BatchesError, float]],
 ) -> None:
     endless, timed = run(FOREVER, polls), run(WATCH, polls)
-    if timed is None or timed[1].reason is not StopReason.TIMED_OUT:
+    if timed is None or timed[1].reason is not WaitEnd.TIMED_OUT:
         assert timed == endless
     else:
         number = timed[0]
@@ -224,7 +224,7 @@ def test_a_terminal_answer_means_the_same_at_any_time(
     answer: MessageBatch | BatchesError, one: float, other: float
 ) -> None:
     first, second = decide(WATCH, answer, now=min(one, other)), decide(WATCH, answer, now=max(one, other))
-    if isinstance(first, StopWaiting) and first.reason is not StopReason.TIMED_OUT:
+    if isinstance(first, StopWaiting) and first.reason is not WaitEnd.TIMED_OUT:
         assert second == first
 
 
@@ -232,7 +232,7 @@ def test_a_terminal_answer_means_the_same_at_any_time(
 def test_every_stop_says_why_unless_the_batch_ended(answer: MessageBatch | BatchesError, now: float) -> None:
     decision = decide(WATCH, answer, now=now)
     if isinstance(decision, StopWaiting):
-        assert bool(decision.message) is (decision.reason is not StopReason.ENDED)
+        assert bool(decision.message) is (decision.reason is not WaitEnd.ENDED)
 
 
 @given(st.lists(st.tuples(st.sampled_from(REFUSALS + MISSING), st.floats(SINCE, SINCE + 59.9)), max_size=30))

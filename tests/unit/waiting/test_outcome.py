@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.api import InvalidRequest, MessageBatch
-from airflow_batches.api.polling import StopReason, Watch
+from airflow_batches.api.polling import WaitEnd, Watch
 from airflow_batches.waiting.outcome import MAX_MESSAGE, Counts, Ending, Outcome, next_step, outcome_of
 
 STATES = ("processing", "succeeded", "errored", "canceled", "expired", "other")
@@ -145,4 +145,4 @@ def test_the_end_of_a_wait_without_a_batch_names_the_batch_and_the_error() -> No
 
 
 def test_every_reason_to_stop_is_an_ending() -> None:
-    assert {Ending(reason) for reason in StopReason} == set(Ending) - {Ending.UNREADABLE}
+    assert {Ending(reason) for reason in WaitEnd} == set(Ending) - {Ending.UNREADABLE}
