@@ -198,7 +198,7 @@ def run_job(
     :param on_missing: when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: when no search can tell whether a create made a batch: `fail`, or `resubmit`, which may pay
         twice.
-    :param open_store: finds the store of a source URI; by default fsspec's, with its own configuration.
+    :param open_store: finds the store of a source's URI; by default fsspec's, with its own configuration.
     :param storage_options: options for the fsspec file system of the folder.
     :param poll_interval: seconds (or a timedelta) between two looks at the batches.
     :param owner: a name; a run with the same one need not wait until the lease of a killed run has expired.
