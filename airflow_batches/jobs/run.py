@@ -116,6 +116,7 @@ def make_engine(
     owner: str = "",
     format_name: str = "jsonl",
     cancel: bool = False,
+    resend_canceled: bool = False,
     clock: JobClock | None = None,
     on_step: Callable[[JobLedger], None] = lambda ledger: None,
     **api_options: Any,
@@ -124,6 +125,7 @@ def make_engine(
 
     :param owner: the same for runners that replace each other, such as a task's tries.
     :param cancel: cancel the job.
+    :param resend_canceled: a person begins this run; see `Engine`.
     :param on_step: is called with the ledger after each step.
     :param api_options: further options of `BatchesApi`.
     """
@@ -136,7 +138,15 @@ def make_engine(
     if not writes_conditionally(folder.ledger):
         ledger = JournaledStore(ledger, CreateFiles(folder))
     effects = Effects(store=ledger, api=api, files=files, clock=clock)
-    return Engine(effects, limits, runner=secrets.token_hex(8), owner=owner, cancel=cancel, on_step=on_step)
+    return Engine(
+        effects,
+        limits,
+        runner=secrets.token_hex(8),
+        owner=owner,
+        cancel=cancel,
+        resend_canceled=resend_canceled,
+        on_step=on_step,
+    )
 
 
 def run_job(
