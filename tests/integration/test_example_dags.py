@@ -138,8 +138,26 @@ def labels(finished: DagRun) -> dict[str, str | None]:
     return pushed
 
 
-def test_the_readmes_dag_runs_as_it_stands(dags: Path, tmp_path: Path) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    finished = run(dags, source.replace("/tmp/reviews", f"{tmp_path}/out"))
+def readme_dag(number: int) -> str:
+    """Return one of the README's two DAGs."""
+    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return (first, second)[number]
+
+
+def test_the_readmes_job_runs_as_it_stands(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    finished = run(dags, readme_dag(0).replace("/tmp/reviews", f"{tmp_path}/out"))
+    assert states(finished) == {"classify": "success"}
+    (folder,) = (tmp_path / "out").iterdir()
+    answers = [line for part in sorted(folder.glob("results-*.jsonl")) for line in part.read_text().splitlines()]
+    assert [json.loads(line)["result"]["type"] for line in answers] == ["succeeded"] * 2
+    assert (folder / "failed.jsonl").read_text() == ""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert manifest["counts"] == {"succeeded": 2}
+    assert [batch["canary"] for batch in manifest["batches"]] == [True, False]
+    assert emulator.counters["create"] == 2
+
+
+def test_the_readmes_steps_run_as_they_stand(dags: Path, tmp_path: Path) -> None:
+    finished = run(dags, readme_dag(1).replace("/tmp/reviews", f"{tmp_path}/out"))
     assert states(finished) == {"submit": "success", "land": "success"}
     assert results(tmp_path / "out") == {"review-0": "succeeded", "review-1": "succeeded"}
