@@ -45,7 +45,7 @@ trigger fires nothing in its first 10 s."""
 STAY_S: Final = 90.0
 """Seconds to stay on the worker after the trigger gave a batch up. Chosen above the 60 s for which a 404 must stand."""
 HEARTBEAT_S: Final = 900.0
-"""Seconds without a line in the log of a blocking task, at most. As `waiting.progress.HEARTBEAT_S`."""
+"""Seconds without a line in the log of a blocking task, at most. Chosen: as `waiting.progress.HEARTBEAT_S`."""
 
 
 class RunsJob(BuildsJob):
