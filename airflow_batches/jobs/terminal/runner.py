@@ -1,0 +1,50 @@
+"""What a command needs that drives a job: its display, its signals, and the ledger as it was last written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+
+from airflow_batches.jobs.ledger import JobLedger
+from airflow_batches.jobs.terminal.display import Display, shown
+from airflow_batches.jobs.terminal.interrupt import InterruptibleClock
+
+
+class TerminalRunner:
+    """Shows a job and ends its run at a signal.
+
+    :param name: the job's folder for people.
+
+    Example::
+
+        runner = TerminalRunner("s3://lake/answers")
+        with runner.shown():
+            run_job(client, requests, "s3://lake/answers", clock=runner.clock, progress=runner.on_step)
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ledger: JobLedger | None = None
+        self.clock = InterruptibleClock(self._stopping)
+        self._display: Display | None = None
+
+    @contextmanager
+    def shown(self, cap: Decimal | None = None) -> Iterator[None]:
+        """Show the job and handle signals during the block.
+
+        :param cap: the cap in USD; None: there is none.
+        """
+        with shown(self.name, cap) as self._display, self.clock:
+            yield
+
+    def on_step(self, ledger: JobLedger) -> None:
+        """Show the result of a step. The run ends here if a signal has arrived."""
+        self.ledger = ledger
+        if self._display:
+            self._display.show(ledger)
+        self.clock.check()
+
+    def _stopping(self) -> None:
+        if self._display:
+            self._display.stopping()
