@@ -18,7 +18,7 @@ SCHEMES: Final[Mapping[str, str]] = {
 }
 
 
-def cure(uri: str) -> str:
+def install_hint(uri: str) -> str:
     """Return a hint how to install what a URI's store needs, for the end of an error.
 
     :return: the hint; empty when nothing is missing.

@@ -40,6 +40,10 @@ class WorkerThread:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def start(self) -> None:
+        """Start the thread before its first call, for callers that must not wait for a lock later."""
+        self._thread.start()
+
     def submit(self, call: Callable[..., _Result], *args: Any) -> Future[_Result]:
         """Queue a call. It is not made if its future is cancelled first.
 
@@ -53,9 +57,14 @@ class WorkerThread:
             self._thread.start()
         return future
 
-    def finish(self) -> None:
-        """End the thread after the queued calls, without waiting for them."""
+    def finish(self, *, timeout_s: float = 0.0) -> None:
+        """End the thread after the queued calls.
+
+        :param timeout_s: seconds to wait for them at most; by default it does not wait.
+        """
         self._jobs.put(None)
+        if timeout_s and self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:

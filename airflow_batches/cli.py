@@ -27,6 +27,7 @@ COMMANDS: Final = {
 """Name, module and one line of help of each command."""
 
 FAILED: Final = 1
+"""Exit code of a command that raised one of our errors; argparse itself exits with 2 (shells: 0 is success)."""
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_batches import __version__
+from airflow_batches.api.defaults import BASE_URL, NEWEST, READ_TIMEOUT, STRICT_SINCE, VERSIONS
 
 PACKAGE = "airflow-batches"
 INTEGRATION = "Anthropic Message Batches"
 CONNECTION_TYPE = "anthropicbatches"
 """One word: with an underscore, Airflow logs an RFC 3986 warning whenever it looks up a connection."""
+DEFAULT_CONNECTION = "anthropic_default"
+"""The connection of everything that is given none. Airflow's official Anthropic provider has the same default."""
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -48,7 +51,7 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {
                     "hidden-fields": ["login", "port", "schema"],
                     "relabeling": {"password": "API key", "host": "Base URL"},
-                    "placeholders": {"host": "https://api.anthropic.com", "password": "sk-ant-…"},
+                    "placeholders": {"host": BASE_URL, "password": "sk-ant-…"},
                 },
             }
         ],
@@ -77,15 +80,15 @@ def _connection_fields() -> dict[str, Any]:
         ),
         "anthropic_version": _field(
             "API version",
-            "2026-10-21 refuses temperature, top_p and top_k; 2023-06-01 takes them.",
-            enum=["2026-10-21", "2023-06-01"],
-            default="2026-10-21",
+            f"{STRICT_SINCE} refuses temperature, top_p and top_k; {VERSIONS[-1]} takes them.",
+            enum=[*VERSIONS],
+            default=NEWEST,
         ),
         "anthropic_beta": _field("Beta features", "Comma-separated; on submission they apply to every request."),
         "workspace_id": _field("Workspace", "Only for a credential that spans several workspaces."),
         "timeout": {
             "label": "Timeout",
-            "description": "Seconds to wait for the next bytes of an answer; 600 when empty.",
+            "description": f"Seconds to wait for the next bytes of an answer; {READ_TIMEOUT:.0f} when empty.",
             "schema": {"type": ["number", "null"], "minimum": 1},
         },
         "headers": {

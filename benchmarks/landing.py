@@ -5,7 +5,7 @@
 
 Each figure is the median run of several, each in a process of its own that has landed a small batch before; the
 contestants take turns. Results are recorded from the emulator and served by another process from memory, in chunks of
-64 KiB (`_recorded`). The raw copy reads 1 MB at a time from `requests` and writes what it gets: no line is looked at,
+64 KiB (`_recorded`). The raw copy reads 1 MB at a time from `requests` and writes what it gets: no line is decoded,
 nothing is hashed, nothing is synced to the disk. "decode, hash, write" is the raw copy with each line decoded as
 ours does, and the object's sha256: what a few plain lines take for it. Ours decodes, counts, verifies, hashes, syncs
 and publishes atomically. SDK and common-ai write one JSON line a result.
@@ -13,8 +13,8 @@ and publishes atomically. SDK and common-ai write one JSON line a result.
 "x 10" lands ten such batches in one process, for the memory; its seconds are those of all ten. "with receipt" compares
 the ids with the digest of a submission's receipt too.
 
-Ends with the bounds that the project has set itself, and with status 1 where one is missed: for `file://`, of 100,000
-lines, the time; anywhere, the memory that is needed beyond that of the fewest lines.
+Ends with the project's own bounds, and with status 1 if one is missed: the time of 100,000 lines at `file://`, and
+everywhere the memory beyond that of the fewest lines.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BUCKET: Final = "landing"
 
 @dataclass(frozen=True)
 class Job:
-    """What every contestant is given."""
+    """The arguments of every contestant."""
 
     base_url: str
     batch_id: str
@@ -75,7 +75,7 @@ def ours_with_receipt(job: Job) -> int:
 
 
 def ours_ten_times(job: Job) -> int:
-    """Ten batches, one after the other in one process: what would pile up does."""
+    """Land ten batches one after the other in one process, so that leaked memory shows."""
     return sum(ours(replace(job, uri=f"{job.uri}-{turn}")) for turn in range(10)) // 10
 
 
@@ -167,20 +167,20 @@ def main(argv: Sequence[str] | None = None) -> None:
                     job = Job(base_url, batch_id, lines, prefix, options, _digest(lines))
                     runs = in_turns(args.contestants, partial(_run, rehearsal, job), args.repeat)
                     _print(store, lines, len(body), runs)
-                    bounds.hold(store, lines, runs)
-    bounds.tell()
+                    bounds.check(store, lines, runs)
+    bounds.report()
 
 
 class Bounds:
-    """What the project has set itself, and which of it a run has kept."""
+    """The project's own bounds, and whether a run keeps them."""
 
     def __init__(self) -> None:
-        self._said: list[str] = []
+        self._results: list[str] = []
         self._missed = False
         self._least: dict[str, int] = {}
 
-    def hold(self, store: str, lines: int, runs: Mapping[str, Measurement]) -> None:
-        """Holds these runs against the bounds."""
+    def check(self, store: str, lines: int, runs: Mapping[str, Measurement]) -> None:
+        """Compare these runs with the bounds."""
         ours = runs.get(OURS)
         if ours is None:
             return
@@ -197,11 +197,11 @@ class Bounds:
 
     def _at_most(self, what: str, value: float, bound: float) -> None:
         self._missed |= value > bound
-        self._said.append(f"{'kept' if value <= bound else 'MISSED'}: {value:.3g} {what} (at most {bound:g})")
+        self._results.append(f"{'kept' if value <= bound else 'MISSED'}: {value:.3g} {what} (at most {bound:g})")
 
-    def tell(self) -> None:
-        """Prints them; ends the process with status 1 where one was missed."""
-        print("\n" + "\n".join(self._said))
+    def report(self) -> None:
+        """Print the results; end the process with status 1 if a bound is missed."""
+        print("\n" + "\n".join(self._results))
         if self._missed:
             raise SystemExit(1)
 

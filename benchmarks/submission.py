@@ -58,10 +58,12 @@ class Job:
 
 def ours(job: Job) -> int:
     from airflow_batches.api import BatchesClient
+    from airflow_batches.operators.stores import airflow_store
     from airflow_batches.submission import open_source
     from airflow_batches.submission.submit import submit
 
-    with BatchesClient(KEY, base_url=job.api) as client, open_source(job.requests, conn_id=job.connection) as source:
+    open_store = airflow_store(job.connection)
+    with BatchesClient(KEY, base_url=job.api) as client, open_source(job.requests, open_store=open_store) as source:
         return submit(client, source).requests
 
 
@@ -217,13 +219,17 @@ def _write(folder: Path, count: int) -> None:
         body.write("]}")
 
 
+def write_jsonl(path: Path, count: int) -> None:
+    with path.open("w") as lines:
+        lines.writelines(json.dumps(request) + "\n" for request in _requests(count))
+
+
 def _plan(within: str | None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="submission-", dir=within))
     try:
         rows = []
         for count in (1_000, PLANNED):
-            with (folder / "requests.jsonl").open("w") as lines:
-                lines.writelines(json.dumps(request) + "\n" for request in _requests(count))
+            write_jsonl(folder / "requests.jsonl", count)
             size = (folder / "requests.jsonl").stat().st_size
             run = measure(plan, f"file://{folder}/requests.jsonl", imports=["airflow_batches.submission.shards"])
             rows.append(

@@ -2,6 +2,7 @@
 
     python -m benchmarks.waiting                                  # 10, 100, 1,000 and ours at 10,000
     python -m benchmarks.waiting --batches 1000 --contestants airflow-batches
+    python -m benchmarks.waiting --batches 100 --spread           # the waits begin one after the other
 
 Each run has an emulator in one process and the triggers in another, with what a triggerer has loaded when it starts.
 All triggers run on one event loop, started as the triggerer does it. For `WINDOW` seconds all batches go on: CPU,
@@ -9,7 +10,8 @@ calls and connections are of that time. Then they end, evenly over one poll inte
 `ended_at` to its trigger's event. The longest stall is how late a task that sleeps for 10 ms woke up at worst, from
 the first trigger to the last event; that of an idle loop is the machine's own. Memory is the most that was ever
 resident. INFO is not logged, and what Airflow had loaded before is frozen (`gc.freeze`): the collector's walks over
-it are not the triggers' doing.
+it are not the triggers' doing. With `--spread` the waits begin evenly over one poll interval, and the window begins
+after the last one.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class Emulated:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a contestant's process saw: seconds, and when each batch's trigger fired (seconds since the epoch)."""
+    """The measurements of one run: seconds, and when each batch's trigger fired (seconds since the epoch)."""
 
     cpu: float
     calls: int
@@ -104,17 +106,19 @@ CONTESTANTS: Final[dict[str, Callable[[str], Any]]] = {"airflow-batches": ours, 
 IDLE: Final = "idle loop"
 
 
-def triggerer(name: str, emulated: Emulated, ids: Sequence[str], end_at: float) -> Seen:
-    """What happens in the measured process."""
+def triggerer(name: str, emulated: Emulated, ids: Sequence[str], end_at: float, spread_s: float) -> Seen:
+    """Run the triggers: this is the measured process."""
     connection = {"conn_type": "anthropic", "password": emulated.key, "host": emulated.url}
     os.environ["AIRFLOW_CONN_ANTHROPIC_DEFAULT"] = json.dumps(connection)
     logging.disable(logging.INFO)
     gc.collect()
     gc.freeze()
-    return asyncio.run(_triggerer(CONTESTANTS.get(name, ours), emulated, ids, end_at))
+    return asyncio.run(_triggerer(CONTESTANTS.get(name, ours), emulated, ids, end_at, spread_s))
 
 
-async def _triggerer(trigger_for: Callable[[str], Any], emulated: Emulated, ids: Sequence[str], end_at: float) -> Seen:
+async def _triggerer(
+    trigger_for: Callable[[str], Any], emulated: Emulated, ids: Sequence[str], end_at: float, spread_s: float
+) -> Seen:
     trigger_for("msgbatch_0")  # loads its class; the triggerer does that once as well
     stalls: list[float] = [0.0]
     fired: dict[str, float] = {}
@@ -124,7 +128,10 @@ async def _triggerer(trigger_for: Callable[[str], Any], emulated: Emulated, ids:
     tasks = []
     for batch_id in ids:
         tasks.append(asyncio.create_task(_fire(batch_id, trigger_for(batch_id).run(), fired)))
-        await asyncio.sleep(0)
+        await asyncio.sleep(spread_s / len(ids))
+    if spread_s:
+        before = await asyncio.to_thread(emulated.control, "GET", "counters")
+        cpu, began = time.process_time(), time.monotonic()
     await asyncio.sleep(WINDOW - (time.monotonic() - began))
     cpu = time.process_time() - cpu
     after = await asyncio.to_thread(emulated.control, "GET", "counters")
@@ -158,21 +165,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=SIZES)
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=[*CONTESTANTS])
+    parser.add_argument("--spread", action="store_true", help="begin the waits evenly over one poll interval")
     args = parser.parse_args(argv)
-    rows = [_run(IDLE, 0)]
+    spread_s = POLL_INTERVAL if args.spread else 0.0
+    rows = [_run(IDLE, 0, 0.0)]
     for count in args.batches:
         for name in args.contestants:
             if name == "airflow-batches" or count <= MOST_FOR_OTHERS:
-                rows.append(_run(name, count))
+                rows.append(_run(name, count, spread_s))
                 print(table(HEAD, rows[-1:]), flush=True)
     print(table(HEAD, rows))
 
 
-def _run(name: str, count: int) -> list[str]:
+def _run(name: str, count: int, spread_s: float) -> list[str]:
     with _emulator() as emulated:
         end_at = time.time() + RUNS_FOR
         ids = _submit(emulated, count, end_at)
-        run = measure(triggerer, name, emulated, ids, end_at, imports=[TRIGGERER])
+        run = measure(triggerer, name, emulated, ids, end_at, spread_s, imports=[TRIGGERER])
         seen: Seen = run.result
         batches = emulated.control("GET", "batches")["batches"]
     ended = {batch["id"]: datetime.fromisoformat(batch["ended_at"]).timestamp() - seen.offset for batch in batches}

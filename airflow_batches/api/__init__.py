@@ -1,10 +1,11 @@
 """A client of the Message Batches API, for any script; nothing here imports Airflow.
 
-The path of a call: `client` builds it. `address` checks its URL and headers, `auth` signs it, `body` streams what a
-create sends, and `session` sends it with the TLS and proxy settings of `environment`. `retry` decides whether to try
-again; `errors` names every failure. `models` types the answer, `results` reads a results stream line by line (`jsonl`).
+The path of a call: `client` builds it, `address` checks its URL and headers. `transport` sends it: `auth` signs it,
+`body` streams what a create sends, `session` applies the TLS and proxy settings of `environment`, and `retry` decides
+whether to try again. `conversion` makes one of the `errors` of every failure. `models` and `result_models` type the
+answer (`wire`), `results` reads a results stream line by line (`jsonl`), `headers` and `clock` read what stands beside.
 On top: `cancellation` cancels a batch and confirms it; `digest` compares custom_ids; `error_messages` counts errors;
-`limits` holds the API's numbers.
+`limits` holds the API's numbers, `defaults` the client's.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
     from airflow_batches.api.errors import WaitTimeout as WaitTimeout
     from airflow_batches.api.models import BatchDeleted as BatchDeleted
     from airflow_batches.api.models import BatchPage as BatchPage
-    from airflow_batches.api.models import Canceled as Canceled
-    from airflow_batches.api.models import Errored as Errored
-    from airflow_batches.api.models import Expired as Expired
-    from airflow_batches.api.models import Message as Message
     from airflow_batches.api.models import MessageBatch as MessageBatch
-    from airflow_batches.api.models import OtherResult as OtherResult
     from airflow_batches.api.models import ProcessingStatus as ProcessingStatus
     from airflow_batches.api.models import RequestCounts as RequestCounts
-    from airflow_batches.api.models import RequestError as RequestError
-    from airflow_batches.api.models import ResultItem as ResultItem
-    from airflow_batches.api.models import Succeeded as Succeeded
-    from airflow_batches.api.models import Usage as Usage
+    from airflow_batches.api.result_models import Canceled as Canceled
+    from airflow_batches.api.result_models import Errored as Errored
+    from airflow_batches.api.result_models import Expired as Expired
+    from airflow_batches.api.result_models import Message as Message
+    from airflow_batches.api.result_models import OtherResult as OtherResult
+    from airflow_batches.api.result_models import RequestError as RequestError
+    from airflow_batches.api.result_models import ResultItem as ResultItem
+    from airflow_batches.api.result_models import Succeeded as Succeeded
+    from airflow_batches.api.result_models import Usage as Usage
     from airflow_batches.api.retry import RetryPolicy as RetryPolicy
 
 _MODULES = {
@@ -51,23 +52,23 @@ _MODULES = {
     "BatchesError": "errors",
     "BearerAuth": "auth",
     "CancelUnconfirmed": "cancellation",
-    "Canceled": "models",
+    "Canceled": "result_models",
     "DecodeError": "errors",
-    "Errored": "models",
-    "Expired": "models",
+    "Errored": "result_models",
+    "Expired": "result_models",
     "InvalidRequest": "errors",
-    "Message": "models",
+    "Message": "result_models",
     "MessageBatch": "models",
-    "OtherResult": "models",
+    "OtherResult": "result_models",
     "ProcessingStatus": "models",
     "RequestCounts": "models",
-    "RequestError": "models",
-    "ResultItem": "models",
+    "RequestError": "result_models",
+    "ResultItem": "result_models",
     "RetryPolicy": "retry",
     "StreamInterrupted": "errors",
-    "Succeeded": "models",
+    "Succeeded": "result_models",
     "TransportError": "errors",
-    "Usage": "models",
+    "Usage": "result_models",
     "WaitTimeout": "errors",
     "cancel_if_running": "cancellation",
 }

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 
 from requests import PreparedRequest
 
+from airflow_batches.api.defaults import BASE_URL
 from airflow_batches.api.errors import InvalidRequest
 
-BASE_URL: Final = "https://api.anthropic.com"
 BATCHES: Final = "/v1/messages/batches"
 COUNT_TOKENS: Final = "/v1/messages/count_tokens"
 

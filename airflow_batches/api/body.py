@@ -63,10 +63,10 @@ class Sending:
             for block in (self._body,) if isinstance(self._body, bytes) else self._body:
                 left -= len(block)
                 if left < 0:
-                    raise InvalidRequest(f"the body is longer than the {len(self):,} bytes that it said")
+                    raise InvalidRequest(f"the body is longer than the {len(self):,} bytes of its length")
                 for start in range(0, len(block), PIECE):
                     yield block[start : start + PIECE]
             if left:
-                raise InvalidRequest(f"the body ended {left:,} bytes before the {len(self):,} that it said")
+                raise InvalidRequest(f"the body ended {left:,} bytes before the {len(self):,} of its length")
         except Exception as error:  # of any type: it is the body's, not the socket's
             raise BodyFailed(error) from error

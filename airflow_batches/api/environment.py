@@ -23,7 +23,8 @@ from requests.utils import get_auth_from_url, prepend_scheme_if_needed, select_p
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util import parse_url
 
-from airflow_batches.api.errors import EnvironmentFault, chain
+from airflow_batches.api.conversion import chain
+from airflow_batches.api.errors import EnvironmentFault
 
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """In order of precedence. Those of the library requests come first, because it sends the calls."""

@@ -2,43 +2,25 @@
 
     BatchesError
     ├── InvalidRequest       the caller's mistake, found before anything was sent; a retry never helps
-    ├── ApiError             the API answered with an error; `passing` says whether a retry can help
+    ├── ApiError             the API answered with an error; `retryable` says whether a retry can help
     ├── TransportError       no answer arrived; `maybe_sent` says whether the request may have taken effect
     │   └── EnvironmentFault  the process's TLS or proxy settings cannot be used; nothing was sent
     ├── DecodeError          the answer is not what the API is known to send
     ├── StreamInterrupted    a results stream ended before it was complete; reading again helps
     └── WaitTimeout          the batch has not ended within the timeout; it still runs
 
-Two functions in this file convert HTTP and socket failures to these types: `error_from_response` and
-`error_from_exception`. No message holds request headers, so none holds a key. All can be copied and pickled.
+`conversion` converts HTTP and socket failures to these types. No message holds request headers, so none holds a key.
+All can be copied and pickled.
 """
 
 from __future__ import annotations
 
 import copyreg
-import json
 from collections.abc import Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-PASSING_STATUSES: Final = frozenset({408, 409, 425, 429})
+RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
 """4xx statuses after which the same request may succeed, as every 5xx. Those that Anthropic's SDK retries, and 425."""
-
-KINDS: Final[Mapping[int, str]] = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    500: "api_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-"""The API's error type of each status (docs, page "Errors"), used where a body does not name one."""
 
 HINTS: Final[Mapping[int, str]] = {
     401: "The API key was refused. Check the connection's password (outside Airflow: ANTHROPIC_API_KEY).",
@@ -58,10 +40,6 @@ FOREIGN_HINTS: Final[Mapping[int, str]] = {
 
 NO_ROUTE: Final = "Not found"
 """The API's whole message for an unknown path (recorded live). For an unknown batch it says more."""
-
-NOT_THE_API: Final = "this answer is not the API's"
-QUOTED_BYTES: Final = 200
-"""Bytes of another server's answer that a message quotes. Chosen: enough for the title of an HTML page."""
 
 
 class BatchesError(Exception):
@@ -162,14 +140,14 @@ class ApiError(BatchesError):
         return (HINTS if self.from_api else FOREIGN_HINTS).get(self.status)
 
     @property
-    def passing(self) -> bool:
+    def retryable(self) -> bool:
         """Whether the same request may succeed later.
 
         `x-should-retry` takes precedence over the status.
         """
         if self.should_retry is not None:
             return self.should_retry
-        return self.status in PASSING_STATUSES or self.status >= 500
+        return self.status in RETRYABLE_STATUSES or self.status >= 500
 
 
 class TransportError(BatchesError):
@@ -253,150 +231,3 @@ class WaitTimeout(BatchesError, TimeoutError):
 def located(where: str, text: str) -> str:
     """Put the connection or address before a message."""
     return f"{where}: {text}" if where else text
-
-
-def error_from_response(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    now: datetime,
-    where: str = "",
-    sent_bytes: int | None = None,
-) -> ApiError:
-    """Convert an answer outside 2xx to an error, whether or not its body is the API's own.
-
-    The API's own body has at least `{"error": {"type": …, "message": …}}`. Nothing more is required, because the API's
-    edge leaves out the rest (the 413 of anthropic-sdk-python issue 938 has no `type` on top).
-
-    :param status: the HTTP status.
-    :param headers: the answer's headers.
-    :param body: the answer's body, or its beginning.
-    :param now: the current time, for a `retry-after` that is a date.
-    :param where: the connection or address, put before the message.
-    :param sent_bytes: bytes of the request's body.
-    """
-    envelope = _object(body)
-    error = _mapping(envelope.get("error"))
-    from_api = isinstance(error.get("type"), str)
-    return ApiError(
-        status,
-        str(error.get("type") or KINDS.get(status) or "unexpected_status"),
-        str(error.get("message") or _message_without_body(status, headers, body)),
-        request_id=headers.get("request-id") or envelope.get("request_id"),
-        retry_after=retry_after(headers, now=now),
-        details=_mapping(error.get("details")) or None,
-        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
-        from_api=from_api,
-        where=where,
-        sent_bytes=sent_bytes,
-    )
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    try:
-        return _mapping(json.loads(body))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _message_without_body(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    if 300 <= status < 400:
-        return (
-            "the server redirects; redirects are not followed, because the key would go along. "
-            "Set the connection's host to the API's final base URL"
-        )
-    return f"{NOT_THE_API}: {described(headers, body)}"
-
-
-def described(headers: Mapping[str, str], body: bytes) -> str:
-    """Describe an answer by its content type and beginning, for a message."""
-    start = body[:QUOTED_BYTES].decode("utf-8", "replace").strip()
-    return f"{headers.get('content-type', 'no content type')}, {repr(start) if start else 'empty'}"
-
-
-def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return the seconds that the server asks to wait, or None.
-
-    They are in `retry-after-ms`, else in `retry-after` as seconds or as a date.
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    text = headers.get("retry-after")
-    seconds = _number(text)
-    if seconds is not None or text is None:
-        return seconds
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """Return the time in the header `Date`; None when it is missing or cannot be read."""
-    try:
-        date = parsedate_to_datetime(headers["date"])
-    except (LookupError, TypeError, ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text) if text is not None else -1.0
-    except ValueError:
-        return None
-    return number if 0 <= number < float("inf") else None
-
-
-def error_from_exception(exc: Exception, *, body_was_sent: bool, where: str = "", hint: str = "") -> TransportError:
-    """Convert a failure of requests, urllib3 or the operating system to an error.
-
-    :param exc: the failure.
-    :param body_was_sent: the socket took the whole body. A request without a body counts as sent, unless there was no
-        connection.
-    :param where: the connection or address, put before the message.
-    :param hint: what to do about it, put at the end.
-    """
-    from requests.exceptions import Timeout
-
-    maybe_sent = body_was_sent and not _never_connected(exc)
-    kind = "timed out" if isinstance(exc, Timeout) else "failed"
-    text = f"the connection {kind}: {_innermost(exc)}{'. ' if hint else ''}{hint}"
-    return TransportError(located(where, text), maybe_sent=maybe_sent)
-
-
-def _never_connected(exc: BaseException) -> bool:
-    """Whether the failure's chain holds a type that occurs only before the first byte of a request."""
-    from ssl import SSLCertVerificationError
-
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
-
-    # urllib3 raises its ProxyError only before the connection through the proxy is open.
-    before = NewConnectionError | ConnectTimeoutError | SSLCertVerificationError | ProxyError
-    return any(isinstance(link, before) for link in chain(exc))
-
-
-def _innermost(exc: BaseException) -> str:
-    from http.client import HTTPException
-
-    last = chain(exc)[-1]
-    # A parser's error quotes the answer, in which a server may have echoed the key. An OSError quotes nothing.
-    quotes = isinstance(last, HTTPException | ValueError) and not isinstance(last, OSError)
-    return type(last).__name__ if quotes else f"{type(last).__name__}: {last}"
-
-
-def chain(exc: BaseException) -> list[BaseException]:
-    """Return an exception and all exceptions that it wraps, outermost first."""
-    links: list[BaseException] = []
-    current: BaseException | None = exc
-    while current is not None and current not in links:
-        links.append(current)
-        nested = (getattr(current, "reason", None), *current.args, current.__cause__, current.__context__)
-        current = next((link for link in nested if isinstance(link, BaseException)), None)
-    return links

@@ -14,7 +14,7 @@ MAX_REQUESTS: Final = 100_000
 """Requests in one batch (docs, "Batch processing")."""
 
 MAX_BODY_BYTES: Final = 256_000_000
-"""Bytes of one create's body. The pages say "256 MB" without a definition; the decimal one is safe."""
+"""Bytes of one create's body. The docs say "256 MB" without a definition; the decimal one is safe."""
 
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 """What a whole custom_id must match (docs, "Batch processing")."""
@@ -26,7 +26,8 @@ LIFETIME: Final = timedelta(hours=24)
 """From `created_at` to `expires_at`. Requests that were not sent to the model by then have the result `expired`."""
 
 RESULTS_KEPT: Final = timedelta(days=29)
-"""From `created_at`. After that the batch is archived: its results are deleted, the batch object stays readable."""
+"""From `created_at` (docs, "Batch processing"). After that the batch is archived: its results are deleted, the
+batch object stays readable."""
 
 FRESH_404: Final = timedelta(seconds=60)
 """How long a new batch may answer 404 before it counts as missing. Reported: some seconds (anthropic-sdk-python issue

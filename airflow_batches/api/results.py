@@ -19,15 +19,10 @@ from typing import TYPE_CHECKING, Final, Self
 from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
 
-from airflow_batches.api.errors import (
-    DecodeError,
-    InvalidRequest,
-    StreamInterrupted,
-    TransportError,
-    error_from_exception,
-)
+from airflow_batches.api.conversion import error_from_exception
+from airflow_batches.api.errors import DecodeError, InvalidRequest, StreamInterrupted, TransportError
 from airflow_batches.api.jsonl import split_lines
-from airflow_batches.api.models import ResultItem
+from airflow_batches.api.result_models import ResultItem
 
 if TYPE_CHECKING:
     from collections.abc import Generator

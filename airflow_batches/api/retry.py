@@ -43,7 +43,7 @@ class RetryPolicy:
     :param attempts: calls in total, the first included.
     :param base: longest delay after the first attempt; it doubles with each further one.
     :param cap: longest delay without a `retry-after`.
-    :param patience: longest `retry-after` to wait for. After a longer one the error is raised at once.
+    :param max_retry_after: longest `retry-after` to wait for. After a longer one the error is raised at once.
     :param exists: the batch is known to exist, so a 404 comes from a replica that lags, and is retried. This was
         reported for seconds after a batch's creation and after its end (anthropic-sdk-python issue 1432).
 
@@ -55,7 +55,7 @@ class RetryPolicy:
     attempts: int = 5
     base: Seconds = 0.5
     cap: Seconds = 30.0
-    patience: Seconds = 300.0
+    max_retry_after: Seconds = 300.0
     exists: bool = False
 
     def retries(self, error: BaseException, *, creates: bool) -> bool:
@@ -68,11 +68,11 @@ class RetryPolicy:
             return False
         if isinstance(error, TransportError):
             return not (creates and error.maybe_sent)
-        if not isinstance(error, ApiError) or (error.retry_after or 0) > seconds(self.patience):
+        if not isinstance(error, ApiError) or (error.retry_after or 0) > seconds(self.max_retry_after):
             return False
         if creates:
-            return error.passing and error.from_api and error.status in NOTHING_ACCEPTED
-        return error.passing or (self.exists and error.status == 404)
+            return error.retryable and error.from_api and error.status in NOTHING_ACCEPTED
+        return error.retryable or (self.exists and error.status == 404)
 
     def delay(self, error: BatchesError, attempt: int, rand: Callable[[], float] = random.random) -> float:
         """Return the seconds to wait before the next attempt.
@@ -89,6 +89,6 @@ class RetryPolicy:
 ONCE: Final = RetryPolicy(attempts=1)
 """No second attempt: for callers that retry themselves."""
 
-KNOWN: Final = RetryPolicy(attempts=8, exists=True)
+RETRY_404: Final = RetryPolicy(attempts=8, exists=True)
 """For batches that are known to exist: a 404 is retried too. Chosen: 8 attempts take about 30 s on average, longer than
 the lag that was reported."""

@@ -28,10 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo, and return the exit code. Raises BatchesError when the demo fails."""
     from rich.console import Console
 
-    from airflow_batches.demo.story import tell
+    from airflow_batches.demo.run import run_demo
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=PAGE_WIDTH)
-    tell(console, on_live_api=arguments.live, ui=arguments.ui, keep=arguments.keep)
+    run_demo(console, on_live_api=arguments.live, ui=arguments.ui, keep=arguments.keep)
     return 0

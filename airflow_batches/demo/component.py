@@ -90,9 +90,9 @@ class Component:
             time.sleep(POLL)
 
     # 15 s: chosen; Airflow grants a task 5 s after SIGTERM, and its components take some seconds more.
-    def stop(self, patience: float = 15.0) -> None:
-        """End the session with SIGTERM, and with SIGKILL after `patience` seconds."""
-        stop_all([self], patience=patience)
+    def stop(self, grace_s: float = 15.0) -> None:
+        """End the session with SIGTERM, and with SIGKILL after `grace_s` seconds."""
+        stop_all([self], grace_s=grace_s)
 
     def tail(self, lines: int = 30) -> str:
         """Return the last `lines` lines of its output."""
@@ -100,13 +100,13 @@ class Component:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def stop_all(components: Iterable[Component], *, patience: float) -> None:
-    """Send SIGTERM to all, and SIGKILL after `patience` seconds to those that still run."""
+def stop_all(components: Iterable[Component], *, grace_s: float) -> None:
+    """Send SIGTERM to all, and SIGKILL after `grace_s` seconds to those that still run."""
     components = list(components)
     for component in components:
         component.resume()
         component.signal(signal.SIGTERM)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + grace_s
     while any(component.members() for component in components) and time.monotonic() < deadline:
         for component in components:
             component.exit_code  # noqa: B018 - reaps the child

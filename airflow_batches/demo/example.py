@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from airflow_batches.api import BatchesClient, BatchesError
-from airflow_batches.demo import scenes
+from airflow_batches.demo import stages
 from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.report import RESULTS_SHOWN
 from airflow_batches.demo.screen import Screen
@@ -56,7 +56,7 @@ class ExampleRun:
         self._screen = screen
         self._service = service
         self._run_id = ""
-        self._seen = scenes.Observed(submit=None, land=None)
+        self._seen = stages.Observed(submit=None, land=None)
         self._counts = ""
         self._counts_due = 0.0
 
@@ -67,7 +67,7 @@ class ExampleRun:
         self._run_id = self._api.trigger(DAG_ID, {"path": f"file://{folder.absolute()}"})
         if self._followed() != "success":
             raise self._failure()
-        manifest = Manifest.from_dict(self._api.xcom(DAG_ID, self._run_id, scenes.LAND))
+        manifest = Manifest.from_dict(self._api.xcom(DAG_ID, self._run_id, stages.LAND))
         return Landed(manifest, _first_lines(folder / f"{self._run_id}.jsonl"))
 
     def cancel_batch(self) -> None:
@@ -90,25 +90,25 @@ class ExampleRun:
         while (state := self._api.run_state(DAG_ID, self._run_id)) not in ("success", "failed"):
             self._look()
             if time.monotonic() > deadline:
-                raise DemoFailed(f"The run has not ended in time; task {scenes.SUBMIT} is {self._seen.submit}.")
+                raise DemoFailed(f"The run has not ended in time; task {stages.SUBMIT} is {self._seen.submit}.")
             time.sleep(POLL)
         self._look()
         return state
 
     def _look(self) -> None:
         states = {task["task_id"]: task["state"] for task in self._api.task_instances(DAG_ID, self._run_id)}
-        submit = states.get(scenes.SUBMIT)
-        self._seen = scenes.Observed(
+        submit = states.get(stages.SUBMIT)
+        self._seen = stages.Observed(
             submit=submit,
-            land=states.get(scenes.LAND),
+            land=states.get(stages.LAND),
             batch_id=self._seen.batch_id or self._batch_id(submit),
             deferred_before=self._seen.deferred_before or submit == "deferred",
         )
-        self._screen.show(scenes.scene(self._seen), self._detail())
+        self._screen.show(stages.stage(self._seen), self._detail())
 
     def _batch_id(self, submit: str | None) -> str | None:
         began = submit not in (None, "scheduled", "queued")
-        return self._api.xcom(DAG_ID, self._run_id, scenes.SUBMIT, "batch_id") if began else None
+        return self._api.xcom(DAG_ID, self._run_id, stages.SUBMIT, "batch_id") if began else None
 
     def _detail(self) -> str:
         if self._seen.batch_id and self._seen.submit == "deferred":
@@ -123,7 +123,7 @@ class ExampleRun:
         return self._counts
 
     def _failure(self) -> DemoFailed:
-        task = scenes.failed_task(self._seen)
+        task = stages.failed_task(self._seen)
         if task is None:
             return DemoFailed("The run failed, and none of its tasks did; run the demo with --ui to look at it.")
         tries = {each["task_id"]: each["try_number"] for each in self._api.task_instances(DAG_ID, self._run_id)}

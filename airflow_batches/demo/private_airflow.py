@@ -48,7 +48,7 @@ class PrivateAirflow:
     :param settings: `{"SECTION__OPTION": value}`, which override `environment.SETTINGS`.
     :param database_url: SQLAlchemy URL of an empty database; None: SQLite in the home.
     :param start_timeout: seconds until everything must be healthy. Chosen: many times the 10 s measured.
-    :param stop_patience: seconds between SIGTERM and SIGKILL at the end. Chosen: nothing of it is needed then.
+    :param grace_s: seconds between SIGTERM and SIGKILL at the end. Chosen: nothing of it is needed then.
     :param on_progress: called with the name of each part that is ready.
     :raises AirflowFailed: when a process ends during the start, or something is not healthy in time.
     """
@@ -61,7 +61,7 @@ class PrivateAirflow:
         settings: Mapping[str, str] | None = None,
         database_url: str | None = None,
         start_timeout: float = 180.0,
-        stop_patience: float = 3.0,
+        grace_s: float = 3.0,
         on_progress: Progress = _say_nothing,
     ) -> None:
         self.home = Path()
@@ -72,7 +72,7 @@ class PrivateAirflow:
         self._settings = settings
         self._database_url = database_url
         self._start_timeout = start_timeout
-        self._stop_patience = stop_patience
+        self._grace_s = grace_s
         self._on_progress = on_progress
         self._interruptions = Interruptions()
         self._env: dict[str, str] = {}
@@ -96,7 +96,7 @@ class PrivateAirflow:
     def _leave(self) -> None:
         try:
             with self._interruptions.held():
-                stop_all(self.components, patience=self._stop_patience)
+                stop_all(self.components, grace_s=self._grace_s)
                 if self.home != Path():
                     shutil.rmtree(self.home)
         finally:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from airflow_batches.api.models import Errored, ResultItem, Succeeded
+from airflow_batches.api.result_models import Errored, ResultItem, Succeeded
 from airflow_batches.demo.screen import Step
 from airflow_batches.landing.manifest import Manifest
 

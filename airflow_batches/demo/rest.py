@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from airflow_batches.api.errors import BatchesError
 
-TIMEOUT: Final = 30.0
-"""Seconds that a call may take; chosen: the first call to a new API server takes several."""
+TIMEOUT: Final = 60.0
+"""Seconds that a call may take; chosen: twice what the first calls to a new API server took on a busy machine."""
 
 
 class AirflowFailed(BatchesError):

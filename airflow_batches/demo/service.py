@@ -56,7 +56,7 @@ def emulated() -> Iterator[Service]:
 @contextmanager
 def live(environment: Mapping[str, str]) -> Iterator[Service]:
     """Use Anthropic's API. Raises InvalidRequest when the environment has no key."""
-    from airflow_batches.api.address import BASE_URL
+    from airflow_batches.api.defaults import BASE_URL
 
     key = environment.get(KEY_VARIABLE)
     if not key:

@@ -1,4 +1,4 @@
-"""`python -m airflow_batches.emulator`: print the URL and serve until a signal."""
+"""`python -m airflow_batches.emulator`: the same as `airflow-batches emulator`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import sys
 from airflow_batches.emulator.command import add_arguments, run
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m airflow_batches.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_batches.emulator",
+        description="The Message Batches API on localhost, for development and tests.",
+    )
     add_arguments(parser)
-    sys.exit(run(parser.parse_args(), brief=True))
+    sys.exit(run(parser.parse_args()))

@@ -11,6 +11,7 @@ a function of a few lines; it returns what to send instead, or raises Hangup.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ Proceed = Callable[[], Response]
 Blocks = Iterable[bytes]
 LineEdit = Callable[[bytes], bytes]
 Table = Mapping[str, Callable[..., object]]
+_HEADER: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+: [^\r\n\0]*")
 _TICK: Final = 0.05  # seconds between two writes of a slow answer; chosen: far below any read timeout, no busy loop
 
 
@@ -178,11 +180,14 @@ ACTIONS: Final[Mapping[str, str]] = {
 def check(fault: Fault) -> None:
     """Raise ValueError for a fault whose action is unknown or can never apply."""
     if fault.action not in ACTIONS:
-        raise ValueError(f"unknown action {fault.action!r}; known are {', '.join(ACTIONS)}")
+        raise ValueError(f"No action is named {fault.action!r}; known are {', '.join(ACTIONS)}.")
     if fault.action in LINES and fault.endpoint != "results":
-        raise ValueError(f"{fault.action} strikes result lines: its endpoint is results, not {fault.endpoint}")
+        raise ValueError(f"{fault.action} changes result lines: its endpoint is results, not {fault.endpoint}.")
     if fault.action == "redirect" and not fault.location:
-        raise ValueError("redirect needs a location")
+        raise ValueError("The action redirect needs a location.")
+    sent = {**fault.headers, "location": fault.location or ""}
+    if broken := [name for name, value in sent.items() if not _HEADER.fullmatch(f"{name}: {value}")]:
+        raise ValueError(f"HTTP has no such header: {', '.join(map(repr, broken))}.")
 
 
 def _refusal(fault: Fault, call: Call) -> Response:

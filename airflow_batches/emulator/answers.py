@@ -8,15 +8,17 @@ Message ids are computed from the batch and the position in it, so that every re
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from airflow_batches.emulator import ids
+from airflow_batches.emulator.content import thinking_block
 from airflow_batches.emulator.errors import error_object
 from airflow_batches.emulator.lifecycle import StoredBatch
-from airflow_batches.emulator.lines import LineOutcome, Lines, Shape
+from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Lines, Shape
+from airflow_batches.emulator.tokens import count_answer, tokenizer_factor
 
 _BLOCK_BYTES: Final = 262_144
 """Bytes of a block of lines; chosen: as the default `chunk_bytes`, so that a block is sent in about one piece."""
@@ -27,6 +29,7 @@ _PROSE: Final = (
     " names — where the text has several spellings — follow the first mention. "
 )
 _UNRUN: Final = b'{"custom_id":"%b","result":{"type":"%b"}}\n'
+_NAMES: Final[Mapping[int, bytes]] = {LineOutcome.EXPIRED: b"expired", LineOutcome.CANCELED: b"canceled"}
 
 _Format = Callable[[bytes, int], bytes]
 """custom_id and position in the batch -> line."""
@@ -62,14 +65,24 @@ def _lines(batch: StoredBatch, lines: Lines, places: Sequence[int]) -> Iterator[
     custom_ids = lines.ids.split(b"\n")
     outcomes, done, rest = lines.outcomes, batch.done, batch.rest.encode()
     numbers = lines.shape_numbers()
-    formats = _Formats(batch, lines)
+    formats = _Formats(lines, batch.id, batch.answer_chars)
     for place in places:
         if place >= done:
             yield _UNRUN % (custom_ids[place], rest)
-        elif outcomes[place] == LineOutcome.EXPIRED:
-            yield _UNRUN % (custom_ids[place], b"expired")
+        elif outcomes[place] >= LineOutcome.EXPIRED:
+            yield _UNRUN % (custom_ids[place], _NAMES[outcomes[place]])
         else:
             yield formats[numbers[place]](custom_ids[place], place)
+
+
+def single_result(line: CheckedLine, seed: str) -> dict[str, Any]:
+    """Return the result of one line outside a batch; its ids are computed from the seed.
+
+    :param line: a line that succeeded or errored.
+    """
+    formats = _Formats(Lines.gather([("single", line)]), seed, None)
+    decoded: dict[str, Any] = msgspec.json.decode(formats[0](b"single", 0))["result"]
+    return decoded
 
 
 def without_last_newline(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -85,27 +98,32 @@ def without_last_newline(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _Formats(dict[int, _Format]):
     """Shape number -> the function that formats its lines, made when first needed."""
 
-    def __init__(self, batch: StoredBatch, lines: Lines) -> None:
+    def __init__(self, lines: Lines, batch_id: str, answer_chars: int | None) -> None:
         self._shapes = lines.shapes
         self._texts = lines.texts.split(b"\n")
-        self._tokens = lines.token_counts()
-        self._fill = None if batch.answer_chars is None else _fillers(batch.answer_chars)
-        self._messages = ids.series("msg_011C", batch.id)
-        self._workers = ids.series("workerreq_01", batch.id)
-        self._uses = ids.series("toolu_01", batch.id)
+        self._input, self._output = lines.input_counts(), lines.output_counts()
+        self._fill = None if answer_chars is None else _fillers(answer_chars)
+        self._messages = ids.series("msg_011C", batch_id)
+        self._workers = ids.series("workerreq_01", batch_id)
+        self._uses = ids.series("toolu_01", batch_id)
 
     def __missing__(self, number: int) -> _Format:
         shape = self._shapes[number]
-        if shape.error_type is not None:
-            made = self._errored(shape)
-        else:
-            made = self._used_tool(shape) if shape.tool is not None else self._said(shape)
-        self[number] = made
+        self[number] = made = self._format(shape)
         return made
+
+    def _format(self, shape: Shape) -> _Format:
+        if shape.error_type is not None:
+            return self._errored(shape)
+        if shape.kind == "echo" and self._fill is not None:
+            return self._filled(shape, self._fill)
+        return {"tool": self._used_tool, "result": self._verbatim}.get(shape.kind, self._answered)(shape)
 
     def _errored(self, shape: Shape) -> _Format:
         details = None if shape.ran else {"error_visibility": "user_facing"}
         error = {"details": details} | error_object(shape.error_type or "", shape.error_message)
+        if shape.error_details:
+            error["details"] = msgspec.Raw(shape.error_details.encode())
         head, tail = b'{"custom_id":"', b'","result":{"type":"errored","error":{"type":"error","error":%b,"request_id":'
         middle = tail % msgspec.json.encode(error)
         if not shape.ran:
@@ -113,46 +131,76 @@ class _Formats(dict[int, _Format]):
         workers = self._workers
         return lambda custom_id, place: head + custom_id + middle + b'"' + ids.member(workers, place) + b'"}}}\n'
 
-    def _said(self, shape: Shape) -> _Format:
-        texts, tokens, messages, fill = self._texts, self._tokens, self._messages, self._fill
-        if fill is not None and len(fill[0]) // 4 > shape.max_tokens:
-            shape = msgspec.structs.replace(shape, stop_reason="max_tokens")
-        template = _template(shape, b'{"type":"text","text":"%b"}')
+    def _answered(self, shape: Shape) -> _Format:
+        template, texts, messages = _template(shape), self._texts, self._messages
+        tokens, output = self._input, self._output
 
         def line(custom_id: bytes, place: int) -> bytes:
-            text = texts[place] if fill is None else fill[place % _VARIANTS]
-            count = min(max(1, len(text) // 4), shape.max_tokens)
-            return template % (custom_id, ids.member(messages, place), text, tokens[place], count)
+            message = ids.member(messages, place)
+            return template % (custom_id, message, texts[place], tokens[place], output[place])
+
+        return line
+
+    def _filled(self, shape: Shape, fill: Sequence[bytes]) -> _Format:
+        count = shape.thinking_tokens + count_answer(fill[0].decode(), tokenizer_factor(shape.model))
+        if count > shape.max_tokens:
+            shape = msgspec.structs.replace(shape, stop_reason="max_tokens")
+        template, messages, tokens = _template(shape), self._messages, self._input
+        count = min(count, shape.max_tokens)
+
+        def line(custom_id: bytes, place: int) -> bytes:
+            message = ids.member(messages, place)
+            return template % (custom_id, message, fill[place % _VARIANTS], tokens[place], count)
 
         return line
 
     def _used_tool(self, shape: Shape) -> _Format:
-        name = _escaped(msgspec.json.encode(shape.tool))
-        block = b'{"type":"tool_use","id":"%%b","name":%b,"input":%%b,"caller":{"type":"direct"}}' % name
-        template = _template(shape, block)
-        texts, tokens, messages, uses = self._texts, self._tokens, self._messages, self._uses
+        template, texts, messages, uses = _template(shape), self._texts, self._messages, self._uses
+        tokens, output = self._input, self._output
 
         def line(custom_id: bytes, place: int) -> bytes:
-            text, use = texts[place], ids.member(uses, place)
-            count = max(1, len(text) // 4)
-            return template % (custom_id, ids.member(messages, place), use, text, tokens[place], count)
+            message, use = ids.member(messages, place), ids.member(uses, place)
+            return template % (custom_id, message, use, texts[place], tokens[place], output[place])
 
         return line
 
+    def _verbatim(self, shape: Shape) -> _Format:
+        texts = self._texts
+        return lambda custom_id, place: b'{"custom_id":"%b","result":%b}\n' % (custom_id, texts[place])
 
-def _template(shape: Shape, block: bytes) -> bytes:
-    thinking = b',"output_tokens_details":{"thinking_tokens":0}' if shape.thinking else b""
+
+def _content(shape: Shape) -> bytes:
+    """Return the template of a message's content, without its brackets."""
+    before = b"" if shape.thinking is None else _escaped(thinking_block(shape.thinking)) + b","
+    if shape.kind == "content":
+        return b"%b"
+    if shape.kind == "tool":
+        name = _escaped(msgspec.json.encode(shape.tool))
+        return before + b'{"type":"tool_use","id":"%%b","name":%b,"input":%%b,"caller":{"type":"direct"}}' % name
+    return before + b'{"type":"text","text":"%b"}'
+
+
+def _template(shape: Shape) -> bytes:
+    """Return a line as a template of its custom_id, message id, text, and tokens."""
+    thinking = b',"output_tokens_details":{"thinking_tokens":%d}' % shape.thinking_tokens if shape.adaptive else b""
+    written_5m, written_1h, read = shape.cached
     return (
         b'{"custom_id":"%%b","result":{"type":"succeeded","message":{"model":%b,"id":"%%b","type":"message",'
-        b'"role":"assistant","content":[%b],"container":null,"stop_reason":%b,"stop_sequence":null,'
-        b'"stop_details":null,"usage":{"input_tokens":%%d,"cache_creation_input_tokens":0,'
-        b'"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,'
-        b'"ephemeral_1h_input_tokens":0},"output_tokens":%%d,"service_tier":"batch","inference_geo":%b%b},'
+        b'"role":"assistant","content":[%b],"container":null,"stop_reason":%b,"stop_sequence":%b,'
+        b'"stop_details":%b,"usage":{"input_tokens":%%d,"cache_creation_input_tokens":%d,'
+        b'"cache_read_input_tokens":%d,"cache_creation":{"ephemeral_5m_input_tokens":%d,'
+        b'"ephemeral_1h_input_tokens":%d},"output_tokens":%%d,"service_tier":"batch","inference_geo":%b%b},'
         b'"diagnostics":null}}}\n'
     ) % (
         _escaped(msgspec.json.encode(shape.model)),
-        block,
-        msgspec.json.encode(shape.stop_reason),
+        _content(shape),
+        _escaped(msgspec.json.encode(shape.stop_reason)),
+        _escaped(msgspec.json.encode(shape.stop_sequence)),
+        _escaped(shape.stop_details.encode()),
+        written_5m + written_1h,
+        read,
+        written_5m,
+        written_1h,
         msgspec.json.encode(shape.geo),
         thinking,
     )

@@ -14,9 +14,11 @@ from typing import Final
 from airflow_batches.emulator import actions, ids
 from airflow_batches.emulator.access import admit
 from airflow_batches.emulator.call import Call, State
+from airflow_batches.emulator.clock import timestamp
 from airflow_batches.emulator.errors import EdgeTooLarge, ErrorAnswer, edge_response, error_response
 from airflow_batches.emulator.faults import Fault
 from airflow_batches.emulator.headers import HeaderValues, with_headers
+from airflow_batches.emulator.journal import ReceivedCall
 from airflow_batches.emulator.limits import seconds_left
 from airflow_batches.emulator.routes import HANDLERS, find_route
 from airflow_batches.emulator.spool import spool
@@ -28,19 +30,35 @@ _LOG: Final = logging.getLogger(__name__)
 def answer(state: State, connection: Connection, head: Head, body: Body) -> Response:
     """Answer one API call. Raises Hangup where a fault ends the connection instead."""
     request_id, began = ids.request_id(), monotonic()
+    received = state.journal.begin(head, request_id, timestamp(state.clock.micros()))
     call: Call | None = None
     try:
         target = find_route(head.method, head.path, state.prefix)
         state.count(target.endpoint)
         call = Call(state, connection, head, body, target.endpoint, target.batch_id, request_id)
-        response = _handled(call)
+        response = _noted(call, received)
     except EdgeTooLarge:
         response = edge_response(413)
     except ErrorAnswer as error:
         response = error_response(error, request_id)
+    if call is None:
+        state.journal.keep(received)
+    received.status = response.status
     _LOG.info("%s %s -> %s", head.method, head.path, response.status)
     workspace = call.workspace if call is not None else ""
     return with_headers(response, _header_values(state, request_id, workspace, monotonic() - began))
+
+
+def _noted(call: Call, received: ReceivedCall) -> Response:
+    """Handle a call, and keep it in the journal whether it is answered or not."""
+    journal = call.state.journal
+    received.endpoint, received.batch_id = call.endpoint, call.batch_id
+    journal.keep(received)
+    try:
+        return _handled(call)
+    finally:
+        received.batch_id = call.batch_id
+        journal.keep_body(received, call.payload)
 
 
 def _handled(call: Call) -> Response:

@@ -14,22 +14,22 @@ from urllib.parse import urlsplit
 from airflow_batches.emulator.refusal import Refused
 from airflow_batches.emulator.schema import (
     Check,
-    Place,
+    MemberPath,
+    Members,
+    Tagged,
     anything,
     boolean,
     dictionary,
     items,
-    members,
     nullable,
     one_of,
     string,
-    tagged,
     text_or,
     variant,
 )
 
-CACHE_CONTROL: Final = nullable(tagged({"ephemeral": variant({}, {"ttl": one_of("5m", "1h")})}))
-_CITED: Final = nullable(members({}, {"enabled": boolean}))
+CACHE_CONTROL: Final = nullable(Tagged({"ephemeral": variant({}, {"ttl": one_of("5m", "1h")})}))
+_CITED: Final = nullable(Members({}, {"enabled": boolean}))
 _MARK: Final = {"cache_control": CACHE_CONTROL}
 _URL: Final = variant({"url": string}, {})
 _FILE: Final = variant({"file_id": string}, {})
@@ -37,7 +37,7 @@ _IMAGE_TYPES: Final = one_of("image/jpeg", "image/png", "image/gif", "image/webp
 _TEXT: Final = variant({"text": string}, {"citations": anything, **_MARK})
 _IMAGE: Final = variant(
     {
-        "source": tagged(
+        "source": Tagged(
             {"base64": variant({"data": string, "media_type": _IMAGE_TYPES}, {}), "url": _URL, "file": _FILE}
         )
     },
@@ -45,11 +45,11 @@ _IMAGE: Final = variant(
 )
 _DOCUMENT: Final = variant(
     {
-        "source": tagged(
+        "source": Tagged(
             {
                 "base64": variant({"data": string, "media_type": one_of("application/pdf")}, {}),
                 "text": variant({"data": string, "media_type": one_of("text/plain")}, {}),
-                "content": variant({"content": text_or(items(tagged({"text": _TEXT, "image": _IMAGE})))}, {}),
+                "content": variant({"content": text_or(items(Tagged({"text": _TEXT, "image": _IMAGE})))}, {}),
                 "url": _URL,
                 "file": _FILE,
             }
@@ -57,11 +57,11 @@ _DOCUMENT: Final = variant(
     },
     {"citations": _CITED, "context": nullable(string), "title": nullable(string), **_MARK},
 )
-SYSTEM_BLOCK: Final = members({"type": one_of("text"), "text": string}, {"citations": anything, **_MARK})
+SYSTEM_BLOCK: Final = Members({"type": one_of("text"), "text": string}, {"citations": anything, **_MARK})
 _SEARCH_RESULT: Final = variant(
     {"content": items(SYSTEM_BLOCK), "source": string, "title": string}, {"citations": _CITED, **_MARK}
 )
-_IN_A_RESULT: Final = tagged(
+_IN_A_RESULT: Final = Tagged(
     {
         "text": _TEXT,
         "image": _IMAGE,
@@ -98,10 +98,10 @@ BLOCKS: Final[dict[str, Check]] = {
     ),
 } | dict.fromkeys(_MADE_BY_SERVERS, anything)
 """Type of a content block -> check of its members."""
-_BLOCK: Final = tagged(BLOCKS)
+_BLOCK: Final = Tagged(BLOCKS)
 
 
-def check_blocks(blocks: Iterable[Any], at: Place) -> None:
+def check_blocks(blocks: Iterable[Any], at: MemberPath) -> None:
     """Check the content blocks of a turn. Raises Refused."""
     for number, block in enumerate(blocks):
         _BLOCK(block, at / number)

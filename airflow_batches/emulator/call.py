@@ -7,9 +7,12 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
+from airflow_batches.emulator.cache import PromptCache
 from airflow_batches.emulator.clock import Clock
+from airflow_batches.emulator.journal import Journal
 from airflow_batches.emulator.limits import RateWindow
 from airflow_batches.emulator.plans import Plans
+from airflow_batches.emulator.rulebook import RuleBook
 from airflow_batches.emulator.settings import ENDPOINTS, Settings
 from airflow_batches.emulator.store import Store
 from airflow_batches.emulator.wire import Body, Connection, Head
@@ -24,10 +27,16 @@ class State:
     store: Store
     plans: Plans
     prefix: str = ""
+    rules: RuleBook = field(default_factory=RuleBook)
+    cache: PromptCache = field(default_factory=PromptCache)
+    journal: Journal = field(init=False)
     window: RateWindow = field(default_factory=RateWindow)
     reads: Counter[str] = field(default_factory=Counter)
     _calls: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.settings)
 
     def count(self, endpoint: str) -> None:
         with self._lock:
@@ -48,14 +57,16 @@ class State:
         with self._lock:
             self._calls.clear()
             self.reads.clear()
+        self.journal.clear()
 
 
 @dataclass(slots=True)
 class Call:
     """A call whose endpoint is known.
 
-    `batch_id` is the id in the path (of a model, for the endpoint `model`), and empty where the path has none,
-    `workspace` until the key is accepted. `payload` is the decoded body, once it has been read.
+    `batch_id` is the id in the path (of a model, for the endpoint `model`), or that of the batch that a create has
+    made, and else empty. `workspace` is empty until the key is accepted. `payload` is the decoded body, once it has
+    been read.
     """
 
     state: State

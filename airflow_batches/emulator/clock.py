@@ -38,7 +38,7 @@ class Clock:
         """
         # 100 years keep every time within what datetime can hold.
         if not 0 <= seconds <= 100 * 365 * 24 * 3600:
-            raise ValueError(f"the clock moves forward only, by at most 100 years: {seconds} s")
+            raise ValueError(f"The clock moves forward only, by at most 100 years, and not by {seconds} s.")
         self._set(self.offset + micros(seconds))
         return self.now()
 

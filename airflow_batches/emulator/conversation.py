@@ -6,61 +6,55 @@ Messages are recorded live (2026) unless a check says otherwise.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from airflow_batches.emulator.blocks import check_blocks
 from airflow_batches.emulator.models import LONG_CONTEXT_BETA, Model
 from airflow_batches.emulator.refusal import Refused
-from airflow_batches.emulator.schema import Place
+from airflow_batches.emulator.schema import MemberPath
+from airflow_batches.emulator.turns import Turn
 
 MAX_BREAKPOINTS: Final = 4
 """Most `cache_control` blocks of a request (docs: "Prompt caching"; recorded live)."""
 
 
-class DecodedTurn(NamedTuple):
-    """A turn whose content has been decoded: a text, or blocks."""
-
-    role: str
-    content: Any
-
-    @property
-    def blocks(self) -> list[Any]:
-        return self.content if isinstance(self.content, list) else []
-
-
-def check_conversation(turns: Sequence[DecodedTurn], model: Model, *, beta: bool) -> None:
+def check_conversation(turns: Sequence[Turn], model: Model, *, beta: bool) -> None:
     """Check messages whose turns have been checked one by one. Raises Refused.
 
     :param beta: the call names a beta, which may add members and blocks.
     """
     for number, turn in enumerate(turns):
         if turn.role != "system":
-            check_blocks(turn.blocks, Place(f"messages.{number}.content", beta))
+            check_blocks(_blocks(turn), MemberPath(f"messages.{number}.content", beta))
     if turns[0].role == "assistant":
         raise Refused('messages: first message must use the "user" role')
     _check_end(turns[-1], model)
     _check_pairs(turns)
 
 
-def _check_end(last: DecodedTurn, model: Model) -> None:
+def _blocks(turn: Turn) -> list[Any]:
+    return turn.content if isinstance(turn.content, list) else []
+
+
+def _check_end(last: Turn, model: Model) -> None:
     """Check a last turn of the assistant. One that ends in a tool's block continues a turn, and is no prefill."""
-    if last.role != "assistant" or (last.blocks and last.blocks[-1].get("type") != "text"):
+    if last.role != "assistant" or (_blocks(last) and _blocks(last)[-1].get("type") != "text"):
         return
     if not model.prefill:
         raise Refused(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
-    text = last.blocks[-1]["text"] if last.blocks else last.content
+    text = _blocks(last)[-1]["text"] if _blocks(last) else last.content
     if text and text[-1].isspace():
         raise Refused("messages: final assistant content cannot end with trailing whitespace")
 
 
-def _check_pairs(turns: Sequence[DecodedTurn]) -> None:
+def _check_pairs(turns: Sequence[Turn]) -> None:
     """Check that each `tool_use` is answered in the next turn, and each `tool_result` answers one.
 
     Turns of the same role in a row are allowed, and between two of the assistant nothing is paired.
     """
-    before: DecodedTurn | None = None
+    before: Turn | None = None
     for number, turn in enumerate(turns):
         called = _ids(before, "tool_use", "id")
         if turn.role == "user":
@@ -72,8 +66,8 @@ def _check_pairs(turns: Sequence[DecodedTurn]) -> None:
         raise _unanswered(len(turns), missing)
 
 
-def _check_results(number: int, turn: DecodedTurn, called: Sequence[str]) -> None:
-    for place, block in enumerate(turn.blocks):
+def _check_results(number: int, turn: Turn, called: Sequence[str]) -> None:
+    for place, block in enumerate(_blocks(turn)):
         if block.get("type") == "tool_result" and block["tool_use_id"] not in called:
             raise Refused(
                 f"messages.{number}.content.{place}: unexpected `tool_use_id` found in `tool_result` blocks:"
@@ -89,8 +83,8 @@ def _unanswered(number: int, names: Sequence[str]) -> Refused:
     )
 
 
-def _ids(turn: DecodedTurn | None, kind: str, member: str) -> list[str]:
-    return [block[member] for block in turn.blocks if block.get("type") == kind] if turn is not None else []
+def _ids(turn: Turn | None, kind: str, member: str) -> list[str]:
+    return [block[member] for block in _blocks(turn) if block.get("type") == kind] if turn is not None else []
 
 
 def check_window(tokens: int, model: Model, betas: Collection[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -11,14 +12,18 @@ from typing import Any, Self
 import msgspec
 
 from airflow_batches.emulator import api, control, lifecycle
+from airflow_batches.emulator.addresses import LOOPBACK, Address
 from airflow_batches.emulator.call import State
 from airflow_batches.emulator.clock import Clock
 from airflow_batches.emulator.faults import Fault
+from airflow_batches.emulator.journal import Journal
 from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
-from airflow_batches.emulator.server import HOST, Server
-from airflow_batches.emulator.settings import Settings
+from airflow_batches.emulator.rulebook import RuleBook
+from airflow_batches.emulator.rules import Rule
+from airflow_batches.emulator.server import Server
+from airflow_batches.emulator.settings import DEFAULT_KEY, Settings
 from airflow_batches.emulator.store import FolderStorage, MemoryStorage, Storage, Store
 from airflow_batches.emulator.wire import Body, Connection, Head, Response
 
@@ -36,30 +41,43 @@ class Emulator:
                 emulator.clock.advance(3600)
                 assert client.get(batch.id).processing_status == "ended"
 
-    :param port: port on 127.0.0.1; 0 takes a free one.
+    :param port: port to listen on; 0 takes a free one.
+    :param host: address or name of this machine to listen on; by default only this machine can connect. Any other
+        one needs an `api_key` of your own, which the control address then asks for too.
     :param folder: folder in which batches survive a restart, used by one emulator at a time; None keeps them in memory.
+    :param rules: what happens to which request; the first rule that applies decides.
     :param prefix: path before `/v1/…`, as some platforms have one; none by default.
     :param values: any field of `Settings`. Times are in seconds, or timedeltas.
     :raises OSError: when the port is taken, or another emulator uses the folder.
-    :raises ValueError: for a setting's value that is not allowed.
+    :raises ValueError: for a setting's value that is not allowed, or a host that needs another key.
     :raises TypeError: for an unknown setting.
     """
 
     def __init__(
-        self, port: int = 0, *, folder: str | PathLike[str] | None = None, prefix: str = "", **values: Any
+        self,
+        port: int = 0,
+        *,
+        host: str = LOOPBACK,
+        folder: str | PathLike[str] | None = None,
+        prefix: str = "",
+        rules: Iterable[Rule] = (),
+        **values: Any,
     ) -> None:
         settings = Settings(**values)
+        address = _checked_address(host, port, settings)
         self._initial = settings.as_dict()
+        self._initial_rules = tuple(rules)
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
         storage: Storage = MemoryStorage() if folder is None else FolderStorage(Path(folder))
         try:
             self.clock = Clock(storage.offset(), storage.save_offset)
-            self._state = State(settings, self.clock, Store(storage), Plans(), prefix)
-            self._server = Server(port, self._answer)
+            self._state = State(settings, self.clock, Store(storage), Plans(), prefix, RuleBook(self._initial_rules))
+            self._server = Server(address, self._answer)
         except BaseException:
             storage.close()
             raise
         self.port = self._server.port
+        self.address = replace(address, port=self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -77,12 +95,12 @@ class Emulator:
     @property
     def url(self) -> str:
         """The base URL for a client, prefix included."""
-        return self._origin + self._state.prefix
+        return self.address.origin + self._state.prefix
 
     @property
     def control_url(self) -> str:
         """The URL under which another process controls this emulator (see `control`)."""
-        return self._origin + control.ROOT
+        return self.address.origin + control.ROOT
 
     @property
     def api_key(self) -> str:
@@ -106,6 +124,19 @@ class Emulator:
         self.settings.change(changes)
 
     @property
+    def rules(self) -> RuleBook:
+        """The rules, and how many requests each has applied to."""
+        return self._state.rules
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Replace all rules, from the next create on.
+
+        :param rules: the new rules, in order; empty removes all.
+        :raises TypeError: for a value that is not a Rule.
+        """
+        self._state.rules = RuleBook(tuple(rules))
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """The calls per endpoint so far, including those that a fault struck."""
         return self._state.counted()
@@ -114,6 +145,11 @@ class Emulator:
     def connections(self) -> int:
         """The number of TCP connections accepted so far."""
         return self._server.accepted
+
+    @property
+    def requests(self) -> Journal:
+        """The calls received so far, credentials redacted; the newest ones if there were many."""
+        return self._state.journal
 
     def batches(self) -> list[dict[str, Any]]:
         """Return the batch objects of all workspaces, newest first."""
@@ -163,16 +199,14 @@ class Emulator:
             return self._object(record)
 
     def reset(self) -> None:
-        """Remove all batches, faults and counts, and restore clock and settings."""
+        """Remove all batches, faults, counts and received calls, and restore clock, rules and settings."""
         self._state.store.clear()
         self._state.plans.clear()
         self._state.forget_calls()
+        self._state.cache.clear()
+        self.set_rules(self._initial_rules)
         self.settings.change(self._initial)
         self.clock.reset()
-
-    @property
-    def _origin(self) -> str:
-        return f"http://{HOST}:{self.port}"
 
     def _answer(self, connection: Connection, head: Head, body: Body) -> Response:
         if control.concerns(head.path):
@@ -198,3 +232,14 @@ class Emulator:
         encoded = batch_object(record, self._state.store, self.clock.micros(), base)
         decoded: dict[str, Any] = msgspec.json.decode(encoded)
         return decoded
+
+
+def _checked_address(host: str, port: int, settings: Settings) -> Address:
+    """Resolve the address. Raises ValueError where a key that everyone knows would be all that protects it."""
+    address = Address.resolve(host, port)
+    if not address.is_loopback and settings.api_key in (None, DEFAULT_KEY):
+        raise ValueError(
+            f"Other machines can connect to the host {host!r}, and everyone knows the default key. "
+            "Choose an api_key of your own (--api-key)."
+        )
+    return address

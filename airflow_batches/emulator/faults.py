@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from airflow_batches.emulator.actions import check
 from airflow_batches.emulator.settings import ENDPOINTS
 
 ANY: Final = "*"
@@ -61,15 +62,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     location: str | None = None
 
     def __post_init__(self) -> None:
-        from airflow_batches.emulator.actions import check
-
         if self.endpoint not in (*ENDPOINTS, ANY):
-            raise ValueError(f"unknown endpoint {self.endpoint!r}; known are {', '.join((*ENDPOINTS, ANY))}")
+            raise ValueError(f"No endpoint is named {self.endpoint!r}; known are {', '.join((*ENDPOINTS, ANY))}.")
         for name in ("times", "skip", "after_bytes", "seconds", "line"):
             if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} must not be negative")
+                raise ValueError(f"A fault's {name} must not be negative.")
         if not 200 <= self.status <= 599 or self.bytes_per_second < 1:
-            raise ValueError("status must be between 200 and 599, bytes_per_second 1 or more")
+            raise ValueError("A fault's status must be between 200 and 599, and bytes_per_second 1 or more.")
         check(self)
 
 
@@ -78,4 +77,7 @@ def fault(**values: Any) -> Fault:
 
     Raises ValueError, listing the known names, for an invalid one.
     """
-    return msgspec.convert(values, Fault)
+    try:
+        return msgspec.convert(values, Fault)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"This is not a fault: {error}") from None

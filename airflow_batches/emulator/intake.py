@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator
 
 from airflow_batches.emulator import ids
+from airflow_batches.emulator.cache import NO_CACHE
 from airflow_batches.emulator.call import Call
-from airflow_batches.emulator.clock import micros
-from airflow_batches.emulator.errors import MESSAGES, ErrorAnswer
+from airflow_batches.emulator.clock import DAY, SECOND, micros
+from airflow_batches.emulator.content import Prompt, answer, refused_line, with_cache
+from airflow_batches.emulator.errors import ErrorAnswer
 from airflow_batches.emulator.lifecycle import StoredBatch, new_batch
-from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Lines, Shape
-from airflow_batches.emulator.settings import Settings
+from airflow_batches.emulator.lines import CheckedLine, Lines, Shape
+from airflow_batches.emulator.rulebook import Decisions, RuleError
+from airflow_batches.emulator.ruled import UNANSWERED, ruled_line
+from airflow_batches.emulator.rules import Rule
 from airflow_batches.emulator.terms import Terms
 from airflow_batches.emulator.validation import BatchRequest, not_json, parse_create
 from airflow_batches.emulator.verdicts import Judge
 
 
 def create_batch(call: Call) -> StoredBatch:
-    """Create the batch. Raises ErrorAnswer: 400 for the envelope, 429 for a full queue."""
+    """Create the batch. Raises ErrorAnswer: 400 for the envelope or a rule's function, 429 for a full queue."""
+    requests = parse_create(call.payload, call.settings.max_requests)
+    intake = _Intake(call)
+    with intake.decisions.kept():
+        try:
+            lines = Lines.gather(intake.lines(requests))
+        except RuleError as error:
+            raise ErrorAnswer(400, f"The emulator's rules failed. {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise not_json(call.payload, error) from None
+        return _store(call, lines, intake.latest)
+
+
+def _store(call: Call, lines: Lines, latest: float) -> StoredBatch:
+    """Store a batch whose latest line is `latest` seconds late."""
     settings, state = call.settings, call.state
-    requests = parse_create(call.payload, settings.max_requests)
-    try:
-        lines = Lines.gather(_judged(requests, call))
-    except (ValueError, RecursionError) as error:
-        raise not_json(call.payload, error) from None
+    run_time = max(settings.processing_time, min(settings.processing_time + latest, DAY / SECOND))
     with state.store.changing():
         now = state.clock.micros()
-        _keep_to_queue(call, len(requests), now)
+        _keep_to_queue(call, len(lines.outcomes), now)
         batch = new_batch(
             ids.batch_id(),
             call.workspace,
             lines,
             now,
-            micros(settings.processing_time),
+            micros(run_time),
             incremental=settings.incremental_counts,
             answer_chars=settings.answer_chars,
         )
@@ -41,33 +54,46 @@ def create_batch(call: Call) -> StoredBatch:
     return batch
 
 
-def _judged(requests: list[BatchRequest], call: Call) -> Iterator[tuple[str, CheckedLine]]:
-    judge = Judge(Terms.of(call.head.headers, call.settings.models))
-    settings = call.settings
-    shares = settings.errored_share + settings.expired_share > 0
-    for line in requests:
-        verdict = judge.verdict(line.custom_id, line.params)
-        if shares and verdict.outcome is LineOutcome.SUCCEEDED:
-            verdict = _with_shares(verdict, line.custom_id, settings)
-        yield line.custom_id, verdict
+class _Intake:
+    """Checks and answers the requests of one create; `latest` is the longest delay of a line, in seconds."""
 
+    def __init__(self, call: Call) -> None:
+        self.decisions = Decisions(call.state.rules, call.settings)
+        self.latest = 0.0
+        self._workspace = call.workspace
+        self._cache = call.state.cache
+        self._now = call.state.clock.micros()
+        self._longest = DAY / SECOND - call.settings.processing_time
+        self._judge = Judge(Terms.of(call.head.headers, call.settings.models))
+        self._cache.forget_expired(self._now)
 
-def _with_shares(verdict: CheckedLine, custom_id: str, settings: Settings) -> CheckedLine:
-    """Apply `errored_share` and `expired_share`, the same way for the same id and seed."""
-    digest = blake2b(custom_id.encode(), digest_size=8, key=str(settings.seed).encode()).digest()
-    fraction = int.from_bytes(digest) / 2**64
-    if fraction < settings.errored_share:
-        return verdict._replace(shape=_failure(settings), outcome=LineOutcome.ERRORED)
-    if fraction < settings.errored_share + settings.expired_share:
-        return verdict._replace(outcome=LineOutcome.EXPIRED)
-    return verdict
+    def lines(self, requests: Iterable[BatchRequest]) -> Iterator[tuple[str, CheckedLine]]:
+        """Yield each line with its custom_id. Raises RuleError, and ValueError for params that are not JSON."""
+        prompts, ruled = self._judge.prompt, self.decisions.any
+        for request in requests:
+            custom_id, prompt = request.custom_id, prompts(request.params)
+            if isinstance(prompt, Shape):
+                yield custom_id, refused_line(prompt)
+            elif ruled or prompt.prefixes:
+                yield custom_id, self._line(prompt, request)
+            else:
+                yield custom_id, answer(prompt, custom_id)
 
-
-def _failure(settings: Settings) -> Shape:
-    message = settings.errored_message
-    if message is None:
-        message = MESSAGES.get(settings.errored_type, "Internal server error")
-    return Shape(error_type=settings.errored_type, error_message=message, ran=True)
+    def _line(self, prompt: Prompt, request: BatchRequest) -> CheckedLine:
+        custom_id, params = request.custom_id, request.params
+        name, rule = self.decisions.rule(custom_id, params) or ("", None)
+        if rule is not None and rule.delay > self._longest:
+            rule = Rule(outcome="expired", delay=rule.delay)
+        cached = NO_CACHE
+        if prompt.prefixes and (rule is None or rule.outcome not in UNANSWERED):
+            cached = self._cache.use(self._workspace, prompt.prefixes, self._now)
+        if rule is None:
+            return with_cache(answer(prompt, custom_id), cached)
+        self.latest = max(self.latest, rule.delay)
+        try:
+            return ruled_line(rule, prompt, custom_id, params, cached)
+        except RuleError as error:
+            raise RuleError(f"{name}: {error}") from error
 
 
 def _keep_to_queue(call: Call, count: int, now: int) -> None:

@@ -117,8 +117,7 @@ def end(batch: StoredBatch, lines: Lines, now: int) -> None:
 def counts_before_end(batch: StoredBatch, lines: Lines, now: int) -> LineCounts:
     """Return the counts of a running batch that has incremental counts."""
     run = batch.done if batch.cancel_at is not None else _progress(batch, now)
-    succeeded, errored, expired = lines.tally(run)
-    return LineCounts(batch.total - run, succeeded, errored, 0, expired)
+    return LineCounts(batch.total - run, *lines.tally(run))
 
 
 def _progress(batch: StoredBatch, now: int) -> int:
@@ -126,7 +125,8 @@ def _progress(batch: StoredBatch, now: int) -> int:
 
 
 def _final(lines: Lines, done: int, rest: str) -> LineCounts:
-    succeeded, errored, expired = lines.tally(done)
+    succeeded, errored, canceled, expired = lines.tally(done)
     left = len(lines.outcomes) - done
-    canceled = left if rest == "canceled" else 0
-    return LineCounts(0, succeeded, errored, canceled, expired + left - canceled)
+    if rest == "canceled":
+        return LineCounts(0, succeeded, errored, canceled + left, expired)
+    return LineCounts(0, succeeded, errored, canceled, expired + left)

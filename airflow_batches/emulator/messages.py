@@ -10,14 +10,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from airflow_batches.emulator import ids
-from airflow_batches.emulator.answers import result_blocks
+from airflow_batches.emulator.answers import single_result
 from airflow_batches.emulator.call import Call
+from airflow_batches.emulator.content import Prompt, answer
 from airflow_batches.emulator.errors import EdgeTooLarge, ErrorAnswer
 from airflow_batches.emulator.events import event_stream
-from airflow_batches.emulator.lifecycle import new_batch
-from airflow_batches.emulator.lines import CheckedLine, Lines
+from airflow_batches.emulator.lines import Shape
 from airflow_batches.emulator.terms import Terms
-from airflow_batches.emulator.tokens import count_params
 from airflow_batches.emulator.validation import not_json
 from airflow_batches.emulator.verdicts import Judge
 from airflow_batches.emulator.wire import Response
@@ -32,21 +31,24 @@ _STATUS: Final = {"not_found_error": 404}
 
 def count_tokens(call: Call) -> Response:
     """Answer with an estimate. Raises ErrorAnswer for params that the API refuses."""
-    params, _ = _judged(call, "count_tokens")
-    return Response(200, _JSON, msgspec.json.encode({"input_tokens": count_params(params)}))
+    _, prompt = _read(call, "count_tokens")
+    return Response(200, _JSON, msgspec.json.encode({"input_tokens": prompt.tokens}))
 
 
 def create_message(call: Call) -> Response:
     """Answer with a message, at once or as events. Raises ErrorAnswer for params that the API refuses."""
-    params, verdict = _judged(call, "messages")
-    message = _message(call, verdict, params)
+    params, prompt = _read(call, "messages")
+    message = single_result(answer(prompt, ""), ids.batch_id())["message"]
+    message["usage"]["service_tier"] = "standard"
+    if params["max_tokens"] == 0:  # it only warms the cache (docs: "Prompt caching")
+        message["content"] = []
     if params.get("stream"):
         return Response(200, _EVENTS, event_stream(message))
     return Response(200, _JSON, msgspec.json.encode(message))
 
 
-def _judged(call: Call, kind: Literal["messages", "count_tokens"]) -> tuple[dict[str, Any], CheckedLine]:
-    """Return the params and what would become of a line with them. Raises ErrorAnswer."""
+def _read(call: Call, kind: Literal["messages", "count_tokens"]) -> tuple[dict[str, Any], Prompt]:
+    """Return the params and the prompt that they make. Raises ErrorAnswer for what a line would be errored for."""
     body = bytes(call.payload)
     if len(body) > _LARGEST:
         raise EdgeTooLarge
@@ -54,30 +56,10 @@ def _judged(call: Call, kind: Literal["messages", "count_tokens"]) -> tuple[dict
         params = msgspec.json.decode(body)
         if not isinstance(params, dict):
             raise ErrorAnswer(400, "Input should be a valid dictionary or object to extract fields from")
-        verdict = Judge(Terms.of(call.head.headers, call.settings.models, kind)).verdict("", msgspec.Raw(body))
+        prompt = Judge(Terms.of(call.head.headers, call.settings.models, kind)).prompt(msgspec.Raw(body))
     except (ValueError, RecursionError) as error:
         raise not_json(body, error) from None
-    shape = verdict.shape
-    if shape.error_type is not None:
-        raise ErrorAnswer(_STATUS.get(shape.error_type, 400), shape.error_message, kind=shape.error_type)
-    return params, verdict._replace(tokens=count_params(params))
-
-
-def _message(call: Call, verdict: CheckedLine, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the message of the only line of a batch that is not stored."""
-    lines = Lines.gather([("", verdict)])
-    batch = new_batch(
-        ids.batch_id(),
-        call.workspace,
-        lines,
-        call.state.clock.micros(),
-        0,
-        incremental=False,
-        answer_chars=call.settings.answer_chars,
-    )
-    line = msgspec.json.decode(b"".join(result_blocks(batch, lines, range(1))))
-    message: dict[str, Any] = line["result"]["message"]
-    message["usage"]["service_tier"] = "standard"
-    if params["max_tokens"] == 0:  # it only warms the cache (docs: "Prompt caching")
-        message["content"] = []
-    return message
+    if isinstance(prompt, Shape):
+        kind_of_error = prompt.error_type or ""
+        raise ErrorAnswer(_STATUS.get(kind_of_error, 400), prompt.error_message, kind=kind_of_error)
+    return params, prompt

@@ -72,7 +72,9 @@ def find_route(method: str, path: str, prefix: str) -> Target:
 
 
 def _create(call: Call) -> Response:
-    return _batch(call, create_batch(call))
+    record = create_batch(call)
+    call.batch_id = record.id
+    return _batch(call, record)
 
 
 def _list(call: Call) -> Response:

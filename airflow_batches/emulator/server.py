@@ -1,4 +1,4 @@
-"""The sockets: one listener on the loopback address, one thread for each connection.
+"""The sockets: one listener, one thread for each connection.
 
 It uses threads because a fault acts on the socket itself (a reset, an incomplete body, a stall), and blocking code
 does that most plainly. An answer may be sent before the body was read: a small remainder is read after the answer, for
@@ -15,13 +15,14 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from airflow_batches.emulator.addresses import Address
 from airflow_batches.emulator.wire import Body, Connection, Hangup, Head, MalformedRequest, Response
 
-HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4_096
 """Connections that wait to be accepted; chosen: the default limit of Linux (`somaxconn`), for bursts."""
 _JOIN_TIMEOUT: Final = 10.0
 """Seconds for a thread to end after its socket was shut down; chosen: it should take milliseconds."""
+_PLAIN: Final = {"content-type": "text/plain"}
 _LOG: Final = logging.getLogger(__name__)
 
 Handler = Callable[[Connection, Head, Body], Response]
@@ -33,13 +34,13 @@ class Server:
     Raises OSError when the port is taken.
     """
 
-    def __init__(self, port: int, handler: Handler) -> None:
+    def __init__(self, address: Address, handler: Handler) -> None:
         self._handler = handler
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, Connection] = {}
         self.accepted = 0
-        self._listener = socket.create_server((HOST, port), backlog=_BACKLOG)
+        self._listener = socket.create_server((address.ip, address.port), family=address.family, backlog=_BACKLOG)
         self._listener.setblocking(False)
         self._wake, self._woken = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept, name="emulator", daemon=True)
@@ -96,7 +97,7 @@ class Server:
             reset = hangup.reset
         except MalformedRequest as error:
             with contextlib.suppress(OSError):
-                connection.answer(Response(400, {"content-type": "text/plain"}, str(error).encode()), keep_alive=False)
+                connection.answer(Response(error.status, _PLAIN, str(error).encode()))
                 connection.linger()
         except OSError:  # the client left, or the server is closing: no answer can be sent
             pass
@@ -111,17 +112,21 @@ class Server:
         if head is None:
             return False
         body = Body(connection, head)
+        response = self._response(connection, head, body)
+        keep_alive = body.nearly_done and not response.close
+        if connection.answer(response, keep_alive=keep_alive, head_only=head.method == "HEAD"):
+            body.discard()
+            connection.start_next_call()
+            return True
+        if not body.done:
+            connection.linger()
+        return False
+
+    def _response(self, connection: Connection, head: Head, body: Body) -> Response:
         try:
-            response = self._handler(connection, head, body)
+            return self._handler(connection, head, body)
         except (Hangup, MalformedRequest, OSError):
             raise
         except Exception:  # noqa: BLE001 - a bug of the emulator: a 500 for the client, the traceback for the log
             _LOG.exception("the emulator failed at %s %s", head.method, head.path)
-            response = Response(500, {"content-type": "text/plain"}, b"the emulator failed; see its log\n")
-        keep_alive = head.keep_alive and body.nearly_done and not response.close
-        connection.answer(response, keep_alive=keep_alive, head_only=head.method == "HEAD")
-        if keep_alive:
-            body.discard()
-        elif not body.done:
-            connection.linger()
-        return keep_alive
+            return Response(500, _PLAIN, b"The emulator failed; its log says why.\n")

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
+DEFAULT_KEY: Final = "sk-ant-emulator"
 ENDPOINTS: Final = (
     "create",
     "list",
@@ -30,16 +31,16 @@ ENDPOINTS: Final = (
     "count_tokens",
 )
 
-Rule = tuple[str, Callable[[Any], bool]]
-"""A condition on a value, as text and as a function; None passes every rule."""
+Condition = tuple[str, Callable[[Any], bool]]
+"""A condition on a value, as text and as a function; None passes every condition."""
 
-_SHARE: Final[Rule] = ("between 0 and 1", lambda share: 0 <= share <= 1)
-_NOT_NEGATIVE: Final[Rule] = ("0 or more", lambda seconds: seconds >= 0)
-_POSITIVE: Final[Rule] = ("1 or more", lambda count: count >= 1)
-_ENDPOINTS: Final[Rule] = (f"among {', '.join(ENDPOINTS)}", lambda names: set(names) <= set(ENDPOINTS))
+_SHARE: Final[Condition] = ("between 0 and 1", lambda share: 0 <= share <= 1)
+_NOT_NEGATIVE: Final[Condition] = ("0 or more", lambda seconds: seconds >= 0)
+_POSITIVE: Final[Condition] = ("1 or more", lambda count: count >= 1)
+_ENDPOINTS: Final[Condition] = (f"among {', '.join(ENDPOINTS)}", lambda names: set(names) <= set(ENDPOINTS))
 
 
-def _option(default: Any, text: str, rule: Rule | None = None) -> Any:
+def _option(default: Any, text: str, rule: Condition | None = None) -> Any:
     about = {"help": text, "rule": rule}
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=about)
@@ -53,7 +54,7 @@ class Settings:
     Assignment raises ValueError for a value that is not allowed, AttributeError for no setting.
     """
 
-    api_key: str | None = _option("sk-ant-emulator", "key accepted, as x-api-key or Bearer; none: any key is")
+    api_key: str | None = _option(DEFAULT_KEY, "key accepted, as x-api-key or Bearer; none: any key is")
     workspace_id: str = _option("wrkspc_01EmuLatorDefau1tWorkspace", "workspace of the key")
     workspaces: Mapping[str, str] = _option(
         {}, 'further keys and their workspaces; "*": a key for all, anthropic-workspace-id must name one'
@@ -73,6 +74,9 @@ class Settings:
     errored_type: str = _option("api_error", "error type of those lines")
     errored_message: str | None = _option(None, "message of those lines; none: the usual one of the type")
     expired_share: float = _option(0.0, "share (0 to 1) of otherwise fine lines that end expired", _SHARE)
+    invalid_output_share: float = _option(
+        0.0, "share (0 to 1) of otherwise fine lines whose output does not match the schema asked for", _SHARE
+    )
     answer_chars: int | None = _option(None, "characters of a text answer; none: a short echo", _NOT_NEGATIVE)
     models: tuple[str, ...] = _option((), "model names known besides the API's own")
     order: Literal["shuffled", "submitted", "reversed"] = _option(
@@ -93,6 +97,9 @@ class Settings:
     # Docs, "Rate limits": the tier Scale.
     requests_per_minute: int = _option(4_000, "rate limit shown in the headers", _POSITIVE)
     enforce_rate_limit: bool = _option(False, "answer 429 beyond the rate limit")
+    # Chosen: a day of polls every 90 s, and the bodies of 5,000 requests of 2 kB.
+    journal_calls: int = _option(1_000, "newest calls of each endpoint in the journal", _NOT_NEGATIVE)
+    journal_bytes: int = _option(10_000_000, "newest bytes of bodies in the journal", _NOT_NEGATIVE)
     queue_limit: int | None = _option(None, "lines in processing at once, 429 beyond; none: any", _POSITIVE)
     # Docs, "Batch processing": 100,000 requests or 256 MB.
     max_requests: int = _option(100_000, "requests a batch may have", _POSITIVE)
@@ -100,13 +107,13 @@ class Settings:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _TYPES:
-            raise AttributeError(f"no setting {name!r}; known are {', '.join(_TYPES)}")
+            raise AttributeError(f"No setting is named {name!r}; known are {', '.join(_TYPES)}.")
         object.__setattr__(self, name, _checked(name, value))
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Make all of the changes, or raise ValueError and make none of them."""
         if unknown := sorted(set(changes) - set(_TYPES)):
-            raise ValueError(f"unknown settings {', '.join(unknown)}; known are {', '.join(_TYPES)}")
+            raise ValueError(f"No setting is named {', '.join(map(repr, unknown))}; known are {', '.join(_TYPES)}.")
         for name, value in {name: _checked(name, value) for name, value in changes.items()}.items():
             object.__setattr__(self, name, value)
 
@@ -115,7 +122,7 @@ class Settings:
 
 
 _TYPES: Final[Mapping[str, Any]] = get_type_hints(Settings)
-_RULES: Final[Mapping[str, Rule | None]] = {f.name: f.metadata["rule"] for f in dataclasses.fields(Settings)}
+_RULES: Final[Mapping[str, Condition | None]] = {f.name: f.metadata["rule"] for f in dataclasses.fields(Settings)}
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -123,8 +130,8 @@ def _checked(name: str, value: Any) -> Any:
     try:
         value = msgspec.convert(value, _TYPES[name])
     except msgspec.ValidationError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"The setting {name} cannot have this value: {error}.") from None
     rule = _RULES[name]
     if rule is not None and value is not None and not rule[1](value):
-        raise ValueError(f"{name} must be {rule[0]}: {value!r}")
+        raise ValueError(f"The setting {name} must be {rule[0]}, not {value!r}.")
     return value

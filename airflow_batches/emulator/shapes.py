@@ -12,18 +12,18 @@ from airflow_batches.emulator.blocks import CACHE_CONTROL, SYSTEM_BLOCK
 from airflow_batches.emulator.refusal import Refused
 from airflow_batches.emulator.schema import (
     Check,
-    Place,
+    MemberPath,
+    Members,
+    Tagged,
     anything,
     boolean,
     dictionary,
     integer,
     items,
     matching,
-    members,
     nullable,
     one_of,
     string,
-    tagged,
     text_or,
     variant,
 )
@@ -32,15 +32,15 @@ _LEAST_BUDGET: Final = 1_024
 """Fewest tokens of a thinking budget (docs: API reference, Messages; recorded live)."""
 _PARALLEL: Final = {"disable_parallel_tool_use": boolean}
 _DISPLAY: Final = {"display": nullable(one_of("summarized", "omitted"))}
-_INPUT_SCHEMA: Final = members({"type": one_of("object")}, {})
+_INPUT_SCHEMA: Final = Members({"type": one_of("object")}, {})
 
 
-def _input_schema(value: Any, at: Place) -> None:
+def _input_schema(value: Any, at: MemberPath) -> None:
     """Accept a schema of objects; its other members are JSON Schema, which is not checked."""
     _INPUT_SCHEMA(value, at._replace(beta=True))
 
 
-_CUSTOM_TOOL: Final = variant(
+CUSTOM_TOOL: Final = variant(
     {"name": matching("^[a-zA-Z0-9_-]{1,128}$"), "input_schema": _input_schema},
     {
         "allowed_callers": anything,
@@ -77,37 +77,39 @@ SERVER_TOOLS: Final = (
     "web_search_20260318",
 )
 """Types of tools whose schema the API knows; their members are not checked."""
+THINKING: Final = Tagged(
+    {
+        "adaptive": variant({}, _DISPLAY),
+        "between_tools": variant({}, {}),
+        "disabled": variant({}, {}),
+        "enabled": variant({"budget_tokens": integer(_LEAST_BUDGET)}, _DISPLAY),
+    }
+)
+TOOL_CHOICE: Final = Tagged(
+    {
+        "any": variant({}, _PARALLEL),
+        "auto": variant({}, _PARALLEL),
+        "none": variant({}, {}),
+        "tool": variant({"name": string}, _PARALLEL),
+    }
+)
 SHAPES: Final[Mapping[str, Check]] = {
     "cache_control": CACHE_CONTROL,
     "inference_geo": nullable(string),
-    "metadata": members({}, {"user_id": nullable(string)}),
-    "output_config": members(
+    "metadata": Members({}, {"user_id": nullable(string)}),
+    "output_config": Members(
         {},
         {
             "effort": nullable(one_of("low", "medium", "high", "xhigh", "max")),
-            "format": nullable(members({"type": one_of("json_schema"), "schema": dictionary}, {})),
+            "format": nullable(Members({"type": one_of("json_schema"), "schema": dictionary}, {})),
         },
     ),
     "service_tier": one_of("auto", "standard_only"),
     "stop_sequences": items(string),
     "system": text_or(items(SYSTEM_BLOCK)),
-    "thinking": tagged(
-        {
-            "adaptive": variant({}, _DISPLAY),
-            "between_tools": variant({}, {}),
-            "disabled": variant({}, {}),
-            "enabled": variant({"budget_tokens": integer(_LEAST_BUDGET)}, _DISPLAY),
-        }
-    ),
-    "tool_choice": tagged(
-        {
-            "any": variant({}, _PARALLEL),
-            "auto": variant({}, _PARALLEL),
-            "none": variant({}, {}),
-            "tool": variant({"name": string}, _PARALLEL),
-        }
-    ),
-    "tools": items(tagged({"custom": _CUSTOM_TOOL} | dict.fromkeys(SERVER_TOOLS, anything), default="custom")),
+    "thinking": THINKING,
+    "tool_choice": TOOL_CHOICE,
+    "tools": items(Tagged({"custom": CUSTOM_TOOL} | dict.fromkeys(SERVER_TOOLS, anything), default="custom")),
 }
 """Member of params -> check of its shape."""
 
@@ -121,7 +123,7 @@ def check_shapes(params: Mapping[str, Any], *, beta: bool) -> None:
     """
     for name, check in SHAPES.items():
         if params.get(name) is not None:
-            check(params[name], Place(name, beta))
+            check(params[name], MemberPath(name, beta))
     if any(not sequence.strip() for sequence in params.get("stop_sequences") or ()):
         raise Refused("stop_sequences: each stop sequence must contain non-whitespace")
     names = [tool["name"] for tool in params.get("tools") or () if isinstance(tool.get("name"), str)]

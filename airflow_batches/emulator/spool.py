@@ -17,6 +17,11 @@ from airflow_batches.emulator.wire import Body
 
 _IN_MEMORY: Final = 1_000_000
 """Bytes of a body that stays in memory; chosen: most bodies of tests are smaller, and need no file."""
+_AT_ONCE: Final = 1 << 20
+"""Bytes decoded at once, so that a small body that decodes to gigabytes costs no memory; chosen."""
+_ZLIB: Final = 15
+_GZIP: Final = 31
+"""What zlib calls the window's bits; 16 more mean gzip."""
 
 
 def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:
@@ -72,16 +77,22 @@ def _decoded(blocks: Iterable[bytes], encoding: str, limit: int) -> Iterator[byt
         "Request exceeds the maximum size after decoding",
         details={"error_code": "request_body_too_large_after_decoding"},
     )
-    yield from _limited(_inflated(blocks), limit, too_large)
+    inflated = _inflated(blocks, _ZLIB if encoding == "deflate" else _GZIP)
+    yield from _limited(inflated, limit, too_large)
 
 
-def _inflated(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    inflate = zlib.decompressobj(wbits=47)  # zlib or gzip, recognized by the header
+def _inflated(blocks: Iterable[bytes], wbits: int) -> Iterator[bytes]:
+    """Decode zlib or gzip; a gzip file may consist of several members (RFC 1952, 2.2)."""
+    inflate = zlib.decompressobj(wbits)
     try:
         for block in blocks:
             while block:
-                yield inflate.decompress(block, 1 << 20)
-                block = inflate.unconsumed_tail
+                if inflate.eof:
+                    if wbits != _GZIP:
+                        raise _INVALID
+                    inflate = zlib.decompressobj(wbits)
+                yield inflate.decompress(block, _AT_ONCE)
+                block = inflate.unconsumed_tail or inflate.unused_data
         yield inflate.flush()
     except zlib.error:
         raise _INVALID from None

@@ -1,20 +1,23 @@
-"""The messages of a line: decoded as far as the API's checks need, and no further."""
+"""The messages of a line: their checks, and the prompt that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from airflow_batches.emulator.cache import find_prefixes
 from airflow_batches.emulator.checks import Refused, Terms, refuse_empty_text, refuse_empty_texts
+from airflow_batches.emulator.content import AnswerPlan, Prompt
+from airflow_batches.emulator.tokens import PER_TURN, count_content, count_text
 
 
 class Turn(msgspec.Struct, gc=False):
-    """One message; its content stays raw JSON until it is needed."""
+    """One message."""
 
     role: str | msgspec.UnsetType = msgspec.UNSET
-    content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    content: Any = msgspec.UNSET
 
 
 _TURNS: Final = msgspec.json.Decoder(list[Turn])
@@ -43,10 +46,9 @@ def read_turns(raw: msgspec.Raw, terms: Terms, *, system_turns: bool = False) ->
         unknown = [name for name in members if name not in ("role", "content") and turn.role != "system"]
         if unknown:
             raise Refused(f"messages.{number}.{unknown[0]}: Extra inputs are not permitted")
-        content = msgspec.json.decode(turn.content)
-        _check_content(number, turn.role, content, last=number + 1 == len(turns))
-        if terms.strict and isinstance(content, list):
-            _refuse_old_blocks(number, turn.role, content)
+        _check_content(number, turn.role, turn.content, last=number + 1 == len(turns))
+        if terms.strict and isinstance(turn.content, list):
+            _refuse_old_blocks(number, turn.role, turn.content)
     return turns
 
 
@@ -80,12 +82,26 @@ def _check_content(number: int, role: str, content: Any, *, last: bool) -> None:
         refuse_empty_text("messages", content)
 
 
+def read_prompt(plan: AnswerPlan, raws: Mapping[str, msgspec.Raw], turns: Sequence[Turn]) -> Prompt:
+    """Make the prompt of checked messages; `raws` are the params that the plan was made from."""
+    tokens = plan.tokens + round(sum(PER_TURN + count_content(turn.content) for turn in turns) * plan.factor)
+    prefixes = plan.prefixes
+    if "cache_control" in raws or any(map(_has_breakpoint, turns)):
+        params = {name: msgspec.json.decode(raw) for name, raw in raws.items()}
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        prefixes = find_prefixes({**params, "messages": messages}, plan.shape.model)
+    question = last_question(turns)
+    return Prompt(plan, tokens, question, count_text(question), prefixes)
+
+
 def last_question(turns: Sequence[Turn]) -> str:
     """Return the (first) text of the last user turn; empty if there is none."""
-    for turn in reversed(turns):
-        if turn.role == "user":
-            return "" if turn.content is msgspec.UNSET else _first_text(msgspec.json.decode(turn.content))
-    return ""
+    return next((_first_text(turn.content) for turn in reversed(turns) if turn.role == "user"), "")
+
+
+def _has_breakpoint(turn: Turn) -> bool:
+    blocks = turn.content
+    return isinstance(blocks, list) and any(isinstance(b, dict) and "cache_control" in b for b in blocks)
 
 
 def _first_text(content: Any) -> str:

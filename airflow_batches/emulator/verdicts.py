@@ -8,40 +8,32 @@ in little else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from airflow_batches.emulator.checks import Refused, Terms, check, forced_tool, output_schema
-from airflow_batches.emulator.conversation import (
-    DecodedTurn,
-    check_breakpoints,
-    check_conversation,
-    check_window,
-    count_breakpoints,
-)
-from airflow_batches.emulator.examples import example
-from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Shape
+from airflow_batches.emulator.checks import Refused, Terms, check
+from airflow_batches.emulator.content import AnswerPlan, Prompt, answer, plan_answer, refused_line
+from airflow_batches.emulator.conversation import check_breakpoints, check_conversation, check_window, count_breakpoints
+from airflow_batches.emulator.lines import CheckedLine, Shape
 from airflow_batches.emulator.models import Model
-from airflow_batches.emulator.tokens import count_params
-from airflow_batches.emulator.turns import Turn, last_question, read_turns
+from airflow_batches.emulator.tokens import PER_TURN, count_params, count_text
+from airflow_batches.emulator.turns import Turn, read_prompt, read_turns
 
-_ECHOED: Final = 80
-"""Characters of the question in an answer; chosen: enough to recognize it in a test or a log."""
-_CHARS_PER_TOKEN: Final = 4
-"""Chosen: the usual rule of thumb for English text; the emulator has no tokenizer."""
 _REMEMBERED: Final = 100
 """Cached frames of one create; chosen: real batches have a few, and a cache of unlike lines would only cost memory."""
 _WORTH_REMEMBERING: Final = 65_536
 """Bytes of the largest params that are cached; chosen: with `_REMEMBERED`, the cache stays under 7 MB."""
 _SURELY_FITS: Final = 100_000
 """Bytes of params that fit into any context window; chosen: a byte is at most 1.3 tokens (`tokens`)."""
+_USER_FACING: Final = '{"error_visibility":"user_facing"}'
+"""Details of what a caller can mend, also where the line ran (recorded live, for a file that cannot be downloaded)."""
 _NULL: Final = msgspec.Raw(b"null")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _TextOnlyTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
     content: Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -49,7 +41,7 @@ class _PlainTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: msgspec.Raw
     max_tokens: msgspec.Raw
-    messages: Annotated[list[_PlainTurn], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[_TextOnlyTurn], msgspec.Meta(min_length=1)]
     system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -58,16 +50,14 @@ _USUAL: Final = msgspec.json.Decoder(_Usual)
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A line without its messages: refused, or shape and schema of its answer.
+    """A line without its messages: why it is refused, or its model and the plan of its answer.
 
-    `tokens` and `breakpoints` are those of the system prompt and the tools.
+    `breakpoints` are those of the system prompt and the tools.
     """
 
-    refused: bool = False
-    shape: Shape = field(default_factory=Shape)
-    schema: Any = None
+    plan: AnswerPlan
+    refused: Shape | None = None
     model: Model | None = None
-    tokens: int = 0
     breakpoints: int = 0
 
 
@@ -77,24 +67,24 @@ class Judge:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._frames: dict[tuple[str | bytes, ...], _Frame] = {}
-        self._last: tuple[Any, _Frame] = (None, _Frame())
+        self._last: tuple[Any, _Frame] = (None, _Frame(AnswerPlan(Shape())))
 
     def verdict(self, custom_id: str, raw: msgspec.Raw) -> CheckedLine:
-        """Check one line.
+        """Check and answer one line.
 
         Raises msgspec.DecodeError or UnicodeDecodeError where the params are not valid JSON.
         """
-        tokens = memoryview(raw).nbytes // _CHARS_PER_TOKEN
-        try:
-            frame, question = self._usual(raw) or self._unusual(raw)
-        except Refused as refused:
-            return CheckedLine(_shape_of(refused), b"", tokens, LineOutcome.ERRORED)
-        if frame.refused:
-            return CheckedLine(frame.shape, b"", tokens, LineOutcome.ERRORED)
-        shape, text = _answer(frame, custom_id, question)
-        return CheckedLine(shape, text, tokens, LineOutcome.SUCCEEDED)
+        prompt = self.prompt(raw)
+        return refused_line(prompt) if isinstance(prompt, Shape) else answer(prompt, custom_id)
 
-    def _usual(self, raw: msgspec.Raw) -> tuple[_Frame, str] | None:
+    def prompt(self, raw: msgspec.Raw) -> Prompt | Shape:
+        """Check one line: return its prompt, or the error that the API has for it. Raises as `verdict`."""
+        try:
+            return self._usual(raw) or self._unusual(raw)
+        except Refused as refused:
+            return _shape_of(refused)
+
+    def _usual(self, raw: msgspec.Raw) -> Prompt | Shape | None:
         """Check a line that holds only text, on a faster path; None for any other line.
 
         Such lines usually equal the line before except for the messages, and nothing in their turns can be refused.
@@ -103,42 +93,36 @@ class Judge:
             usual = _USUAL.decode(raw)
         except (msgspec.ValidationError, UnicodeDecodeError):
             return None
-        if any(turn.content.isspace() for turn in usual.messages) or memoryview(raw).nbytes > _SURELY_FITS:
-            return None
-        if "assistant" in (usual.messages[0].role, usual.messages[-1].role):
+        if memoryview(raw).nbytes > _SURELY_FITS or "assistant" in (usual.messages[0].role, usual.messages[-1].role):
             return None
         key = (usual.model, usual.max_tokens, usual.system)
         if key != self._last[0]:
             members = {"model": usual.model, "messages": _NULL, "max_tokens": usual.max_tokens}
             system = {} if usual.system is msgspec.UNSET else {"system": usual.system}
             self._last = key, self._frame(members | system)
-        questions = [turn.content for turn in usual.messages if turn.role == "user"]
-        return self._last[1], questions[-1] if questions else ""
+        frame = self._last[1]
+        return frame.refused or _text_prompt(frame.plan, usual.messages)
 
-    def _unusual(self, raw: msgspec.Raw) -> tuple[_Frame, str]:
+    def _unusual(self, raw: msgspec.Raw) -> Prompt | Shape:
         params = _MEMBERS.decode(raw)
         messages = params.get("messages", _NULL)
         if "messages" in params:
             params["messages"] = _NULL
         frame = self._frame(params)
         if frame.refused:
-            return frame, ""
-        turns = read_turns(messages, self._terms, system_turns=frame.shape.thinking)
-        self._check_turns(turns, frame)
-        return frame, last_question(turns)
+            return frame.refused
+        turns = read_turns(messages, self._terms, system_turns=frame.plan.shape.adaptive)
+        self._check_whole(turns, frame)
+        prompt = read_prompt(frame.plan, params, turns)
+        if frame.model is not None and self._terms.call != "count_tokens":
+            check_window(prompt.tokens, frame.model, self._terms.betas)
+        return prompt
 
-    def _check_turns(self, turns: Sequence[Turn], frame: _Frame) -> None:
-        """Check the messages as a whole, with what the system prompt and the tools add to them."""
-        if frame.model is None:
-            return
-        decoded = [DecodedTurn(str(turn.role), msgspec.json.decode(cast(msgspec.Raw, turn.content))) for turn in turns]
-        check_conversation(decoded, frame.model, beta=bool(self._terms.betas))
-        check_breakpoints(frame.breakpoints + sum(count_breakpoints(turn.blocks) for turn in decoded))
-        if self._terms.call == "count_tokens":
-            return
-        messages = [turn._asdict() for turn in decoded]
-        tokens = frame.tokens + count_params({"model": frame.model.id, "messages": messages})
-        check_window(tokens, frame.model, self._terms.betas)
+    def _check_whole(self, turns: Sequence[Turn], frame: _Frame) -> None:
+        """Check the messages as a whole, and with what the system prompt and the tools add to them."""
+        if frame.model is not None:
+            check_conversation(turns, frame.model, beta=bool(self._terms.betas))
+            check_breakpoints(frame.breakpoints + sum(count_breakpoints(turn.content) for turn in turns))
 
     def _frame(self, params: Mapping[str, msgspec.Raw]) -> _Frame:
         raws = [*map(bytes, params.values())]
@@ -155,41 +139,26 @@ class Judge:
         try:
             model = check(values, self._terms)
         except Refused as refused:
-            return _Frame(refused=True, shape=_shape_of(refused))
-        tool = forced_tool(values)
-        shape = Shape(
-            model=model.id,
-            geo="us" if values.get("inference_geo") == "us" else model.inference_geo,
-            thinking=model.adaptive,
-            tool=None if tool is None else str(tool.get("name")),
-            stop_reason="end_turn" if tool is None else "tool_use",
-            max_tokens=values.get("max_tokens", 0),
-        )
-        schema = output_schema(values) if tool is None else tool.get("input_schema", {"type": "object"})
-        return _Frame(
-            shape=shape,
-            schema=schema,
-            model=model,
-            tokens=count_params(values | {"messages": []}) - count_params({"model": model.id}),
-            breakpoints=count_breakpoints(values.get("system")) + count_breakpoints(values.get("tools")),
-        )
+            return _Frame(AnswerPlan(Shape()), _shape_of(refused))
+        plan = plan_answer({"max_tokens": 0, **values}, model, count_params({**values, "messages": None}))
+        breakpoints = count_breakpoints(values.get("system")) + count_breakpoints(values.get("tools"))
+        return _Frame(plan, model=model, breakpoints=breakpoints)
+
+
+def _text_prompt(plan: AnswerPlan, turns: list[_TextOnlyTurn]) -> Prompt | None:
+    """Make the prompt of turns that hold only text; None if one of them is blank, which the API refuses."""
+    total, question, tokens = 0, "", 0
+    for turn in turns:
+        content = turn.content
+        if content.isspace():
+            return None
+        count = count_text(content)
+        total += PER_TURN + count
+        if turn.role == "user":
+            question, tokens = content, count
+    return Prompt(plan, plan.tokens + int(total * plan.factor), question, tokens, plan.prefixes)
 
 
 def _shape_of(refused: Refused) -> Shape:
-    return Shape(error_type=refused.kind, error_message=refused.message, ran=refused.ran)
-
-
-def _answer(frame: _Frame, custom_id: str, question: str) -> tuple[Shape, bytes]:
-    """Return the answer: an instance of the requested schema, or an echo of the question."""
-    shape = frame.shape
-    if frame.schema is None:
-        text = f"Echo: {question[:_ECHOED]}"
-    else:
-        instance = msgspec.json.encode(example(frame.schema, sum(custom_id.encode())))
-        if shape.tool is not None:
-            return shape, instance
-        text = instance.decode()
-    room = shape.max_tokens * _CHARS_PER_TOKEN
-    if len(text) > room:
-        shape = msgspec.structs.replace(shape, stop_reason="max_tokens")
-    return shape, msgspec.json.encode(text[:room])[1:-1]
+    details = _USER_FACING if refused.ran else ""
+    return Shape(error_type=refused.kind, error_message=refused.message, error_details=details, ran=refused.ran)

@@ -1,9 +1,9 @@
 """The Airflow connection to the API.
 
 Operators and triggers ask `MessageBatchesHook` (`message_batches`) for a client. It reads the connection from Airflow.
-`client_for` checks the connection's fields, also those of Airflow's official Anthropic provider, and makes a
-`BatchesClient` from them. A wrong field raises `InvalidRequest` with the connection's id. The connection form is in
-`airflow_batches.provider`.
+`client_for` (`connection`) checks the connection's fields, also those of Airflow's official Anthropic provider, and
+makes a `BatchesClient` from them. A wrong field raises `InvalidRequest` with the connection's id. The connection form
+is in `airflow_batches.provider`.
 """
 
 from __future__ import annotations

@@ -20,15 +20,17 @@ from airflow_batches.api.limits import FRESH_404
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import ONCE
 from airflow_batches.jobs.decision import BatchState
-from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull, Settled
+from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull
 from airflow_batches.jobs.ledger import JobBatch, PendingCreate, PlannedShard
 from airflow_batches.submission.body import RequestsBody
-from airflow_batches.submission.decision import LIST_LAG, settle
 from airflow_batches.submission.errors import SourceChanged
-from airflow_batches.submission.reconcile import CLOCK_SPREAD, FENCE_SPAN, Candidates, api_now, list_fence
-from airflow_batches.submission.record import Intent
+from airflow_batches.submission.listing import CLOCK_SPREAD, FENCE_SPAN, api_now, list_fence
+from airflow_batches.submission.receipt import Sent
+from airflow_batches.submission.reconcile import Reconciler
+from airflow_batches.submission.record import Intent, RecordStore
 from airflow_batches.submission.scan import Scan, scan
 from airflow_batches.submission.sender import ACCEPTED_WITHIN, SETTLE_FOR, nothing_accepted
+from airflow_batches.submission.settlement import LIST_LAG, Settlement, settle
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
@@ -78,7 +80,7 @@ class BatchesApi:
             intents: list[Intent] = []
 
             def before_last() -> None:
-                intent = self._intent(scanned, source.name)
+                intent = self._intent(scanned.sent)
                 intend(intent)
                 intents.append(intent)
 
@@ -91,23 +93,24 @@ class BatchesApi:
                 if not intents or nothing_accepted(error):
                     raise
                 raise CreateUnanswered(error, self._unanswered(intents[-1], error)) from error
-        return JobBatch(id=batch.id, shard=shard.number, created_at=batch.created_at, sha256=scanned.sha256)
+        return JobBatch(id=batch.id, shard=shard.number, created_at=batch.created_at, sha256=scanned.sent.sha256)
 
     def _scan(self, source: Source, shard: PlannedShard) -> Scan:
         scanned = scan(source, model=self._model, preflight="off", version=self._client.anthropic_version)
-        if scanned.fingerprint != shard.fingerprint or scanned.requests != shard.requests:
+        sent = scanned.sent
+        if sent.fingerprint != shard.fingerprint or sent.requests != shard.requests:
             raise SourceChanged(
-                f"{source.name} holds other requests than when the job was planned (fingerprint {scanned.fingerprint} "
+                f"{source.name} holds other requests than when the job was planned (fingerprint {sent.fingerprint} "
                 f"instead of {shard.fingerprint}); shard {shard.number} was not sent. Restore the object, or use "
                 "another folder for the new requests"
             )
         return scanned
 
-    def _intent(self, scanned: Scan, name: str) -> Intent:
+    def _intent(self, sent: Sent) -> Intent:
         before = list_fence(self._client)
         now = api_now(self._client)
         return Intent(
-            sent=scanned.sent(name), sent_at=now, since=now - FENCE_SPAN, certain_from=now - CLOCK_SPREAD,
+            sent=sent, sent_at=now, since=now - FENCE_SPAN, certain_from=now - CLOCK_SPREAD,
             certain_until=now + ACCEPTED_WITHIN, before=before, until=now + self._settle_for,
         )  # fmt: skip
 
@@ -145,11 +148,13 @@ class BatchesApi:
         self._missing_since.pop(batch_id, None)
         return state_of(batch)
 
-    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settled:
+    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settlement:
         """Search for the batch of a create; see `JobApi`."""
         # The time first, then the search, so that the search covers everything created up to that time.
         now = api_now(self._client)
-        return settle(pending.intent, Candidates(self._client, lambda: known).of(pending.intent), now=now)
+        # The job's ledger takes the place of a submission's record.
+        search = Reconciler(client=self._client, records=RecordStore(None), known_batches=lambda: known)
+        return settle(pending.intent, search.candidates(pending.intent), now=now)
 
     def cancel(self, batch: JobBatch) -> BatchState:
         """Cancel a batch; see `JobApi`."""

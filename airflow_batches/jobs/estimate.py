@@ -19,7 +19,7 @@ import msgspec
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.jobs.ledger import ModelShare, PlannedShard, TokenEstimate, total
 from airflow_batches.landing.prices import PriceList
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 from airflow_batches.submission.lines import RequestLine
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from airflow_batches._uri import redact_uri, to_uri
 from airflow_batches.jobs.errors import JobRefused
 from airflow_batches.jobs.ledger import FOLDER, LEDGER
-from airflow_batches.landing.location import Location, store_errors
+from airflow_batches.landing.errors import store_errors
+from airflow_batches.landing.location import Location
 from airflow_batches.submission.remote import open_object
 from airflow_batches.submission.source import Source
 
@@ -46,7 +47,7 @@ class JobFolder:
     def require_free(self) -> None:
         """Raise `JobRefused` if the folder holds other objects than those of a job that has no ledger yet."""
         place = self.at("x")
-        with store_errors("listing", place):
+        with store_errors("listing", place.uri):
             place.fs.invalidate_cache(place.parent)
             try:
                 found = place.fs.ls(place.parent, detail=False)  # type: ignore[attr-defined]  # every fsspec store has it
@@ -82,7 +83,7 @@ class StoredRequests(Source):
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes of the range."""
         left = None if self._end is None else self._end - self._start
-        with store_errors("reading", self._location), open_object(self._location.fs, self._location.path) as file:
+        with store_errors("reading", self._location.uri), open_object(self._location.fs, self._location.path) as file:
             file.seek(self._start)
             while left is None or left > 0:
                 block = file.read(READ_BYTES if left is None else min(READ_BYTES, left))

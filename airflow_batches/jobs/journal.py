@@ -27,7 +27,8 @@ from airflow_batches.jobs.errors import JobOvertaken
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, PendingCreate
 from airflow_batches.jobs.store import LedgerStore, SavedLedger, save_surely
-from airflow_batches.landing.location import Location, store_errors
+from airflow_batches.landing.errors import store_errors
+from airflow_batches.landing.location import Location
 from airflow_batches.landing.writer import put
 
 CREATES: Final = "creates"
@@ -72,7 +73,7 @@ class CreateFiles:
     def read(self) -> Iterable[CreateRecord]:
         """Return all records."""
         place = self._folder.internal(f"{CREATES}/x")
-        with store_errors("listing", place):
+        with store_errors("listing", place.uri):
             place.fs.invalidate_cache(place.parent)
             try:
                 paths = place.fs.ls(place.parent, detail=False)  # type: ignore[attr-defined]  # every fsspec store has it

@@ -28,7 +28,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from airflow_batches.landing.tally import ModelUsage
+from airflow_batches.landing.usage import ModelUsage
 from airflow_batches.submission.record import Intent
 
 SCHEMA_VERSION: Final = 1

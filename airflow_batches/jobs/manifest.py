@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_batches.jobs.ledger import SUCCEEDED, TokenEstimate
 from airflow_batches.landing.manifest import LandedObject
-from airflow_batches.landing.tally import ModelUsage
+from airflow_batches.landing.usage import ModelUsage
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"

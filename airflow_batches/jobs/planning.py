@@ -28,6 +28,7 @@ from airflow_batches.landing.writer import create
 from airflow_batches.submission.lines import line_runs
 from airflow_batches.submission.scan import scan
 from airflow_batches.submission.source import Source, UriSource
+from airflow_batches.submission.stores import OpenStore, fsspec_store
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
@@ -47,7 +48,7 @@ class JobRequests:
     :param canary_sample: which requests are the canary.
     :param max_tokens_growth: answers that `max_tokens` stopped are sent again with this many times the limit; None:
         they are final.
-    :param conn_id: the Airflow connection of a URI that names none.
+    :param open_store: finds the store of a source URI.
     """
 
     requests: Any
@@ -56,7 +57,7 @@ class JobRequests:
     canary: int = 0
     canary_sample: CanarySample = "first"
     max_tokens_growth: float | None = None
-    conn_id: str | None = None
+    open_store: OpenStore = fsspec_store
 
     def __post_init__(self) -> None:
         if self.canary < 0 or self.canary_sample not in {"first", "spread"}:
@@ -76,12 +77,12 @@ def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequest
     if asked.requests is None:
         raise JobRefused(f"{folder.name} holds no job, and no requests were given")
     job_id = secrets.token_hex(6)
-    prepared = PreparedRequests(asked.requests, job_id, defaults=asked.defaults, conn_id=asked.conn_id)
+    prepared = PreparedRequests(asked.requests, job_id, defaults=asked.defaults, open_store=asked.open_store)
     uri = in_place(asked.requests, asked.defaults) if asked.canary_sample == "first" else None
     name = uri or f"requests-{job_id}.jsonl"
     if uri is None:
         _store(prepared, folder.internal(name), spread=asked.canary if asked.canary_sample == "spread" else 0)
-    source = StoredRequests(folder.internal(name)) if uri is None else UriSource(uri, asked.conn_id)
+    source = StoredRequests(folder.internal(name)) if uri is None else UriSource(uri, asked.open_store)
     shards, sample = cut(source, name, asked.cut, canary=asked.canary)
     shards, estimate = estimated(client, shards, sample.requests)
     plan = JobPlan(
@@ -100,7 +101,7 @@ def preview(client: BatchesClient | None, asked: JobRequests) -> tuple[list[Plan
     :return: the shards with their prices, and the estimate of all.
     :raises PreflightError: the requests cannot be sent.
     """
-    source = PreparedRequests(asked.requests, "preview", defaults=asked.defaults, conn_id=asked.conn_id)
+    source = PreparedRequests(asked.requests, "preview", defaults=asked.defaults, open_store=asked.open_store)
     shards, sample = cut(source, "", asked.cut, canary=asked.canary)
     return estimated(client, shards, sample.requests)
 
@@ -111,11 +112,11 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
         return
     uri = in_place(asked.requests, asked.defaults)
     given: Source = (
-        UriSource(uri, asked.conn_id)
+        UriSource(uri, asked.open_store)
         if uri
-        else PreparedRequests(asked.requests, ledger.plan.job_id, defaults=asked.defaults, conn_id=asked.conn_id)
+        else PreparedRequests(asked.requests, ledger.plan.job_id, defaults=asked.defaults, open_store=asked.open_store)
     )
-    found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version)
+    found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version).sent
     if found.fingerprint != ledger.plan.fingerprint:
         raise JobRefused(
             f"{folder.name} holds a job with other requests: {ledger.plan.requests:,} with fingerprint "
@@ -125,7 +126,7 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
         )
 
 
-def shard_opener(folder: JobFolder, conn_id: str | None) -> Callable[[PlannedShard], AbstractContextManager[Source]]:
+def shard_opener(folder: JobFolder, open_store: OpenStore) -> Callable[[PlannedShard], AbstractContextManager[Source]]:
     """Return a function that opens the requests of a shard."""
 
     @contextmanager
@@ -135,7 +136,7 @@ def shard_opener(folder: JobFolder, conn_id: str | None) -> Callable[[PlannedSha
         if "://" in shard.object:
             place = {"uri": shard.object, "start": shard.start, "end": shard.end}
             descriptor = {**place, "requests": shard.requests, "ids_digest": shard.ids_digest}
-            with open_source(descriptor, conn_id=conn_id) as source:
+            with open_source(descriptor, open_store=open_store) as source:
                 yield source
             return
         location = folder.internal(shard.object)

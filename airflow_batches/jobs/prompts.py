@@ -18,12 +18,14 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches._uri import is_path
+from airflow_batches._uri import is_path, redact_uri
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.submission.encode import encode_requests
 from airflow_batches.submission.errors import PreflightError
 from airflow_batches.submission.lines import line_runs
-from airflow_batches.submission.source import Source, is_compressed, open_source, source_uri
+from airflow_batches.submission.objects import is_compressed
+from airflow_batches.submission.source import Source, UriSource, open_source
+from airflow_batches.submission.stores import OpenStore, fsspec_store
 
 ITEM: Final = frozenset({"custom_id", "prompt", "params"})
 
@@ -34,11 +36,16 @@ class PreparedRequests(Source):
     :param requests: the items: a list, an iterable, a callable, or a URI of JSONL.
     :param job_id: the beginning of generated custom_ids.
     :param defaults: params for every request.
-    :param conn_id: the Airflow connection of a URI that names none.
+    :param open_store: finds the store of a URI.
     """
 
     def __init__(
-        self, requests: Any, job_id: str, *, defaults: Mapping[str, Any] | None = None, conn_id: str | None = None
+        self,
+        requests: Any,
+        job_id: str,
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        open_store: OpenStore = fsspec_store,
     ) -> None:
         self.name = source_name(requests)
         self.items = 0
@@ -46,7 +53,7 @@ class PreparedRequests(Source):
         self._requests = requests
         self._job_id = job_id
         self._defaults = dict(defaults or {})
-        self._conn_id = conn_id
+        self._open_store = open_store
 
     @property
     def generated(self) -> bool:
@@ -67,7 +74,7 @@ class PreparedRequests(Source):
         return given
 
     def _lines(self, place: Any) -> Iterator[Any]:
-        with open_source(place, conn_id=self._conn_id) as source:
+        with open_source(place, open_store=self._open_store) as source:
             for run in line_runs(source.blocks()):
                 for number, _, raw in run.numbered():
                     try:
@@ -108,15 +115,13 @@ def in_place(requests: Any, defaults: Mapping[str, Any] | None) -> str | None:
     """Return the URI of a source whose ranges can be sent as they are; None if it must be stored first."""
     if callable(requests) or not is_place(requests) or defaults:
         return None
-    uri = source_uri(requests)
+    uri = UriSource(requests).uri
     return None if is_compressed(uri) else uri
 
 
 def source_name(requests: Any) -> str:
     """Return the source's name for people."""
-    from airflow_batches._uri import redact_uri
-
-    return redact_uri(source_uri(requests)) if not callable(requests) and is_place(requests) else "requests"
+    return redact_uri(UriSource(requests).uri) if not callable(requests) and is_place(requests) else "requests"
 
 
 def _turn(prompt: Any, number: int) -> dict[str, Any]:

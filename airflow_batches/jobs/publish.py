@@ -28,13 +28,14 @@ from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.landed import result_lines
 from airflow_batches.jobs.ledger import SUCCEEDED, JobBatch, JobLedger, LandedBatch, PlannedShard, total
 from airflow_batches.jobs.manifest import MANIFEST, BatchSummary, JobManifest, RoundSummary
-from airflow_batches.landing.formats import Output, encoder_for
+from airflow_batches.landing.formats import encoder_for
 from airflow_batches.landing.lines import ResultLine
 from airflow_batches.landing.manifest import LandedObject
-from airflow_batches.landing.tally import ModelUsage
+from airflow_batches.landing.output import Output
+from airflow_batches.landing.usage import ModelUsage
 from airflow_batches.landing.writer import put
-from airflow_batches.submission.ids import numbered_ids
-from airflow_batches.submission.shard_files import Hashed
+from airflow_batches.submission.lines import numbered_ids
+from airflow_batches.submission.shard_files import HashedSource
 from airflow_batches.submission.source import Source
 
 OpenShard = Callable[[PlannedShard], AbstractContextManager[Source]]
@@ -94,7 +95,7 @@ def _ids_of_round(ledger: JobLedger, number: int, open_shard: OpenShard) -> froz
     for shard in ledger.shards:
         if shard.round == number:
             with open_shard(shard) as source:
-                found.update(custom_id for _, custom_id in numbered_ids(source))
+                found.update(custom_id for _, custom_id in numbered_ids(source.blocks()))
     return frozenset(found)
 
 
@@ -105,7 +106,7 @@ def _publish_part(
     place = folder.at(f"results-{len(published.results):05d}.{format_}")
     part = Output(place, format_, encoder_for(format_))
     try:
-        source = Hashed(StoredRequests(folder.internal(landed.results)))
+        source = HashedSource(StoredRequests(folder.internal(landed.results)))
         answers = 0
         for data, pairs in result_lines(source):
             lines = [(raw, line) for raw, line in pairs if line and line.custom_id not in resent]
@@ -129,7 +130,7 @@ def _joined(lines: list[bytes]) -> bytes:
     return b"".join(line.rstrip(b"\r") + b"\n" for line in lines)
 
 
-def _require_landed(source: Hashed, landed: LandedBatch) -> None:
+def _require_landed(source: HashedSource, landed: LandedBatch) -> None:
     if source.sha256 != landed.sha256:
         raise JobError(
             f"{source.name} is not the object that landed there (sha256 {source.sha256} instead of {landed.sha256}). "

@@ -29,6 +29,7 @@ from airflow_batches.jobs.publish import FORMATS, publish
 from airflow_batches.jobs.resend import next_round
 from airflow_batches.jobs.store import LedgerFile, LedgerStore
 from airflow_batches.submission.preflight import Preflight
+from airflow_batches.submission.stores import OpenStore, fsspec_store
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
@@ -64,7 +65,7 @@ class FolderFiles:
         self._asked = asked
         self._format = format_name
         self._clock = clock
-        self.open_shard = shard_opener(folder, asked.conn_id)
+        self.open_shard = shard_opener(folder, asked.open_store)
 
     def plan(self) -> JobLedger:
         """Return the first ledger."""
@@ -158,7 +159,7 @@ def run_job(
     preflight: Preflight = "error",
     on_missing: OnMissing = "fail",
     on_unsettled: OnUnsettled = "fail",
-    conn_id: str | None = None,
+    open_store: OpenStore = fsspec_store,
     storage_options: Mapping[str, Any] | None = None,
     poll_interval: Seconds = 60.0,
     owner: str = "",
@@ -187,7 +188,7 @@ def run_job(
     :param on_missing: when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: when no search can tell whether a create made a batch: `fail`, or `resubmit`, which may pay
         twice.
-    :param conn_id: the Airflow connection of a source URI that names none.
+    :param open_store: finds the store of a source URI; by default fsspec's, with its own configuration.
     :param storage_options: options for the fsspec file system of the folder.
     :param poll_interval: seconds (or a timedelta) between two looks at the batches.
     :param owner: a name; a run with the same one need not wait until the lease of a killed run has expired.
@@ -213,7 +214,7 @@ def run_job(
     )  # fmt: skip
     asked = JobRequests(
         requests=requests, defaults=defaults or {}, cut=cut, canary=canary, canary_sample=canary_sample,
-        max_tokens_growth=max_tokens_growth, conn_id=conn_id,
+        max_tokens_growth=max_tokens_growth, open_store=open_store,
     )  # fmt: skip
     limits = JobLimits(
         max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)), max_queued=max_queued,

@@ -16,8 +16,8 @@ from airflow_batches.jobs.errors import JobOvertaken, JobStopped
 from airflow_batches.jobs.lease import HeldLedger
 from airflow_batches.jobs.ledger import JobBatch, PendingCreate
 from airflow_batches.jobs.progress import describe_queue
-from airflow_batches.submission.decision import Adopt, NotSent, Undecided
 from airflow_batches.submission.record import Intent
+from airflow_batches.submission.settlement import Adopt, NotSent, Undecided
 
 logger = logging.getLogger(__name__)
 

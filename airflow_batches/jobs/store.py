@@ -23,7 +23,8 @@ from airflow_batches.api.errors import BatchesError
 from airflow_batches.jobs.errors import JobOvertaken, LedgerError
 from airflow_batches.jobs.ledger import SCHEMA_VERSION, JobLedger
 from airflow_batches.landing.errors import LandingOvertaken
-from airflow_batches.landing.location import Location, ObjectVersion
+from airflow_batches.landing.location import Location
+from airflow_batches.landing.version import ObjectVersion
 from airflow_batches.landing.writer import put
 
 logger = logging.getLogger(__name__)

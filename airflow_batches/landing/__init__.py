@@ -1,12 +1,13 @@
 """Land a batch's results in object storage: every line once, checked.
 
 It works without Airflow, on any fsspec path. The journey of a landing, file by file:
-1. `engine.land` parses the paths (`location`) and asks `place` whether the batch has already landed there.
-2. `stream` reads the results, again after a reading breaks off (`patience`, `watchdog`); `lines` decodes each block.
-3. `ingest` counts the lines (`tally`, `prices`) and hands them to the thread of `background`, which encodes them
-   (`formats`, `parquet`) and writes them (`writer`, with `local_file` and `s3_upload`).
-4. `verify` compares the lines with the batch's counts, and their ids with the receipt (`sent`).
-5. `publish` makes the results and the `manifest` visible. `command` does all of it from a terminal.
+1. `engine.land` names the `place` of the objects (`location`, `version`). If the batch has landed there, it is done.
+2. `stream` reads the results in as many attempts as it takes (`reader`). `blocks` cuts them into lines, decodes them
+   (`lines`), and drops those of earlier attempts.
+3. `ingest` counts the lines (`tally`, `usage`, `prices`) and passes them to the `output`. The `store_thread` encodes
+   them (`formats`, `parquet`) and writes them (`writer`, with `local_file` and `s3_upload`).
+4. `verify` compares the lines with the batch's counts, and their ids with the receipt: a `mismatch`, or none.
+5. `store` has `publish` make the results and the `manifest` visible. `command` does all of it from a terminal.
 """
 
 from __future__ import annotations

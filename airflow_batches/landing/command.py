@@ -20,10 +20,10 @@ from airflow_batches.landing.progress import Progress
 
 KEY: Final = "ANTHROPIC_API_KEY"
 BASE_URL: Final = "ANTHROPIC_BASE_URL"
-REDRAW: Final = 0.2
+REDRAW_EVERY_S: Final = 0.2
 """Seconds between two updates of the bar. Chosen: five a second look continuous and cost next to nothing."""
-LOG: Final = 5.0
-"""Seconds between two lines where standard error is not a terminal. Chosen: as `engine.PROGRESS_EVERY`."""
+LOG_EVERY_S: Final = 5.0
+"""Seconds between two lines where standard error is not a terminal. Chosen: as `engine.PROGRESS_EVERY_S`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,14 +45,14 @@ def add_base_url(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--base-url", metavar="URL", help=f"of the API (default: {BASE_URL}, or Anthropic's own)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, redraw_every_s: float = REDRAW_EVERY_S) -> int:
     """Land and print the manifest.
 
     :param args: the parsed arguments of `add_arguments`.
+    :param redraw_every_s: seconds between two updates of the bar.
     :return: the exit status 0.
     :raises BatchesError: what `land` raises, or `InvalidRequest` without a key in the environment.
     """
-    every = REDRAW if sys.stderr.isatty() else LOG
     with client_from_environment(args.base_url) as client, _display() as progress:
         manifest = land(
             client,
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             timeout=args.timeout,
             stall_timeout=args.stall_timeout,
             progress=progress,
-            progress_every=every,
+            progress_every=redraw_every_s if sys.stderr.isatty() else LOG_EVERY_S,
         )
     sys.stdout.write(manifest.to_json().decode())
     return 0

@@ -1,4 +1,4 @@
-"""The errors of a landing, besides the API's.
+"""The errors of a landing, in addition to the API's, and how a store's failures become such errors.
 
 BatchesError
 └── LandingError             nothing was published; a retry may help (disk full, store unreachable, not ended)
@@ -11,8 +11,11 @@ BatchesError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from airflow_batches.api.errors import BatchesError, InvalidRequest
-from airflow_batches.landing.verify import Mismatch
+from airflow_batches.landing.mismatch import Mismatch
 
 
 class LandingError(BatchesError):
@@ -88,5 +91,22 @@ class LandingMismatch(LandingError):
 
     def __init__(self, batch_id: str, mismatch: Mismatch, consequence: str) -> None:
         self.mismatch = mismatch
-        said = f"the results of {batch_id} do not match the batch: {'; '.join(mismatch.sentences())}"
-        super().__init__(f"{said}. {consequence}")
+        problem = f"the results of {batch_id} do not match the batch: {'; '.join(mismatch.sentences())}"
+        super().__init__(f"{problem}. {consequence}")
+
+
+@contextmanager
+def store_errors(doing: str, uri: str) -> Iterator[None]:
+    """Raise the store's failures as `LandingError`, or `LandingRefused` if no retry can help.
+
+    :param doing: what is done, such as "writing".
+    :param uri: the object's URI, without credentials.
+    """
+    try:
+        yield
+    except BatchesError:
+        raise
+    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+        raise LandingRefused(f"{doing} {uri} is not possible: {type(exc).__name__}: {exc}") from exc
+    except Exception as exc:  # each store has its own exception types, and most are not OSError
+        raise LandingError(f"{doing} {uri} failed: {type(exc).__name__}: {exc}") from exc

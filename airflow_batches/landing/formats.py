@@ -6,15 +6,11 @@ the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from airflow_batches.landing.errors import LandingRefused
-from airflow_batches.landing.location import ANY_VERSION, Location, ObjectVersion
-from airflow_batches.landing.manifest import LandedObject
-from airflow_batches.landing.writer import create
 
 FORMATS: Final = ("jsonl", "parquet")
 
@@ -26,7 +22,7 @@ class Encoder(Protocol):
     def finish(self) -> bytes: ...
 
 
-class Verbatim:
+class Uncompressed:
     """An encoder that leaves lines unchanged."""
 
     def encode(self, lines: bytes) -> bytes:
@@ -44,59 +40,6 @@ class Compressed:
     def __init__(self, compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> None:
         self.encode = compress
         self.finish = flush
-
-
-class Output:
-    """One object being written: lines are encoded and counted, stored bytes are hashed."""
-
-    def __init__(self, location: Location, format_name: str, encoder: Encoder) -> None:
-        self.location = location
-        self._format = format_name
-        self._encoder = encoder
-        self._hash = hashlib.sha256()
-        self._lines = 0
-        self._bytes = 0
-        self._file = create(location)
-
-    def write(self, lines: bytes, count: int) -> None:
-        """Append `count` lines."""
-        self._lines += count
-        self._put(self._encoder.encode(lines))
-
-    def finish(self) -> LandedObject:
-        """Write what the encoder still holds.
-
-        Then the object is stored in full and not yet visible.
-        """
-        self._put(self._encoder.finish())
-        self._file.finish()
-        return LandedObject(
-            uri=self.location.uri,
-            format=self._format,
-            lines=self._lines,
-            bytes=self._bytes,
-            sha256=self._hash.hexdigest(),
-        )
-
-    def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-        """Publish the object, if its name still has the version to replace."""
-        return self._file.commit(replaces)
-
-    @property
-    def published(self) -> ObjectVersion | None:
-        """The version that was published, None before that."""
-        return self._file.published
-
-    def discard(self) -> None:
-        """Remove what was written, unless it has been published."""
-        if not self.published:
-            self._file.discard()
-
-    def _put(self, data: bytes) -> None:
-        if data:
-            self._hash.update(data)
-            self._bytes += len(data)
-            self._file.write(data)
 
 
 def format_of(path: str, named: str | None) -> str:
@@ -145,7 +88,7 @@ def _parquet() -> Encoder:
 
 
 ENCODERS: Final[Mapping[str, Callable[[], Encoder]]] = {
-    "jsonl": Verbatim,
+    "jsonl": Uncompressed,
     "jsonl.gz": _gzip,
     "jsonl.zst": _zstd,
     "parquet": _parquet,

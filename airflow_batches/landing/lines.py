@@ -1,6 +1,6 @@
 """Decode a result line only as far as needed (msgspec): its id, how it ended, its usage.
 
-Rules: a line with an id and a result type is a result. If the rest does not have the known shape (the API adds fields
+Rules: a line with an id and a result type is a result. If the rest has an unknown shape (the API adds fields
 and types without a new version), the line counts and its usage is unknown.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 
-class CacheCreation(msgspec.Struct, gc=False):
+class CacheWrites(msgspec.Struct, gc=False):
     """Tokens written to the cache, by time to live."""
 
     ephemeral_5m_input_tokens: int | None = None
@@ -27,7 +27,7 @@ class LineUsage(msgspec.Struct, gc=False):
     output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
-    cache_creation: CacheCreation | None = None
+    cache_creation: CacheWrites | None = None
     server_tool_use: dict[str, int | None] | None = None
     inference_geo: str | None = None
 
@@ -36,8 +36,8 @@ class LineUsage(msgspec.Struct, gc=False):
         """Tokens written to the cache with a time to live that this version does not know."""
         if self.cache_creation is None or self.cache_creation_input_tokens is None:
             return 0
-        known = self.cache_creation
-        minutes, hour = known.ephemeral_5m_input_tokens or 0, known.ephemeral_1h_input_tokens or 0
+        writes = self.cache_creation
+        minutes, hour = writes.ephemeral_5m_input_tokens or 0, writes.ephemeral_1h_input_tokens or 0
         return self.cache_creation_input_tokens - minutes - hour
 
     @property
@@ -98,17 +98,7 @@ class ResultLine(msgspec.Struct, gc=False):
     result: LineResult
 
 
-class _BareResult(msgspec.Struct, gc=False):
-    type: str
-
-
-class _BareLine(msgspec.Struct, gc=False):
-    custom_id: str
-    result: _BareResult
-
-
 _decoder: Final = msgspec.json.Decoder(ResultLine)
-_bare_decoder: Final = msgspec.json.Decoder(_BareLine)
 _json: Final = json.JSONDecoder()
 _BLANKS: Final = re.compile(r"\s+")
 # A name that is not UTF-8 raises UnicodeDecodeError, thousands of nested brackets raise RecursionError.
@@ -118,7 +108,7 @@ _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 def decode_block(data: bytes) -> list[ResultLine] | None:
     """Decode whole lines at once, about 1 µs for a line of 2 KB.
 
-    It returns None if one of them needs a closer look.
+    It returns None if one of them must be decoded by itself.
 
     Newlines are not checked: two results on one line give two results.
     """
@@ -163,19 +153,14 @@ def decode(line: bytes) -> ResultLine | None:
     try:
         return _decoder.decode(line)
     except _UNREADABLE:
-        return _decode_less(line)
+        return _decode_leniently(line)
 
 
-def _decode_less(line: bytes) -> ResultLine | None:
-    try:
-        bare = _bare_decoder.decode(line)
-    except _UNREADABLE:
-        return _decode_least(line)
-    return ResultLine(bare.custom_id, LineResult(bare.result.type))
+def _decode_leniently(line: bytes) -> ResultLine | None:
+    """Decode only the id and the result type.
 
-
-def _decode_least(line: bytes) -> ResultLine | None:
-    """Decode what only a lenient parser can read, such as half a surrogate pair or `NaN`."""
+    The rest may have an unknown shape, or be what msgspec refuses, such as half a surrogate pair or `NaN`.
+    """
     try:
         value = json.loads(line)
         custom_id, kind = value["custom_id"], value["result"]["type"]

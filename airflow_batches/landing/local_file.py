@@ -22,14 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from airflow_batches.landing.location import (
-    ANY_VERSION,
-    Location,
-    ObjectVersion,
-    require_version,
-    store_errors,
-    version_of,
-)
+from airflow_batches.landing.errors import store_errors
+from airflow_batches.landing.location import Location
+from airflow_batches.landing.version import ANY_VERSION, ObjectVersion
 
 PART: Final = ".part"
 WRITE_BACK_BYTES: Final = 8 * 2**20
@@ -52,7 +47,7 @@ class LocalFile:
 
     def write(self, data: bytes) -> None:
         """Append."""
-        with store_errors("writing", self._location):
+        with store_errors("writing", self._location.uri):
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
@@ -62,15 +57,15 @@ class LocalFile:
 
     def finish(self) -> None:
         """Sync the bytes to the disk."""
-        with store_errors("writing", self._location):
+        with store_errors("writing", self._location.uri):
             os.fsync(self._fd)
 
     def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
         """Rename to the final name, if that still has the version to replace."""
-        with store_errors("writing", self._location):
-            made = version_of(os.fstat(self._fd))
+        with store_errors("writing", self._location.uri):
+            made = ObjectVersion.of_file(os.fstat(self._fd))
             with _locked_folder(self._final.parent):
-                require_version(self._location, replaces)
+                self._location.require(replaces)
                 self._part.replace(self._final)
             self.published = made
             self._close()
@@ -80,7 +75,7 @@ class LocalFile:
     def discard(self) -> None:
         """Remove what was written."""
         if self._fd >= 0:
-            with store_errors("discarding", self._location):
+            with store_errors("discarding", self._location.uri):
                 try:
                     self._part.unlink(missing_ok=True)
                 finally:
@@ -99,7 +94,7 @@ class LocalFile:
 
 def remove_local(location: Location, version: ObjectVersion) -> None:
     """Remove the object if it still has this version."""
-    with store_errors("removing", location), _locked_folder(Path(location.path).parent):
+    with store_errors("removing", location.uri), _locked_folder(Path(location.path).parent):
         if location.version() == version:
             location.fs.rm_file(location.path)
 

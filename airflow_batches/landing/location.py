@@ -2,15 +2,6 @@
 
 Rules: an object is missing only if the store raises `FileNotFoundError`; every other failure is raised. fsspec's cached
 listings are invalidated before each look, because other processes write there too.
-
-What distinguishes one version of an object from another, besides its size:
-
-| store                    | tag                                                                                  |
-|--------------------------|--------------------------------------------------------------------------------------|
-| local                    | inode and time of modification; not kept in manifests, as a copied folder has others |
-| S3, Azure                | ETag                                                                                 |
-| GCS                      | ETag, or the generation                                                              |
-| any other                | none: only the size, and the content where it is compared                            |
 """
 
 from __future__ import annotations
@@ -18,33 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from airflow_batches._extras import cure
+from airflow_batches._extras import install_hint
 from airflow_batches._uri import redact_uri, to_uri
-from airflow_batches.api.errors import BatchesError, InvalidRequest
-from airflow_batches.landing.errors import LandingError, LandingOvertaken, LandingRefused
+from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.landing.errors import LandingOvertaken, LandingRefused, store_errors
+from airflow_batches.landing.version import ANY_VERSION, ObjectVersion
 
 READ_BYTES: Final = 2**20
 """Bytes read at once to hash an object. Chosen: more were no faster, and landing writes as many at once."""
-TAGS: Final = ("ETag", "etag", "generation")
-"""Fields in which fsspec's file systems give the store's version of an object, the best first."""
-
-
-@dataclass(frozen=True)
-class ObjectVersion:
-    """One version of an object; two with the same tag and size are the same."""
-
-    size: int
-    tag: str | None = None
-
-
-ANY_VERSION: Final = ObjectVersion(-1)
-"""Stands for any object at the place, or none."""
 
 
 class FileSystem(Protocol):
@@ -70,7 +47,7 @@ class Location:
     Example::
 
         location = Location.parse("s3://bucket/results.jsonl", {"anon": False})
-        print(location.uri, location.size())
+        print(location.uri, location.version())
     """
 
     fs: FileSystem
@@ -78,8 +55,10 @@ class Location:
     uri: str
 
     @classmethod
-    def parse(cls, place: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Location:
-        """Make a location from a URI or a path.
+    def parse(
+        cls, place: str | os.PathLike[str] | Location, storage_options: Mapping[str, Any] | None = None
+    ) -> Location:
+        """Make a location from a URI or a path; a location is returned unchanged.
 
         :param place: a URI such as `s3://bucket/key.jsonl` or `file:///folder/key.jsonl`, or an absolute path object.
         :param storage_options: options for the fsspec file system of the URI's scheme; none by default.
@@ -88,11 +67,13 @@ class Location:
         """
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
+        if isinstance(place, Location):
+            return place
         uri = require_uri(place)
         try:
             fs, path = url_to_fs(uri, **(storage_options or {}))
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
+            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{install_hint(uri)}") from exc
         return cls(fs, path, f"file://{path}" if uri.startswith("file://") else redact_uri(uri))
 
     def beside(self, suffix: str) -> Location:
@@ -130,7 +111,7 @@ class Location:
         :return: its bytes, None when there is none.
         :raises LandingError: the store failed.
         """
-        with store_errors("reading", self):
+        with store_errors("reading", self.uri):
             self.fs.invalidate_cache(self.parent)
             try:
                 return self.fs.cat_file(self.path)
@@ -144,28 +125,25 @@ class Location:
         :raises LandingRefused: a folder is there.
         :raises LandingError: the store failed.
         """
-        with store_errors("looking at", self):
+        with store_errors("looking at", self.uri):
             try:
                 if self.is_local:
-                    return _local_version(self)
-                self.fs.invalidate_cache(self.parent)
-                found = self.fs.info(self.path)
+                    status = Path(self.path).stat()
+                    is_folder, found = stat.S_ISDIR(status.st_mode), ObjectVersion.of_file(status)
+                else:
+                    self.fs.invalidate_cache(self.parent)
+                    info = self.fs.info(self.path)
+                    is_folder, found = info["type"] == "directory", ObjectVersion.of_info(info)
             except FileNotFoundError:
                 return None
-        if found["type"] == "directory":
+        if is_folder:
             raise LandingRefused(f"{self.uri} is a folder")
-        tag = next((str(found[name]) for name in TAGS if found.get(name)), None)
-        return ObjectVersion(int(found["size"]), tag)
-
-    def size(self) -> int | None:
-        """Ask the store for the object's size in bytes; None when there is no object."""
-        found = self.version()
-        return None if found is None else found.size
+        return found
 
     def sha256(self) -> str | None:
         """Read the whole object and return its hash in hex; None when there is no object."""
         digest = hashlib.sha256()
-        with store_errors("reading", self):
+        with store_errors("reading", self.uri):
             try:
                 with self.fs.open(self.path, "rb") as file:
                     while data := file.read(READ_BYTES):
@@ -174,44 +152,32 @@ class Location:
                 return None
         return digest.hexdigest()
 
+    def require(self, version: ObjectVersion | None) -> None:
+        """Check that the object has this version, or is missing for None.
 
-def version_of(status: os.stat_result) -> ObjectVersion:
-    """Return the version of a local file."""
-    return ObjectVersion(status.st_size, f"{status.st_ino:x}-{status.st_mtime_ns:x}")
+        :raises LandingOvertaken: it is not so.
+        """
+        if version is not ANY_VERSION and self.version() != version:
+            raise self.overtaken()
 
+    def published(self, made: ObjectVersion) -> ObjectVersion:
+        """Ask the store for the version of an object that was just published.
 
-def _local_version(location: Location) -> ObjectVersion:
-    status = Path(location.path).stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise LandingRefused(f"{location.uri} is a folder")
-    return version_of(status)
+        :param made: what is known of it. It is returned if it has a tag, or if another object is there now.
 
+        Some S3 servers answer with the ETag of joined parts (`…-2`) and later show another ETag for the same object.
+        """
+        found = self.version()
+        if found is None or found.size != made.size:
+            return made
+        return found if made.tag is None or (made.is_of_parts and not found.is_of_parts) else made
 
-def require_version(location: Location, version: ObjectVersion | None) -> None:
-    """Raise `LandingOvertaken` unless the object has this version, or is missing for None."""
-    if version is not ANY_VERSION and location.version() != version:
-        raise overtaken(location)
-
-
-def published_version(location: Location, made: ObjectVersion) -> ObjectVersion:
-    """Return the store's version of an object that was just published.
-
-    It is `made` if the store told the version when it published, or if another object is there now. Some S3 servers
-    answer with the ETag of joined parts (`…-2`) and later show another ETag for the same object.
-    """
-    found = location.version()
-    if found is None or found.size != made.size:
-        return made
-    told = made.tag is not None and not ("-" in made.tag and "-" not in (found.tag or ""))
-    return made if told else found
-
-
-def overtaken(location: Location) -> LandingOvertaken:
-    """Make the error for an object that is no longer the version to replace."""
-    return LandingOvertaken(
-        f"another landing wrote {location.uri} while these results were being published there; "
-        "this landing stopped. A retry uses what has landed, or lands again"
-    )
+    def overtaken(self) -> LandingOvertaken:
+        """Make the error for an object that is no longer the version to replace."""
+        return LandingOvertaken(
+            f"another landing wrote {self.uri} while these results were being published there; "
+            "this landing stopped. A retry uses what has landed, or lands again"
+        )
 
 
 def require_uri(place: object) -> str:
@@ -226,20 +192,3 @@ def require_uri(place: object) -> str:
     if uri.endswith("/"):
         raise LandingRefused(f"{redact_uri(uri)!r} names a folder; name the object that the results shall become")
     return uri
-
-
-@contextmanager
-def store_errors(doing: str, location: Location) -> Iterator[None]:
-    """Raise the store's failures as `LandingError`, or `LandingRefused` if no retry can help."""
-    try:
-        yield
-    except BatchesError:
-        raise
-    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
-        raise LandingRefused(f"{doing} {location.uri} is not possible: {_said(exc)}") from exc
-    except Exception as exc:  # each store has its own exception types, and most are not OSError
-        raise LandingError(f"{doing} {location.uri} failed: {_said(exc)}") from exc
-
-
-def _said(exc: BaseException) -> str:
-    return f"{type(exc).__name__}: {exc}"

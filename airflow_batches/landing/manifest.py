@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from airflow_batches.api.error_messages import ErrorMessage
-from airflow_batches.landing.tally import ModelUsage
-from airflow_batches.landing.verify import Mismatch
+from airflow_batches.landing.mismatch import Mismatch
+from airflow_batches.landing.usage import ModelUsage
 
 SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".manifest.json"
@@ -109,7 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     landed_at: str
     seconds: float
     lines_per_second: float
-    readings: int = 1
+    attempts: int = 1
+    """How often the results were requested."""
 
     @property
     def uri(self) -> str:
@@ -139,6 +140,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         :raises msgspec.ValidationError: the values are not a manifest.
         """
         return msgspec.convert(values, cls)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Read what `to_json` returned, in this version or another.
+
+        :raises msgspec.MsgspecError: the bytes are not a manifest.
+        """
+        return msgspec.json.decode(data, type=cls)
 
     def to_json(self) -> bytes:
         """Return indented JSON, for people as well as for programs."""

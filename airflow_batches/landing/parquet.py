@@ -58,14 +58,14 @@ class ParquetEncoder:
         self._held += len(lines)
         if self._held >= ROW_GROUP_BYTES:
             self._write_group()
-        return self._made.taken()
+        return self._made.take()
 
     def finish(self) -> bytes:
         """Return the last row group and the table's end."""
         if self._rows:
             self._write_group()
         self._writer.close()
-        return self._made.taken()
+        return self._made.take()
 
     def _write_group(self) -> None:
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
@@ -73,7 +73,7 @@ class ParquetEncoder:
 
 
 class _Collected:
-    """A file object for pyarrow whose content is taken out while it is written."""
+    """A file object for pyarrow whose bytes are taken while it is written."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -85,7 +85,7 @@ class _Collected:
         self._at += len(self._parts[-1])
         return len(self._parts[-1])
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
@@ -132,8 +132,8 @@ def _bare_row(line: bytes, cause: Exception) -> dict[str, Any]:
     result = decode(line)
     if result is None:
         raise DecodeError(f"a result line cannot be read: {cause}") from cause
-    known = {"custom_id": result.custom_id, "type": result.result.type, "json": line.decode(errors="replace")}
-    return dict.fromkeys(SCHEMA.names) | known
+    columns = {"custom_id": result.custom_id, "type": result.result.type, "json": line.decode(errors="replace")}
+    return dict.fromkeys(SCHEMA.names) | columns
 
 
 def _text_of(message: Mapping[str, Any]) -> str | None:

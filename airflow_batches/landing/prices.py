@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from airflow_batches.landing.manifest import Cost
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _look_up(model: str, at: datetime) -> Any:
         one = Usage(input_tokens=1, output_tokens=1)
         return calc_price(one, model, provider_id="anthropic", genai_request_timestamp=at).model_price
     except (LookupError, ValueError) as exc:
-        logger.warning("No price is known for %s: %s", model, exc)
+        logger.warning("There is no price for %s: %s", model, exc)
         return None
 
 

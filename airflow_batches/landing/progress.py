@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-LEAST: Final = 0.01
+from airflow_batches._thread import WorkerThread
+
+MIN_INTERVAL_S: Final = 0.01
 """Seconds between two reports, at least. Chosen: an interval of 0 must not keep a core busy."""
 
 
@@ -56,30 +57,32 @@ class Progress:
 
 
 @contextmanager
-def reported(tell: Callable[[Progress], None] | None, every: float, progress: Callable[[], Progress]) -> Iterator[None]:
-    """Call `tell` regularly while the block runs, and once more at its end.
+def reported(
+    report: Callable[[Progress], None] | None, interval_s: float, progress: Callable[[], Progress]
+) -> Iterator[None]:
+    """Call `report` regularly while the block runs, and once more at its end.
 
-    :param tell: gets the progress, in another thread; what it raises is raised at the end of the block. None for none.
-    :param every: seconds between two calls.
+    :param report: gets the progress, in another thread; its error is raised at the end of the block. None for none.
+    :param interval_s: seconds between two calls.
     :param progress: gives the present progress.
     """
-    if tell is None:
+    if report is None:
         yield
         return
     over = threading.Event()
 
-    def telling() -> None:
-        told = False
-        while not over.wait(max(every, LEAST)):
-            tell(progress())
-            told = True
-        if told:
-            tell(progress())
+    def run() -> None:
+        reports = 0
+        while not over.wait(max(interval_s, MIN_INTERVAL_S)):
+            report(progress())
+            reports += 1
+        if reports:
+            report(progress())
 
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing-progress") as thread:
-        told = thread.submit(telling)
+    with WorkerThread("landing-progress") as thread:
+        running = thread.submit(run)
         try:
             yield
         finally:
             over.set()
-        told.result()
+        running.result()

@@ -1,8 +1,8 @@
 """Publish a landing: from stored but invisible objects to a manifest that names them.
 
-    look ── claim ── failed lines ── results ── complete ── confirm
-             │           │             │           │
-             └───────────┴─────────────┴───────────┴── each only over the version that was seen before `claim`
+    snapshot ── claim ── failed lines ── results ── complete ── confirm
+                 │           │             │           │
+                 └───────────┴─────────────┴───────────┴── each only over the version that was seen before `claim`
 
 Rules:
 - `claim` writes the manifest with the state `publishing`. It names the batch whose objects are about to appear; the
@@ -30,14 +30,14 @@ Rules:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from airflow_batches.landing.formats import Output
-from airflow_batches.landing.location import Location, ObjectVersion, overtaken, require_version
 from airflow_batches.landing.manifest import COMPLETE, PUBLISHING, LandedObject, Manifest
-from airflow_batches.landing.place import Place, Seen, read_manifest
+from airflow_batches.landing.output import Output, Outputs
+from airflow_batches.landing.place import Place, Snapshot
+from airflow_batches.landing.version import ObjectVersion
 from airflow_batches.landing.writer import put, remove
 
 
@@ -45,22 +45,33 @@ class Publication:
     """The objects and the manifest of one landing, before they are visible.
 
     The caller runs `steps`, and after a failure `rollback_steps`, one by one and stops at a step that hangs.
+
+    :param place: where they go.
+    :param before: what is stored there; anything newer is another landing's.
+    :param manifest: names the objects.
+    :param outputs: the objects, which are finished.
     """
 
-    def __init__(self, place: Place, seen: Seen, manifest: Manifest, results: Output, failed: Output | None) -> None:
+    def __init__(self, place: Place, before: Snapshot, manifest: Manifest, outputs: Outputs) -> None:
         self.manifest = msgspec.structs.replace(manifest, landing_id=secrets.token_hex(8), state=PUBLISHING)
         self._place = place
-        self._seen = seen
-        self._results = results
-        self._failed = failed
+        self._before = before
+        self._results = outputs.results
+        self._failed = outputs.failed
         self._claimed: ObjectVersion | None = None
         self._removed_failed = False
 
     @property
     def steps(self) -> Sequence[Callable[[], None]]:
         """All steps in order; after the last one the manifest is complete."""
-        failures = [self._publish_failed] if self._failed else []
-        return [self._claim, *failures, self._publish_results, self._require_objects, self._complete, self._confirm]
+        return [
+            self._claim,
+            self._publish_failed,
+            self._publish_results,
+            self._require_objects,
+            self._complete,
+            self._confirm,
+        ]
 
     @property
     def rollback_steps(self) -> Sequence[Callable[[], None]]:
@@ -68,47 +79,52 @@ class Publication:
         return [self._remove_failed, self._restore_manifest]
 
     def _claim(self) -> None:
-        self._claimed = put(self._place.manifest, self.manifest.to_json(), self._seen.manifest_version)
+        self._claimed = put(self._place.manifest, self.manifest.to_json(), self._before.manifest_version)
 
     def _publish_failed(self) -> None:
         if self._failed:
-            self._failed.commit(self._seen.failed)
+            self._failed.commit(self._before.failed)
 
     def _publish_results(self) -> None:
-        self._results.commit(self._seen.results)
+        self._results.commit(self._before.results)
 
     def _complete(self) -> None:
-        versions = {output.location.uri: version for output, version in self._published}
-        results = _with_etag(self.manifest.results, versions, self._place.results)
-        failed = self.manifest.failed
-        if failed is not None and self._place.failed is not None:
-            failed = _with_etag(failed, versions, self._place.failed)
-        self.manifest = msgspec.structs.replace(self.manifest, state=COMPLETE, results=results, failed=failed)
+        results, failed = self.manifest.results, self.manifest.failed
+        self.manifest = msgspec.structs.replace(
+            self.manifest,
+            state=COMPLETE,
+            results=_with_etag(results, self._results),
+            failed=_with_etag(failed, self._failed) if failed and self._failed else None,
+        )
         put(self._place.manifest, self.manifest.to_json(), self._claimed)
 
     def _confirm(self) -> None:
         if self._place.manifest.read() != self.manifest.to_json():
-            raise overtaken(self._place.manifest)
+            raise self._place.manifest.overtaken()
         self._require_objects()
 
     def _require_objects(self) -> None:
         for output, version in self._published:
-            require_version(output.location, version)
+            output.location.require(version)
 
     def _remove_failed(self) -> None:
-        if self._failed and self._failed.published and self._seen.failed is None and not self._results.published:
+        if self._failed and self._failed.published and self._before.failed is None and not self._results.published:
             remove(self._failed.location, self._failed.published)
             self._removed_failed = True
 
     def _restore_manifest(self) -> None:
-        before, data = _lenient(self._seen.manifest_data), self._seen.manifest_data
-        named = before.uris if before else {self._place.results.uri}
-        if (
-            self._claimed is not None
-            and data is not None
-            and named.isdisjoint(output.location.uri for output, _ in self._published)
-        ):
+        data = self._before.manifest_data
+        replaced = {output.location.uri for output, _ in self._published}
+        if self._claimed is not None and data is not None and replaced.isdisjoint(self._named_before()):
             put(self._place.manifest, data, self._claimed)
+
+    def _named_before(self) -> frozenset[str]:
+        """The URIs that the earlier manifest names; the results' own if it cannot be read."""
+        try:
+            before = self._before.manifest()
+        except msgspec.MsgspecError:
+            before = None
+        return before.uris if before else frozenset({self._place.results.uri})
 
     @property
     def _published(self) -> list[tuple[Output, ObjectVersion]]:
@@ -117,13 +133,6 @@ class Publication:
         return [(output, output.published) for output in outputs if output and output.published]
 
 
-def _with_etag(landed: LandedObject, versions: Mapping[str, ObjectVersion], location: Location) -> LandedObject:
-    tag = None if location.is_local else versions[landed.uri].tag
-    return msgspec.structs.replace(landed, etag=tag)
-
-
-def _lenient(data: bytes | None) -> Manifest | None:
-    try:
-        return read_manifest(data)
-    except msgspec.MsgspecError:
-        return None
+def _with_etag(landed: LandedObject, output: Output) -> LandedObject:
+    version = None if output.location.is_local else output.published
+    return msgspec.structs.replace(landed, etag=version.tag if version else None)

@@ -16,20 +16,14 @@ import contextlib
 import errno
 from typing import Any, Final
 
-from airflow_batches.landing.location import (
-    ANY_VERSION,
-    Location,
-    ObjectVersion,
-    overtaken,
-    published_version,
-    require_version,
-    store_errors,
-)
+from airflow_batches.landing.errors import store_errors
+from airflow_batches.landing.location import Location
+from airflow_batches.landing.version import ANY_VERSION, ObjectVersion
 
 PART_BYTES: Final = 5 * 2**20
 """Bytes of one part: S3's minimum (AWS docs, "Amazon S3 multipart upload limits"). Chosen, because several copies of a
 part are in memory while it is uploaded."""
-PARTS: Final = 1_000
+GROWTH_PARTS: Final = 1_000
 """Parts of that size; later ones grow with the object. Chosen: a tenth of the 10,000 that S3 accepts (same page), which
 the growing parts never reach."""
 CONFLICTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchKey"})
@@ -37,24 +31,29 @@ CONFLICTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"
 
 
 class S3Upload:
-    """One upload, through an s3fs file system."""
+    """One upload, through an s3fs file system.
 
-    def __init__(self, location: Location) -> None:
+    :param location: the object.
+    :param growth_parts: parts of `PART_BYTES`, after which they grow with the object.
+    """
+
+    def __init__(self, location: Location, growth_parts: int = GROWTH_PARTS) -> None:
         self.published: ObjectVersion | None = None
         self._location = location
         self._fs = _s3fs(location)
         bucket, key, _ = self._fs.split_path(location.path)
         self._object = {"Bucket": bucket, "Key": key}
         self._pending = bytearray()
-        self._size = 0
+        self._bytes = 0
+        self._growth_parts = growth_parts
         self._upload: dict[str, Any] = {}
         self._parts: list[dict[str, Any]] = []
 
     def write(self, data: bytes) -> None:
         """Append; blocks while parts are uploaded."""
         self._pending += data
-        self._size += len(data)
-        size = max(PART_BYTES, self._size // PARTS)
+        self._bytes += len(data)
+        size = max(PART_BYTES, self._bytes // self._growth_parts)
         while len(self._pending) > size:
             self._send(bytes(self._pending[:size]))
             del self._pending[:size]
@@ -67,33 +66,33 @@ class S3Upload:
 
     def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
         """Publish, if the key still has the version to replace."""
-        require_version(self._location, replaces)  # for stores that ignore conditions
+        self._location.require(replaces)  # for stores that ignore conditions
         condition = _condition(replaces)
-        with store_errors("writing", self._location):
+        with store_errors("writing", self._location.uri):
             try:
                 answer = self._publish(condition)
             except OSError as exc:
                 if condition and exc.errno == errno.ENOSYS:
                     answer = self._publish({})
                 elif condition and _code(exc) in CONFLICTS:
-                    raise overtaken(self._location) from exc
+                    raise self._location.overtaken() from exc
                 else:
                     raise
         self._fs.invalidate_cache(self._location.parent)
         self._upload = {}
-        self.published = ObjectVersion(self._size, answer.get("ETag"))
-        self.published = published_version(self._location, self.published)
+        self.published = ObjectVersion(self._bytes, answer.get("ETag"))
+        self.published = self._location.published(self.published)
         return self.published
 
     def discard(self) -> None:
         """Abort the upload."""
         if self._upload:
-            with store_errors("discarding", self._location), contextlib.suppress(FileNotFoundError):
+            with store_errors("discarding", self._location.uri), contextlib.suppress(FileNotFoundError):
                 self._fs.call_s3("abort_multipart_upload", **self._upload)
         self._upload = {}
 
     def _send(self, data: bytes) -> None:
-        with store_errors("writing", self._location):
+        with store_errors("writing", self._location.uri):
             if not self._upload:
                 begun = self._fs.call_s3("create_multipart_upload", **self._object)
                 self._upload = {**self._object, "UploadId": begun["UploadId"]}
@@ -117,7 +116,7 @@ def remove_s3(location: Location, version: ObjectVersion) -> None:
     """Remove the object if it still has this version."""
     fs = _s3fs(location)
     bucket, key, _ = fs.split_path(location.path)
-    with store_errors("removing", location):
+    with store_errors("removing", location.uri):
         if location.version() == version:
             with contextlib.suppress(FileNotFoundError):
                 fs.call_s3("delete_object", Bucket=bucket, Key=key, **_condition(version))

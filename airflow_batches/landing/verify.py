@@ -1,44 +1,74 @@
 """Compare the results that were read with the batch. Pure.
 
-Counts and ids come in, a mismatch or None goes out.
+Counts and ids in, a mismatch or None out.
 
 | seen                                                        | called                                      |
 |-------------------------------------------------------------|---------------------------------------------|
 | fewer ids than the batch has requests                       | missing                                     |
 | more ids than the batch has requests                        | foreign                                     |
-| an id twice in one reading                                  | doubled; the line that came first is kept   |
-| the ids' digest is not the receipt's                        | other ids than those that were sent         |
+| an id twice in one attempt to read the results              | doubled; the first line is kept             |
+| the ids' digest is not the receipt's                        | other ids than those that were submitted    |
 | more lines of a type than the batch counts                  | a wrong count                               |
-| the batch counts no request at all, and there is no receipt | uncounted, until the ids that were sent     |
+| the batch counts no request at all, and there is no receipt | uncounted, until the submitted ids          |
 |                                                             | are compared                                |
 
 Missing and foreign ids are named, up to a limit, only where the ids that were submitted are given: counts and a digest
 name none.
 
 A batch holds at least one request, so counts of 0 mean that the API has not counted; they prove nothing. Then the
-receipt's number of requests is used, or its digest, or the ids that were sent.
+receipt's number of requests is used, or its digest, or the submitted ids.
 
 Lines of an unknown type count as any known type: the batch's counts have no field for them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from airflow_batches.api.digest import ids_digest
-from airflow_batches.landing.sent import SubmittedIds
+from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.landing.mismatch import NAMED, Mismatch
 
-NAMED: Final = 20
-"""Ids of each kind that a mismatch names. Chosen: enough to see a pattern, few enough for a line of a log."""
-LONGEST: Final = 64
-"""Characters of a custom_id: the API's limit (API reference, "Create a Message Batch")."""
-UNCOUNTED: Final = (
-    "the batch has ended, and the API counts 0 requests in it, so nothing proves that these are all of its results "
-    "(a later try may see the counts; a receipt proves the ids without them)"
-)
+Verify = Literal["error", "warn"]
+Receipt: TypeAlias = Mapping[str, Any] | msgspec.Struct | str
+"""A submission's receipt, or only its ids digest."""
+IDS_DIGEST: Final = re.compile(r"[0-9a-fA-F]{32}")
+
+
+class SubmittedIds(msgspec.Struct, frozen=True):
+    """What a receipt says of the ids that were submitted: their digest, and their number where it has one.
+
+    It proves that the results' ids are those, and cannot name one that differs.
+    """
+
+    digest: str
+    requests: int | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt | None, batch_id: str) -> SubmittedIds | None:
+        """Read a receipt of this batch; None for None.
+
+        :raises InvalidRequest: it is not a receipt of this batch.
+        """
+        if receipt is None:
+            return None
+        if isinstance(receipt, msgspec.Struct):
+            receipt = msgspec.structs.asdict(receipt)
+        if not isinstance(receipt, Mapping | str):
+            raise InvalidRequest(f"receipt must be that of one batch, or its ids digest, not {type(receipt).__name__}")
+        fields = {"ids_digest": receipt} if isinstance(receipt, str) else receipt
+        if fields.get("batch_id", batch_id) != batch_id:
+            raise InvalidRequest(f"the receipt is of {fields['batch_id']}, not of {batch_id}")
+        digest = str(fields.get("ids_digest"))
+        if not IDS_DIGEST.fullmatch(digest):
+            problem = f"the receipt's ids_digest is not 32 hex digits: {digest[:40]!r}"
+            raise InvalidRequest(f"{problem} (a template makes text of a receipt, an XComArg does not)")
+        requests = fields.get("requests")
+        return cls(digest.lower(), requests if isinstance(requests, int) and requests > 0 else None)
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,53 +79,14 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
 
     counts: Mapping[str, int]
     total: int | None
-    sent: SubmittedIds | None = None
+    submitted: SubmittedIds | None = None
 
     @classmethod
-    def of(cls, counts: Mapping[str, int], total: int, sent: SubmittedIds | None) -> Expectation:
-        """From a batch's counts; the receipt's number stands in where they are all 0."""
+    def of(cls, counts: Mapping[str, int], total: int, submitted: SubmittedIds | None) -> Expectation:
+        """From a batch's counts; with the receipt's number where they are all 0."""
         if total > 0:
-            return cls(counts=counts, total=total, sent=sent)
-        return cls(counts={}, total=sent.requests if sent else None, sent=sent)
-
-
-class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
-    """How the results that were read differ from the batch.
-
-    It has numbers of lines, and up to `NAMED` ids of each kind.
-    """
-
-    missing: int = 0
-    missing_ids: tuple[str, ...] = ()
-    foreign: int = 0
-    foreign_ids: tuple[str, ...] = ()
-    doubled: int = 0
-    doubled_ids: tuple[str, ...] = ()
-    other_ids: bool = False
-    unreadable: int = 0
-    """Lines that are torn or not results; they are not a mismatch by themselves."""
-    wrong_counts: Mapping[str, tuple[int, int]] = {}
-    """Result type -> (expected, received)."""
-    uncounted: bool = False
-    """The batch's counts are all 0, so nothing proves that these are all its results."""
-
-    @property
-    def is_of_ids(self) -> bool:
-        """Whether the ids that were sent would tell more."""
-        return bool(self.missing or self.foreign or self.other_ids or self.uncounted)
-
-    def sentences(self) -> list[str]:
-        """Return the differences as texts for people."""
-        said = [
-            self.uncounted and UNCOUNTED,
-            self.missing and f"{self.missing:,} missing{_named(self.missing_ids, self.missing)}",
-            self.foreign and f"{self.foreign:,} foreign{_named(self.foreign_ids, self.foreign)}",
-            self.doubled and f"{self.doubled:,} doubled{_named(self.doubled_ids, self.doubled)}",
-            self.other_ids and "the custom_ids are not those that were sent",
-            self.unreadable and f"{self.unreadable:,} unreadable",
-            *(f"{got:,} {kind} instead of {want:,}" for kind, (want, got) in sorted(self.wrong_counts.items())),
-        ]
-        return [sentence for sentence in said if sentence]
+            return cls(counts=counts, total=total, submitted=submitted)
+        return cls(counts={}, total=submitted.requests if submitted else None, submitted=submitted)
 
 
 def compare(
@@ -111,14 +102,14 @@ def compare(
     :param expected: what the batch must hold.
     :param types: lines by result type.
     :param ids: the distinct ids that were read.
-    :param doubled: ids that occurred twice in one reading.
+    :param doubled: ids that occurred twice in one attempt.
     :param unreadable: how many lines were torn or not results.
     :return: the mismatch, None if there is none.
     """
     total = len(ids) if expected.total is None else expected.total
     missing, foreign = max(0, total - len(ids)), max(0, len(ids) - total)
-    uncounted = expected.total is None and expected.sent is None
-    other_ids = expected.sent is not None and ids_digest(ids) != expected.sent.digest
+    uncounted = expected.total is None and expected.submitted is None
+    other_ids = expected.submitted is not None and ids_digest(ids) != expected.submitted.digest
     wrong = {kind: (want, types.get(kind, 0)) for kind, want in expected.counts.items() if types.get(kind, 0) > want}
     if not (missing or foreign or doubled or other_ids or wrong or uncounted):
         return None
@@ -135,7 +126,7 @@ def compare(
 
 
 def with_names(
-    mismatch: Mismatch, came: Collection[str], submitted_ids: Sequence[str], expected: Expectation
+    mismatch: Mismatch, ids: Collection[str], submitted_ids: Sequence[str], expected: Expectation
 ) -> Mismatch | None:
     """Name all ids of a mismatch; None if `submitted_ids` cannot be the ids that were sent.
 
@@ -143,20 +134,20 @@ def with_names(
     batch's count; if the API counts nothing, they are believed.
 
     :param mismatch: the mismatch without names.
-    :param came: the ids that were read.
+    :param ids: the ids that were read.
     :param submitted_ids: the ids that were submitted, according to the caller.
     :param expected: what the batch must hold.
     """
-    here, sent = {*came}, {*submitted_ids}
-    missing = [custom_id for custom_id in submitted_ids if custom_id not in here]
-    foreign = sorted(here - sent)
-    if expected.sent is not None:
-        are_they = ids_digest(submitted_ids) == expected.sent.digest
+    read, submitted = {*ids}, {*submitted_ids}
+    missing = [custom_id for custom_id in submitted_ids if custom_id not in read]
+    foreign = sorted(read - submitted)
+    if expected.submitted is not None:
+        are_they = ids_digest(submitted_ids) == expected.submitted.digest
     elif mismatch.uncounted:
-        are_they = 0 < len(submitted_ids) == len(sent)
+        are_they = 0 < len(submitted_ids) == len(submitted)
     else:
         differ_alike = (len(missing), len(foreign)) == (mismatch.missing, mismatch.foreign)
-        are_they = len(submitted_ids) == len(sent) and differ_alike
+        are_they = len(submitted_ids) == len(submitted) and differ_alike
     if not are_they:
         return None
     return msgspec.structs.replace(
@@ -168,13 +159,3 @@ def with_names(
         other_ids=False,
         uncounted=False,
     )
-
-
-def _named(ids: Sequence[str], count: int) -> str:
-    more = ", …" if len(ids) < count else ""
-    return f" ({', '.join(map(_shown, ids))}{more})" if ids else ""
-
-
-def _shown(custom_id: str) -> str:
-    """Return an id in ASCII and cut to the API's limit; a valid one is unchanged."""
-    return ascii(custom_id)[1:-1][:LONGEST]

@@ -22,16 +22,11 @@ import contextlib
 import secrets
 from typing import Any, Final, Protocol
 
+from airflow_batches.landing.errors import store_errors
 from airflow_batches.landing.local_file import PART, LocalFile, remove_local
-from airflow_batches.landing.location import (
-    ANY_VERSION,
-    Location,
-    ObjectVersion,
-    published_version,
-    require_version,
-    store_errors,
-)
+from airflow_batches.landing.location import Location
 from airflow_batches.landing.s3_upload import PART_BYTES, S3Upload, remove_s3
+from airflow_batches.landing.version import ANY_VERSION, ObjectVersion
 
 COMMITS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 """Protocols whose fsspec files keep an upload invisible until `commit`."""
@@ -56,7 +51,7 @@ def create(location: Location) -> ObjectFile:
 
     :raises LandingError: the store failed; the object's methods raise it too.
     """
-    with store_errors("writing", location):
+    with store_errors("writing", location.uri):
         if location.is_local:
             return LocalFile(location)
         if _is_s3fs(location):
@@ -91,7 +86,7 @@ def remove(location: Location, version: ObjectVersion) -> None:
     elif _is_s3fs(location):
         remove_s3(location, version)
     elif location.version() == version:
-        with store_errors("removing", location), contextlib.suppress(FileNotFoundError):
+        with store_errors("removing", location.uri), contextlib.suppress(FileNotFoundError):
             location.fs.rm_file(location.path)
 
 
@@ -99,79 +94,72 @@ def _is_s3fs(location: Location) -> bool:
     return bool(location.protocols & {"s3", "s3a"}) and hasattr(location.fs, "call_s3")
 
 
-class Upload:
-    """An upload in parts that the store joins at `commit`."""
+class _FsspecObject:
+    """An object written through fsspec; subclasses say how it is published and discarded."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, file: Any) -> None:
         self.published: ObjectVersion | None = None
         self._location = location
-        self._size = 0
-        self._file = location.fs.open(location.path, "wb", autocommit=False, block_size=PART_BYTES)
-        _forget(location.fs, self._file)
+        self._file = file
+        self._bytes = 0
 
     def write(self, data: bytes) -> None:
         """Append; blocks while a part is uploaded."""
-        self._size += len(data)
-        with store_errors("writing", self._location):
-            self._file.write(data)
-
-    def finish(self) -> None:
-        """Upload the last part."""
-        with store_errors("writing", self._location):
-            self._file.close()
-
-    def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-        """Have the store join the parts."""
-        require_version(self._location, replaces)
-        with store_errors("writing", self._location):
-            self._file.commit()
-        self.published = ObjectVersion(self._size)
-        self.published = published_version(self._location, self.published)
-        return self.published
-
-    def discard(self) -> None:
-        """Abort the upload."""
-        with store_errors("discarding", self._location):
-            self._file.closed = True  # otherwise close(), also at garbage collection, would upload the rest
-            self._file.discard()
-
-
-class MovedObject:
-    """An object written under another name, then moved; it is as atomic as the store's move."""
-
-    def __init__(self, location: Location) -> None:
-        self.published: ObjectVersion | None = None
-        self._location = location
-        self._size = 0
-        self._part = f"{location.path}.{secrets.token_hex(4)}{PART}"
-        location.fs.makedirs(location.parent, exist_ok=True)
-        self._file = location.fs.open(self._part, "wb")
-
-    def write(self, data: bytes) -> None:
-        """Append."""
-        self._size += len(data)
-        with store_errors("writing", self._location):
+        self._bytes += len(data)
+        with store_errors("writing", self._location.uri):
             self._file.write(data)
 
     def finish(self) -> None:
         """Write what is buffered."""
-        with store_errors("writing", self._location):
+        with store_errors("writing", self._location.uri):
             self._file.close()
 
     def commit(self, replaces: ObjectVersion | None = ANY_VERSION) -> ObjectVersion:
-        """Move to the final name."""
-        require_version(self._location, replaces)
-        with store_errors("writing", self._location):
-            self._location.fs.mv(self._part, self._location.path)
-        self.published = ObjectVersion(self._size)
-        self.published = published_version(self._location, self.published)
+        """Publish, if the name still has the version to replace."""
+        self._location.require(replaces)
+        with store_errors("writing", self._location.uri):
+            self._publish()
+        self.published = ObjectVersion(self._bytes)
+        self.published = self._location.published(self.published)
         return self.published
+
+    def _publish(self) -> None:
+        raise NotImplementedError
+
+
+class Upload(_FsspecObject):
+    """An upload in parts that the store joins at `commit`."""
+
+    def __init__(self, location: Location) -> None:
+        super().__init__(location, location.fs.open(location.path, "wb", autocommit=False, block_size=PART_BYTES))
+        _forget(location.fs, self._file)
+
+    def discard(self) -> None:
+        """Abort the upload."""
+        with store_errors("discarding", self._location.uri):
+            self._file.closed = True  # otherwise close(), also at garbage collection, would upload the rest
+            self._file.discard()
+
+    def _publish(self) -> None:
+        self._file.commit()
+
+
+class MovedObject(_FsspecObject):
+    """An object written under another name, then moved; it is as atomic as the store's move."""
+
+    def __init__(self, location: Location) -> None:
+        self._part = f"{location.path}.{secrets.token_hex(4)}{PART}"
+        location.fs.makedirs(location.parent, exist_ok=True)
+        super().__init__(location, location.fs.open(self._part, "wb"))
 
     def discard(self) -> None:
         """Remove what was written."""
-        with store_errors("discarding", self._location), contextlib.suppress(FileNotFoundError):
+        with store_errors("discarding", self._location.uri), contextlib.suppress(FileNotFoundError):
             self._file.close()
             self._location.fs.rm_file(self._part)
+
+    def _publish(self) -> None:
+        self._location.fs.mv(self._part, self._location.path)
 
 
 def _forget(fs: Any, file: Any) -> None:

@@ -2,9 +2,10 @@
 
 The journey of a batch, file by file:
 1. `plan` cuts a large source into shards, one for each mapped submit task.
-2. `submit` hands its requests (`requests`) and what earlier tries did (`tries`) to `submission`, which sends them once.
-   Meanwhile `kill` cancels the batch if a person ends the task.
-3. `waiting`, which the sensor shares, polls once, then defers to a trigger or blocks, and judges the outcome.
+2. `submit` hands its requests (`requests`, `stores`) and what earlier tries did (`tries`) to `submission`, which sends
+   them once. `searching` defers while it is unknown whether a batch exists. `kill` cancels the batch if a person ends
+   the task.
+3. `waiting`, which the sensor shares, polls once, then defers to a trigger or blocks; `conclusion` judges the outcome.
 4. `results` lands the batch with `landing`. `cancel` and `delete` make one call each.
 5. `failures` turns permanent errors into `AirflowFailException`; `links` leads from a task to the Console.
 """

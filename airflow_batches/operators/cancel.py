@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -33,7 +34,7 @@ class MessageBatchCancelOperator(BaseOperator):
     template_fields: Sequence[str] = ("batch_id", "conn_id")
     operator_extra_links = (MessageBatchLink(),)
 
-    def __init__(self, *, batch_id: str | XComArg, conn_id: str = "anthropic_default", **kwargs: Any) -> None:
+    def __init__(self, *, batch_id: str | XComArg, conn_id: str = DEFAULT_CONNECTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.batch_id = cast("str", batch_id)  # rendered by Airflow before it is used
         self.conn_id = conn_id

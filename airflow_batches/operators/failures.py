@@ -23,6 +23,6 @@ def task_errors() -> Iterator[None]:
     except (InvalidRequest, AirflowNotFoundException) as error:
         raise AirflowFailException(str(error)) from error
     except ApiError as error:
-        if error.passing or not error.from_api:
+        if error.retryable or not error.from_api:
             raise
         raise AirflowFailException(str(error)) from error

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_batches._task_state import GONE, OVER, state_on_worker
+from airflow_batches._thread import WorkerThread
 from airflow_batches.api.cancellation import cancel_if_running
 from airflow_batches.submission.errors import SubmitKilled
 
@@ -50,28 +49,28 @@ class KillHandler:
         self._ti = ti
         self._is_current = is_current
         self._batch_id: str | None = None
-        self._requests: SimpleQueue[str | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name="kill-handler", daemon=True)
+        self._is_done = False
+        self._thread = WorkerThread("kill-handler")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread.start()  # not in the signal handler: starting a thread may wait for a lock
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._requests.put(None)
-        self._thread.join(JOIN_TIMEOUT)
+        self._thread.submit(self._client.close)
+        self._thread.finish(timeout_s=JOIN_TIMEOUT)
 
     def request(self) -> None:
         """Note that the task was killed. Safe in a signal handler."""
         self.requested = True
         if self._batch_id is not None:
-            self._requests.put(self._batch_id)
+            self._thread.submit(self._cancel_if_over, self._batch_id)
 
     def set_batch(self, batch_id: str) -> None:
         """Note that the batch exists from now on."""
         self._batch_id = batch_id
         if self.requested:
-            self._requests.put(batch_id)
+            self._thread.submit(self._cancel_if_over, batch_id)
 
     def check(self) -> None:
         """Raise `SubmitKilled` if the task was killed.
@@ -81,14 +80,10 @@ class KillHandler:
         if self.requested:
             raise SubmitKilled(f"batch {self._batch_id} goes on if the task does")
 
-    def _run(self) -> None:
-        try:
-            if (batch_id := self._requests.get()) is not None:
-                self._cancel_if_over(batch_id)
-        finally:
-            self._client.close()
-
     def _cancel_if_over(self, batch_id: str) -> None:
+        if self._is_done:  # the kill was requested twice
+            return
+        self._is_done = True
         try:
             state = state_on_worker(self._ti)
             if state not in OVER:

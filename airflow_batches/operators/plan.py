@@ -10,6 +10,8 @@ from airflow.sdk import BaseOperator
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Place
+from airflow_batches.operators.stores import airflow_store
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -58,7 +60,7 @@ class MessageBatchPlanOperator(BaseOperator):
         *,
         requests: Place | XComArg,
         model: str | None = None,
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         storage_conn_id: str | None = None,
         max_requests: int = 100_000,
         max_bytes: int = 256_000_000,
@@ -89,7 +91,7 @@ class MessageBatchPlanOperator(BaseOperator):
         """
         from airflow_batches._compat import AirflowSkipException
         from airflow_batches.hooks import MessageBatchesHook
-        from airflow_batches.hooks.message_batches import api_version, default_model
+        from airflow_batches.hooks.connection import api_version, default_model
         from airflow_batches.submission import EmptySource, split_requests
 
         with task_errors():
@@ -97,7 +99,7 @@ class MessageBatchPlanOperator(BaseOperator):
             try:
                 shards = split_requests(
                     self.requests,
-                    conn_id=self.storage_conn_id,
+                    open_store=airflow_store(self.storage_conn_id),
                     model=self.model or default_model(connection),
                     max_requests=self.max_requests,
                     max_bytes=self.max_bytes,

@@ -14,6 +14,7 @@ from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import RECEIPT
 from airflow_batches.operators.waiting import BATCH_ID, share
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -55,7 +56,7 @@ class MessageBatchResultsOperator(BaseOperator):
         foreign. None, the default, names none: the receipt proves that ids differ, not which.
     :param max_failure_rate: share (0 to 1) of requests without success above which the task fails, after everything
         has landed and the manifest has been pushed as the task's XCom. None accepts any share, because the task that
-        waited has judged the batch already.
+        waited has already checked the batch.
     :param timeout: seconds (or a timedelta) for the whole landing.
     :param stall_timeout: seconds (or a timedelta) without a byte after which the results are requested again.
     :param conn_id: connection with the API key (templated).
@@ -98,7 +99,7 @@ class MessageBatchResultsOperator(BaseOperator):
         max_failure_rate: float | None = None,
         timeout: timedelta | float = timedelta(hours=1),
         stall_timeout: timedelta | float = timedelta(minutes=1),
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         storage_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -159,16 +160,16 @@ class MessageBatchResultsOperator(BaseOperator):
                 progress=self._log_progress,
             )
         _report_lineage(hook, manifest)
-        self._tell_outlets(context, manifest)
+        self._update_outlets(context, manifest)
         self._log_errors(manifest)
-        self._judge(context, manifest)
+        self._check_failure_rate(context, manifest)
         return manifest.to_dict()
 
     def _log_errors(self, manifest: Manifest) -> None:
         if manifest.error_messages:
             self.log.warning("%s: the commonest errors are %s", manifest.batch_id, _errors_in(manifest))
 
-    def _judge(self, context: Context, manifest: Manifest) -> None:
+    def _check_failure_rate(self, context: Context, manifest: Manifest) -> None:
         """Fail above `max_failure_rate`, but push the manifest first: the results are paid for."""
         from airflow_batches._compat import AirflowFailException
 
@@ -186,7 +187,7 @@ class MessageBatchResultsOperator(BaseOperator):
     def _location(self, path: str) -> Location:
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_batches._extras import cure
+        from airflow_batches._extras import install_hint
         from airflow_batches._uri import conn_id_for, redact_uri
         from airflow_batches.landing import LandingRefused, Location
         from airflow_batches.landing.location import require_uri
@@ -197,17 +198,18 @@ class MessageBatchResultsOperator(BaseOperator):
             # The bare file system, because files opened through ObjectStoragePath report lineage at every write.
             return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
         except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{cure(uri)}") from exc
+            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{install_hint(uri)}") from exc
 
     def _submitted_ids(self) -> Iterator[str]:
-        from airflow_batches.submission.ids import custom_ids
+        from airflow_batches.operators.stores import airflow_store
+        from airflow_batches.submission.source import custom_ids
 
-        return custom_ids(unwrapped(self.submitted_requests), conn_id=self.storage_conn_id)
+        return custom_ids(unwrapped(self.submitted_requests), open_store=airflow_store(self.storage_conn_id))
 
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)
 
-    def _tell_outlets(self, context: Context, manifest: Manifest) -> None:
+    def _update_outlets(self, context: Context, manifest: Manifest) -> None:
         from airflow.sdk import Asset, AssetAlias
 
         for outlet in self.outlets:

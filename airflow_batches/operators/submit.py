@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -13,8 +12,11 @@ from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.requests import Given, RequestsField, unwrapped
+from airflow_batches.operators.searching import SearchesForBatch, settle_time
+from airflow_batches.operators.stores import airflow_store
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
-from airflow_batches.operators.waiting import BATCH_ID, WaitsForBatch, share
+from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, share
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -22,20 +24,8 @@ if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
     from airflow_batches.operators.kill import KillHandler
     from airflow_batches.submission.decision import Attempt
-    from airflow_batches.submission.errors import ReconcilePending
     from airflow_batches.submission.receipt import Receipt
-    from airflow_batches.submission.record import RecordStore
 
-LOOK_FOR: Final = timedelta(seconds=20)
-"""How long the search for the batch of a lost answer may hold a worker slot. Chosen: the list was reported to lag by
-seconds."""
-SETTLE_AT_LEAST: Final = 120.0
-"""Seconds. An existing batch may be missing from the list for as long (`submission.decision.LIST_LAG`)."""
-SETTLE_AT_MOST: Final = 86_400.0
-"""Seconds: the 24 hours after which the API has ended every batch (docs, page "Batch processing")."""
-LEAST_DEFERRAL: Final = 12.0
-"""Seconds. Chosen above `triggers.message_batch.QUIET`: an event in the first seconds can fail its task (apache/airflow
-#66374)."""
 FLAGS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0", "none", ""), False),
@@ -43,7 +33,7 @@ FLAGS: Final[Mapping[str, bool]] = {
 """Texts that a template may render for a flag."""
 
 
-class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
+class MessageBatchSubmitOperator(SearchesForBatch, BaseOperator):
     """Submit requests as one batch, wait until it has ended, and return its id.
 
     The batch is submitted once: a retried or cleared task with the same requests re-attaches to its batch. The id is
@@ -104,7 +94,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         *,
         requests: Given,
         model: str | None = None,
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         storage_conn_id: str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = True,
@@ -112,7 +102,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         timeout: timedelta | float = timedelta(hours=25),
         cancel_on_timeout: bool = False,
         cancel_on_kill: bool = True,
-        max_failure_rate: float | None = 0.05,
+        max_failure_rate: float | None = MAX_FAILURE_RATE,
         preflight: Literal["error", "warn", "off"] = "error",
         on_empty: Literal["fail", "skip"] = "fail",
         on_changed: Literal["fail", "cancel", "keep"] = "fail",
@@ -138,12 +128,9 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         self.on_changed = on_changed
         self.resubmit = resubmit
         self.on_uncertain = on_uncertain
-        self.settle_for = _settle_time(settle_for)
+        self.settle_for = settle_time(settle_for)
         self._killed = False
         self._kill_handler: KillHandler | None = None
-        self._records: RecordStore | None = None
-        self._resumed = False
-        self._carried: Any = None
 
     def execute(self, context: Context) -> str:
         """Submit or re-attach, then wait.
@@ -153,7 +140,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         :raises AirflowSkipException: the batch was canceled as a whole, or there are no requests and `on_empty` is
             `skip`.
         """
-        from airflow_batches.hooks.message_batches import client_for, default_model
+        from airflow_batches.hooks.connection import client_for, default_model
 
         with task_errors():
             if context.get("task_state_store") is None:
@@ -172,18 +159,6 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         if not self.wait_for_completion:
             return receipt.batch_id
         return self.wait_for_batch(client, receipt.batch_id)
-
-    def execute_again(self, context: Context, event: Any = None, record: Any = None) -> str:
-        """Continue the search for the batch of an unanswered create.
-
-        :param context: Airflow's context.
-        :param event: the trigger's event, which is not used.
-        :param record: the task's record, if there is no task state store.
-        :return: the batch's id.
-        """
-        self._resumed = True
-        self._carried = record
-        return self.execute(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """Conclude the wait with the trigger's event.
@@ -235,7 +210,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
 
     def _kill_handler_for(self, connection: Connection, context: Context) -> KillHandler:
         from airflow_batches.api.retry import ONCE
-        from airflow_batches.hooks.message_batches import client_for
+        from airflow_batches.hooks.connection import client_for
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
         from airflow_batches.submission.record import MemoryStore, RecordStore
 
@@ -269,7 +244,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
         )
         from airflow_batches.submission.submit import submit
 
-        with open_source(unwrapped(self.requests), conn_id=self.storage_conn_id) as source:
+        with open_source(unwrapped(self.requests), open_store=airflow_store(self.storage_conn_id)) as source:
             while True:
                 try:
                     return submit(
@@ -284,7 +259,7 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
                         killed=lambda: self._killed,
                         on_created=handler.set_batch,
                         settle_for=timedelta(seconds=self.settle_for),
-                        look_for=self._look_for(context),
+                        search_for=self._search_for(context),
                         resumed=self._resumed,
                     )
                 except EmptySource as error:
@@ -297,53 +272,6 @@ class MessageBatchSubmitOperator(WaitsForBatch, BaseOperator):
                     self.log.warning(str(error))
                     self._put_off(context, client, error)
                     self._resumed = True
-
-    def _look_for(self, context: Context) -> timedelta:
-        lost = context.get("task_state_store") is None and self._resumed and not self._carried  # as `dag.test()` does
-        if lost or not self.deferrable:
-            return timedelta.max
-        return timedelta() if self._resumed else LOOK_FOR
-
-    def _put_off(self, context: Context, client: BatchesClient, pending: ReconcilePending) -> None:
-        """Wait until the search can continue: deferred if the task is deferrable, else here."""
-        if not self.deferrable:
-            self._wait_here(client, pending)
-            return
-        stored = context.get("task_state_store") is not None
-        carried = {} if stored or self._records is None else {"record": self._records.to_plain()}
-        if pending.batch_id is not None:
-            watch = self._watch(pending.batch_id)
-            self._defer(watch, method_name="execute_again", cancel_on_kill=False, kwargs=carried)
-        else:
-            self._defer_for(pending.retry_in, method_name="execute_again", kwargs=carried)
-
-    def _wait_here(self, client: BatchesClient, pending: ReconcilePending) -> None:
-        from airflow_batches._compat import AirflowException
-        from airflow_batches.api import ApiError
-
-        if pending.batch_id is None:
-            time.sleep(pending.retry_in)
-            return
-        try:
-            client.wait_for(pending.batch_id, poll_interval=self.poll_interval, timeout=self.timeout)
-        except ApiError as error:
-            # A batch that no longer exists is not a candidate. After any other error a retry continues the search.
-            if error.status != 404:
-                raise AirflowException(f"Batch {pending.batch_id} cannot be waited for: {error}") from error
-
-    def _defer_for(self, seconds: float, method_name: str, kwargs: dict[str, Any]) -> None:
-        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-
-        delay = timedelta(seconds=max(seconds, LEAST_DEFERRAL))
-        self.log.info("Looking again in %s, without a worker slot", delay)
-        self.defer(trigger=TimeDeltaTrigger(delay), method_name=method_name, kwargs=kwargs)
-
-
-def _settle_time(value: timedelta | float) -> float:
-    settle_for = seconds_to_wait(value)
-    if not SETTLE_AT_LEAST <= settle_for <= SETTLE_AT_MOST:
-        raise ValueError(f"settle_for must be between 2 minutes and a day, not {value!r}")
-    return settle_for
 
 
 def _is_true(value: bool | str) -> bool:

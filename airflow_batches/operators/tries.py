@@ -1,9 +1,9 @@
 """What a task knows about its earlier tries, from Airflow's context.
 
 From Airflow 3.3 on, the task state store holds the task's record, which survives retries and clears. Before 3.3 there
-is no record, and batches are looked for in the API's list:
+is no record, and batches are searched for in the API's list:
 
-| try, before Airflow 3.3                               | batches are looked for                                 |
+| try, before Airflow 3.3                               | batches are searched for                               |
 |-------------------------------------------------------|--------------------------------------------------------|
 | the first                                             | not at all: none can have been sent                    |
 | the first after a clear                               | not at all: without a record it is unknown whether the |

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,19 +15,19 @@ from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, WaitsForBatch, progress_log, share
+from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
-    from airflow_batches.waiting.decision import Decision, Watch
+    from airflow_batches.api.polling import Answer, KeepWaiting, Watch
     from airflow_batches.waiting.outcome import Outcome
     from airflow_batches.waiting.policy import Verdict
-    from airflow_batches.waiting.wait import Answer
 
 
-ASK_AGAIN_S: Final = 15.0
+REFUSAL_POLL_S: Final = 15.0
 """Seconds between two polls of one poke while the API refuses. Chosen: 20 calls in the 5 minutes that a refusal must
-stand (`waiting.decision.REFUSED`)."""
+stand (`api.polling.REFUSAL_GRACE`)."""
 
 
 class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
@@ -58,7 +59,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         self,
         *,
         batch_id: str | XComArg,
-        conn_id: str = "anthropic_default",
+        conn_id: str = DEFAULT_CONNECTION,
         deferrable: bool = True,
         poke_interval: timedelta | float = 60.0,
         timeout: timedelta | float = timedelta(hours=25),
@@ -71,7 +72,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
         self.deferrable = deferrable
         self.poll_interval = seconds_to_wait(poke_interval)
         self.max_failure_rate = share(max_failure_rate)
-        self._tell: Callable[[Answer | None], None] | None = None
+        self._log_progress: Callable[[Answer | None], None] | None = None
         self._is_first_poke = True
 
     def execute(self, context: Context) -> Any:
@@ -87,21 +88,21 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
             self._is_first_poke = not (self.reschedule and context["ti"].get_first_reschedule_date(context))
             return super().execute(context)
         context["ti"].xcom_push(key=BATCH_ID, value=self.batch_id)
-        with self._softly(), task_errors(), self.client() as client:
+        with self._soft_failures(), task_errors(), self.client() as client:
             return self.wait_for_batch(client, self.batch_id)
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """Conclude the wait with the trigger's event."""
-        with self._softly():
+        with self._soft_failures():
             return super().execute_complete(context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; Airflow calls this."""
-        with self._softly():
+        with self._soft_failures():
             return super().resume_execution(next_method, next_kwargs, context)
 
     @contextmanager
-    def _softly(self) -> Iterator[None]:
+    def _soft_failures(self) -> Iterator[None]:
         """Skip instead of failing with `soft_fail`, as Airflow does for a sensor that pokes."""
         from airflow_batches._compat import AirflowFailException, AirflowSkipException
 
@@ -117,21 +118,21 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
 
         :return: whether the batch has ended, with its id.
         """
-        from airflow_batches.waiting.decision import KeepWaiting, Watch
+        from airflow_batches.api.polling import KeepWaiting
 
-        tell = self._tell = self._tell or progress_log(self.batch_id)
-        watch = Watch(batch_id=self.batch_id, since=time.time())
+        log = self._log_progress = self._log_progress or progress_log(self.batch_id)
+        watch = replace(self._watch(self.batch_id), deadline=None)  # Airflow keeps the timeout of a sensor that pokes
         while True:
             decision, answer = self._poll(watch)
             if not isinstance(decision, KeepWaiting):
                 return PokeReturnValue(is_done=True, xcom_value=self.conclude(decision))
-            tell(answer)
+            log(answer)
             if decision.standing is None:
                 return PokeReturnValue(is_done=False)
             watch = watch.after(decision)
-            time.sleep(min(self.poll_interval, ASK_AGAIN_S))
+            time.sleep(min(self.poll_interval, REFUSAL_POLL_S))
 
-    def _poll(self, watch: Watch) -> tuple[Decision, Answer]:
+    def _poll(self, watch: Watch) -> tuple[KeepWaiting | Outcome, Answer]:
         """Poll once with the connection read again."""
         from airflow_batches.waiting.wait import poll
 

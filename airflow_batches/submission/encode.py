@@ -43,21 +43,21 @@ ENCODE_AT_ONCE: Final = 32
 Requests = Iterable[Mapping[str, Any]]
 
 
-class _Turn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _SimpleTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: str
     content: str
 
 
-class _Params(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    messages: list[_Turn]
+class _SimpleParams(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    messages: list[_SimpleTurn]
     max_tokens: int
     model: str | UnsetType = UNSET
     system: str | UnsetType = UNSET
 
 
-class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _SimpleRequest(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     custom_id: str
-    params: _Params
+    params: _SimpleParams
 
 
 class Unfit(TypeError):
@@ -83,20 +83,20 @@ def encode_requests(requests: Requests, *, checked: bool = False) -> Iterator[by
     done = 0
     while batch := [*islice(iterator, ENCODE_AT_ONCE)]:
         try:
-            if not checked and not _is_plain(batch):
+            if not checked and not _is_simple(batch):
                 _check(batch)
             yield encoder.encode_lines(batch)
         except _FAILURES as exc:
-            raise InvalidRequest(_why_not(batch, done, exc, encoder)) from exc
+            raise InvalidRequest(_describe_failure(batch, done, exc, encoder)) from exc
         done += len(batch)
 
 
 _FAILURES: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
-def _is_plain(batch: list[Mapping[str, Any]]) -> bool:
+def _is_simple(batch: list[Mapping[str, Any]]) -> bool:
     try:
-        msgspec.convert(batch, list[_Plain])
+        msgspec.convert(batch, list[_SimpleRequest])
     except msgspec.ValidationError:
         return False
     return True
@@ -105,7 +105,7 @@ def _is_plain(batch: list[Mapping[str, Any]]) -> bool:
 def _check(value: Any) -> None:
     """Raise `Unfit` if a value has no JSON form, or more than one."""
     kind = type(value)
-    if kind in _FINE or isinstance(value, Enum | UUID):
+    if kind in _SIMPLE_TYPES or isinstance(value, Enum | UUID):
         return
     if kind is float or kind is Decimal:
         if not (isfinite(value) if kind is float else value.is_finite()):
@@ -144,7 +144,7 @@ def _check_items(items: Iterable[tuple[Any, Any]]) -> None:
             raise
 
 
-_FINE: Final = frozenset({str, int, bool, type(None), datetime, date, time, timedelta})
+_SIMPLE_TYPES: Final = frozenset({str, int, bool, type(None), datetime, date, time, timedelta})
 
 
 def _as_json(value: Any) -> Any:
@@ -188,7 +188,7 @@ def _from_container(value: Any) -> Any:
     return None
 
 
-def _why_not(batch: list[Any], done: int, cause: Exception, encoder: msgspec.json.Encoder) -> str:
+def _describe_failure(batch: list[Any], done: int, cause: Exception, encoder: msgspec.json.Encoder) -> str:
     for number, request in enumerate(batch, done + 1):
         try:
             _check(request)

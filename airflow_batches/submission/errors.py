@@ -8,7 +8,7 @@ BatchesError
 │   └── SourceChanged  its second reading differed from the first; no batch was created
 ├── RequestsChanged    a retry has other requests than the try before it; nothing was sent
 ├── Superseded         another try of the same task submits at the same time
-├── LookFailed         the API refused to return the batch of an earlier try; nothing was sent, a retry asks again
+├── LookupRefused      the API refused to return the batch of an earlier try; nothing was sent, a retry asks again
 ├── ReconcilePending   it is not known yet whether a create was accepted; submit again later
 ├── UncertainSubmit    it is not known whether the batch exists, or which one it is; a person must decide
 └── SubmitKilled       the task was killed during the submit
@@ -16,14 +16,25 @@ BatchesError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from airflow_batches.api.errors import BatchesError, InvalidRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from airflow_batches.submission.preflight import Problem
+@dataclass(frozen=True)
+class Problem:
+    """One problem of a source.
+
+    `line` counts from 1; in a list of requests it is the item. `custom_id` is None if it cannot be read.
+    """
+
+    line: int
+    custom_id: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line:,}" + (f", {self.custom_id!r}" if self.custom_id else "") + f": {self.reason}"
 
 
 class PreflightError(InvalidRequest):
@@ -113,7 +124,7 @@ class RequestsChanged(BatchesError):
         super().__init__(message)
 
 
-class LookFailed(BatchesError):
+class LookupRefused(BatchesError):
     """The API refused to return the batch of an earlier try.
 
     Nothing was sent; a retry asks again.
@@ -125,14 +136,14 @@ class LookFailed(BatchesError):
 
         try:
             receipt = submit(client, source, records=records)
-        except LookFailed as error:
+        except LookupRefused as error:
             print(error.batch_id)
     """
 
     def __init__(self, batch_id: str, cause: BatchesError) -> None:
         self.batch_id = batch_id
         super().__init__(
-            f"Batch {batch_id} of an earlier try cannot be looked at: {cause} Nothing was sent; a retry looks again"
+            f"Batch {batch_id} of an earlier try could not be fetched: {cause} Nothing was sent; a retry asks again"
         )
 
 
@@ -149,7 +160,7 @@ class ReconcilePending(BatchesError):
     Example::
 
         try:
-            receipt = submit(client, source, records=records, look_for=timedelta(minutes=1))
+            receipt = submit(client, source, records=records, search_for=timedelta(minutes=1))
         except ReconcilePending as pending:
             client.wait_for(pending.batch_id) if pending.batch_id else time.sleep(pending.retry_in)
     """

@@ -13,6 +13,7 @@ params. A line that is not UTF-8 JSON with a text `custom_id` and an object `par
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import accumulate, islice
 from typing import Any, Final
 
@@ -97,21 +98,21 @@ def line_runs(blocks: Iterable[bytes]) -> Iterator[LineRun]:
         yield run.next(rest)
 
 
-class _Params(msgspec.Struct):
+class _LineParams(msgspec.Struct):
     model: Any = UNSET
 
 
-class _Request(msgspec.Struct):
+class _Line(msgspec.Struct):
     custom_id: str
-    params: _Params
+    params: _LineParams
 
 
-class _Envelope(msgspec.Struct):
+class _RawParams(msgspec.Struct):
     params: Raw
 
 
-_request = msgspec.json.Decoder(_Request)
-_envelope = msgspec.json.Decoder(_Envelope)
+_line = msgspec.json.Decoder(_Line)
+_raw_params = msgspec.json.Decoder(_RawParams)
 
 
 def request_line(raw: bytes, default_model: str | None) -> RequestLine:
@@ -122,7 +123,7 @@ def request_line(raw: bytes, default_model: str | None) -> RequestLine:
     try:
         if not raw.isascii():
             raw.decode()
-        request = _request.decode(raw)
+        request = _line.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise Unreadable(f"not a request: {exc}") from exc
     model = request.params.model
@@ -135,7 +136,15 @@ def with_model(custom_id: str, raw: bytes, model: str | None) -> RequestLine:
     """Make a request from a line that names no model, with this model; None: unchanged."""
     if model is None:
         return RequestLine(custom_id, raw, None)
-    members = bytes(_envelope.decode(raw).params).strip().removeprefix(b"{").lstrip()
+    members = bytes(_raw_params.decode(raw).params).strip().removeprefix(b"{").lstrip()
     separator = b"" if members.startswith(b"}") else b","
     head = b'{"custom_id":%b,"params":{"model":%b' % (msgspec.json.encode(custom_id), msgspec.json.encode(model))
     return RequestLine(custom_id, head + separator + members + b"}", model)
+
+
+def numbered_ids(blocks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield the custom_ids of the requests that can be read, each with its line number."""
+    for run in line_runs(blocks):
+        for number, _, raw in run.numbered():
+            with suppress(Unreadable):
+                yield number, request_line(raw, None).custom_id

@@ -11,9 +11,7 @@ create (docs, "Batch processing"; recorded live).
 | no model (and no default), no messages, `max_tokens` not an       | as an errored line             |
 | integer from 1, a turn without role or content, empty text        |                                |
 | `stream: true`, `tool_choice` of a tool that is not in `tools`    | as an errored line             |
-| members that the API does not know (`MEMBERS`, `BETA_MEMBERS`,    | as an errored line             |
-| `TURN_MEMBERS`)                                                   |                                |
-| members that no batch accepts (`NEVER`)                           | as an errored line             |
+| members that the API does not know, or no batch takes (`members`) | as an errored line             |
 | sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
 | user turns                                                        | API version 2026-10-21         |
 | sampling parameters out of their range                            | as an errored line, before it  |
@@ -27,103 +25,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from airflow_batches.api.defaults import STRICT_SINCE
 from airflow_batches.api.limits import CUSTOM_ID
-from airflow_batches.submission.canonical import canonical_member
-from airflow_batches.submission.lines import RequestLine, with_model
+from airflow_batches.submission.members import BETA_MEMBERS, MEMBERS, NEVER, ROLES, TURN_MEMBERS, UNKNOWN
 
-STRICT_SINCE: Final = "2026-10-21"
-"""The first API version that refuses sampling parameters (docs, "migration-2026-10-21"). Versions compare as text."""
-
-MEMBERS: Final = frozenset(
-    {
-        "cache_control",
-        "container",
-        "diagnostics",
-        "inference_geo",
-        "max_tokens",
-        "messages",
-        "metadata",
-        "model",
-        "output_config",
-        "service_tier",
-        "speed",
-        "stop_sequences",
-        "stream",
-        "system",
-        "temperature",
-        "thinking",
-        "tool_choice",
-        "tools",
-        "top_k",
-        "top_p",
-        "user_profile_id",
-    }
-)
-"""Members of params that the API declares. It refuses all others ("Extra inputs are not permitted"). From the published
-OpenAPI document (2026-08) and `types/message_create_params.py` of the SDK 2.14. Add new members here."""
-BETA_MEMBERS: Final = frozenset(
-    {
-        "billing_policy",
-        "compaction",
-        "context_management",
-        "fallback_credit_token",
-        "fallbacks",
-        "mcp_servers",
-        "output_format",
-        "thread",
-    }
-)
-"""Members that need a beta (extra `anthropic_beta` of the connection), from the SDK's
-`types/beta/message_create_params.py`."""
-TURN_MEMBERS: Final = frozenset({"role", "content"})
-"""Members of a turn. Those of a system turn are not checked: betas add some."""
-ROLES: Final = ("user", "assistant", "system")
-"""Roles of a turn. `system` is for newer models, and must precede an assistant turn or come last."""
-NEVER: Final[Mapping[str, str]] = {
-    "store": "is not supported in batches",
-    "previous_thread_event_id": "is not supported in batches",
-    "cache_hint": "is not supported in batches",
-    "context_hint": "is not supported in batches",
-    "research_preview_2026_02": "is not supported in batches",
-    "betas": "is an argument of the SDK; name betas in the connection's extra anthropic_beta",
-    "timeout": "is an argument of the SDK; set the connection's extra timeout",
-    "max_retries": "is an argument of the SDK; a batch takes no retries of single requests",
-    "extra_body": "is an argument of the SDK; its members belong directly into params",
-    "extra_headers": "is an argument of the SDK; set the connection's extra headers, which hold for the whole batch",
-    "extra_query": "is an argument of the SDK; a batch takes no query",
-    "workspace_id": "is an argument of the SDK; set the connection's extra workspace_id",
-    "api_key": "is an argument of the SDK; set the connection's password, and take the key out of the requests",
-}
-"""Members that no batch accepts, and what to do instead."""
-UNKNOWN: Final = (
-    "not a member that the API is known to take ('Extra inputs are not permitted'); if it is new, use preflight='warn'"
-)
 SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
 """Largest value of each sampling parameter; the smallest is 0."""
 
 Preflight = Literal["error", "warn", "off"]
 """What to do with problems: refuse the source, log them, or skip the check."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One problem of a source.
-
-    `line` counts from 1; in a list of requests it is the item. `custom_id` is None if it cannot be read.
-    """
-
-    line: int
-    custom_id: str | None
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.line:,}" + (f", {self.custom_id!r}" if self.custom_id else "") + f": {self.reason}"
 
 
 class _Tool(msgspec.Struct):
@@ -139,7 +54,7 @@ class _Billing(msgspec.Struct):
     bill_to: str | None = None
 
 
-class _Params(msgspec.Struct):
+class _JudgedParams(msgspec.Struct):
     model: str | UnsetType = UNSET
     messages: list[Raw] | UnsetType = UNSET
     max_tokens: int | float | UnsetType = UNSET
@@ -157,115 +72,22 @@ class _Params(msgspec.Struct):
 
 class _Judged(msgspec.Struct, forbid_unknown_fields=True):
     custom_id: str
-    params: _Params
+    params: _JudgedParams
 
 
 class _Members(msgspec.Struct):
     params: dict[str, Raw]
 
 
-class _Turn(msgspec.Struct):
+class _JudgedTurn(msgspec.Struct):
     role: str | UnsetType = UNSET
     content: str | list[dict[str, Any]] | None = None
 
 
-# The members of the next classes are in alphabetical order, so that their encoding is canonical JSON.
-
-
-class _TextTurn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    content: Annotated[str, msgspec.Meta(min_length=1)]
-    role: Literal["user", "assistant"]
-
-
-class _TextBlock(msgspec.Struct, gc=False):
-    type: Literal["text"]
-    text: Annotated[str, msgspec.Meta(min_length=1)]
-
-
-class _PlainParams(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
-    cache_control: Raw | UnsetType = UNSET
-    inference_geo: Raw | UnsetType = UNSET
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
-    messages: Annotated[list[_TextTurn], msgspec.Meta(min_length=1)]
-    metadata: Raw | UnsetType = UNSET
-    model: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET
-    output_config: Raw | UnsetType = UNSET
-    service_tier: Raw | UnsetType = UNSET
-    stop_sequences: Raw | UnsetType = UNSET
-    system: str | list[_TextBlock] | UnsetType = UNSET
-    thinking: Raw | UnsetType = UNSET
-    tools: Raw | UnsetType = UNSET
-
-
-class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    custom_id: str
-    params: _PlainParams
-
-
-RAW_MEMBERS: Final = tuple(name for name, kind in _PlainParams.__annotations__.items() if kind == "Raw | UnsetType")
-
-_plain = msgspec.json.Decoder(_Plain)
-_encoder = msgspec.json.Encoder()
 _judged = msgspec.json.Decoder(_Judged)
 _members = msgspec.json.Decoder(_Members)
-_turn = msgspec.json.Decoder(_Turn)
+_turn = msgspec.json.Decoder(_JudgedTurn)
 _turn_members = msgspec.json.Decoder(dict[str, Raw])
-
-
-def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | None) -> list[RequestLine] | None:
-    """Read lines as requests in one decoding, if none of them can have a problem.
-
-    That holds for any API version if all turns are text and all members are ones that every batch accepts, as in nearly
-    all requests.
-
-    :param data: the lines with their newlines.
-    :param lines: the same lines without newlines.
-    :param default_model: the model for requests that name none.
-    :return: the requests; None when a line must be checked by `judge`.
-    """
-    try:
-        if not data.isascii():
-            data.decode()
-        decoded = _plain.decode_lines(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    # The decoder ignores where newlines are. In JSON no `{` can follow a `}`, so each of these lines is one object.
-    whole = len(decoded) == len(lines) and {line[:1] + line[-1:] for line in lines} == {b"{}"}
-    named = default_model or UNSET not in {request.params.model for request in decoded}
-    if not (whole and named and all(map(CUSTOM_ID.fullmatch, [request.custom_id for request in decoded]))):
-        return None
-    if any(map(str.isspace, _texts(decoded))):
-        return None
-    return [_request_line(request, line, default_model) for line, request in zip(lines, decoded, strict=True)]
-
-
-def _request_line(request: _Plain, line: bytes, default_model: str | None) -> RequestLine:
-    params = request.params
-    if params.model is not UNSET:
-        return RequestLine(request.custom_id, line, params.model, _canonical(request))
-    named = with_model(request.custom_id, line, default_model)
-    if default_model is not None:
-        params.model = default_model
-    return RequestLine(named.custom_id, named.data, named.model, _canonical(request))
-
-
-def _canonical(request: _Plain) -> bytes:
-    """Return the request's canonical JSON, faster than `canonical`; empty if a member was not decoded."""
-    params = request.params
-    if isinstance(params.system, list):  # its blocks may have members that were not decoded
-        return b""
-    for name in RAW_MEMBERS:
-        if (raw := getattr(params, name)) is not UNSET:
-            setattr(params, name, Raw(canonical_member(bytes(raw))))
-    return _encoder.encode(request)
-
-
-def _texts(requests: Iterable[_Plain]) -> Iterator[str]:
-    for request in requests:
-        for turn in request.params.messages:
-            yield turn.content
-        if (system := request.params.system) is not UNSET:
-            yield from [system] if isinstance(system, str) else [block.text for block in system]
 
 
 def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
@@ -302,7 +124,7 @@ def _envelope(request: _Judged) -> Iterator[str]:
         yield "custom_id must be 1 to 64 of the characters a-z A-Z 0-9 _ -"
 
 
-def _required(params: _Params, default_model: str | None) -> Iterator[str]:
+def _required(params: _JudgedParams, default_model: str | None) -> Iterator[str]:
     if not (default_model if params.model is UNSET else params.model):
         yield "model: missing, and no default model is set"
     if params.messages is UNSET or not params.messages:
@@ -319,7 +141,7 @@ def _foreign(names: Iterable[str]) -> Iterator[str]:
             yield f"{name}: {NEVER.get(name, UNKNOWN)}"
 
 
-def _never(params: _Params) -> Iterator[str]:
+def _never(params: _JudgedParams) -> Iterator[str]:
     if params.stream:
         yield "stream: true is not supported in batches"
     if params.speed not in {None, "standard"}:
@@ -331,14 +153,14 @@ def _never(params: _Params) -> Iterator[str]:
         yield from _tool_choice(params.tool_choice, params)
 
 
-def _tool_choice(choice: _ToolChoice, params: _Params) -> Iterator[str]:
+def _tool_choice(choice: _ToolChoice, params: _JudgedParams) -> Iterator[str]:
     names = [tool.name for tool in params.tools or []]
     # Only the server can list the tools of a toolset without a name.
     if choice.name not in names and None not in names:
         yield f"tool_choice: tool {choice.name!r} is not among tools"
 
 
-def _sampling(params: _Params, *, strict: bool) -> Iterator[str]:
+def _sampling(params: _JudgedParams, *, strict: bool) -> Iterator[str]:
     for name, most in SAMPLING.items():
         value = getattr(params, name)
         if value is UNSET:
@@ -346,8 +168,8 @@ def _sampling(params: _Params, *, strict: bool) -> Iterator[str]:
         if strict:
             yield f"{name}: not permitted since API version {STRICT_SINCE} (the connection can pin an older one)"
         elif not _within(value, most):
-            most_said = f" to {most}" if most < math.inf else ""
-            yield f"{name}: must be a number from 0{most_said}, not {bytes(value).decode()}"
+            limit = f" to {most}" if most < math.inf else ""
+            yield f"{name}: must be a number from 0{limit}, not {bytes(value).decode()}"
 
 
 def _within(value: Raw, most: float) -> bool:
@@ -357,7 +179,7 @@ def _within(value: Raw, most: float) -> bool:
         return False
 
 
-def _system(params: _Params) -> Iterator[str]:
+def _system(params: _JudgedParams) -> Iterator[str]:
     if params.system is UNSET:
         return
     try:
@@ -373,9 +195,9 @@ def _system(params: _Params) -> Iterator[str]:
         yield from _empty_texts("system", system)
 
 
-def _turns(params: _Params, *, strict: bool) -> Iterator[str]:
+def _turns(params: _JudgedParams, *, strict: bool) -> Iterator[str]:
     turns = [] if params.messages is UNSET else params.messages
-    decoded: list[_Turn | None] = []
+    decoded: list[_JudgedTurn | None] = []
     for number, raw in enumerate(turns):
         try:
             decoded.append(_turn.decode(raw))
@@ -394,7 +216,7 @@ def _turns(params: _Params, *, strict: bool) -> Iterator[str]:
                 yield from _strict_blocks(number, turn.role, turn.content)
 
 
-def _role(number: int, turn: _Turn, following: _Turn | None) -> Iterator[str]:
+def _role(number: int, turn: _JudgedTurn, following: _JudgedTurn | None) -> Iterator[str]:
     if turn.role is UNSET:
         yield f"messages.{number}: role is missing"
     elif turn.role not in ROLES:
@@ -403,7 +225,7 @@ def _role(number: int, turn: _Turn, following: _Turn | None) -> Iterator[str]:
         yield f"messages.{number}: a system turn must precede an assistant turn or come last; a prompt goes into system"
 
 
-def _content(number: int, turn: _Turn, *, last: bool) -> Iterator[str]:
+def _content(number: int, turn: _JudgedTurn, *, last: bool) -> Iterator[str]:
     content = turn.content
     if content is None:
         yield f"messages.{number}: content is missing"

@@ -67,14 +67,3 @@ class Receipt(Sent, frozen=True, kw_only=True):
         :raises msgspec.ValidationError: when the value is not a receipt.
         """
         return msgspec.convert(value, cls)
-
-
-def difference(before: Sent, now: Sent) -> str:
-    """Describe how the requests of a try differ from those of an earlier one."""
-    if before.requests != now.requests:
-        return f"{now.requests:,} requests instead of {before.requests:,}"
-    if before.ids_digest != now.ids_digest:
-        return "other custom_ids (they must be the same in every try, so no uuid4 and no time of day)"
-    if before.models != now.models:
-        return f"model {', '.join(now.models) or 'none'} instead of {', '.join(before.models) or 'none'}"
-    return "the same custom_ids with other params (rows in another order, or an edited prompt)"

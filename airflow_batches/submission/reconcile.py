@@ -1,57 +1,129 @@
-"""Find the batches that a create without an answer may have made.
+"""Search for the batch of a create without an answer, until it is known whether the create was accepted.
 
-They are in the API's list, and their results hold the same ids.
+Such a batch is in the API's list, and its results hold the same ids. The table in `settlement` decides.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 import requests
 
-from airflow_batches.api import ApiError, BatchesClient, DecodeError, MessageBatch, ProcessingStatus, StreamInterrupted
+from airflow_batches.api import BatchesClient, MessageBatch, ProcessingStatus, StreamInterrupted
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.api.jsonl import split_lines
-from airflow_batches.api.limits import MAX_PAGE
-from airflow_batches.api.retry import KNOWN
-from airflow_batches.submission.decision import Candidate, is_canceled, is_certain, is_useless
-from airflow_batches.submission.record import Intent
+from airflow_batches.api.retry import RETRY_404
+from airflow_batches.submission.decision import OnUncertain, is_canceled, is_useless
+from airflow_batches.submission.errors import ReconcilePending, SubmitKilled, UncertainSubmit
+from airflow_batches.submission.listing import CLOCK_SPREAD, api_now, batches_since
+from airflow_batches.submission.record import Intent, Record, RecordStore
+from airflow_batches.submission.settlement import (
+    Adopt,
+    Candidate,
+    KeepLooking,
+    NotSent,
+    Undecided,
+    WaitFor,
+    is_certain,
+    settle,
+)
+
+logger = logging.getLogger(__name__)
 
 READ_BYTES: Final = 1 << 20
 """Bytes of results read at once. Measured: larger reads were not faster."""
-CLOCK_SPREAD: Final = timedelta(seconds=5)
-"""How much two times from the API may contradict the order of events. Chosen: `Date` has whole seconds, some servers
-round `created_at` to seconds, and hosts with NTP differ by less than a second."""
-FENCE_SPAN: Final = timedelta(seconds=60)
-"""How far the API's `Date` may be ahead of `created_at` before a batch of ours would be missed. Chosen: twelve times
-`CLOCK_SPREAD`. A batch that is older than `CLOCK_SPREAD` by its time and was not listed before goes to a person."""
-FENCE_PAGE: Final = 100
-"""Batches on one page of the list before a create. Chosen: more than most workspaces create within `FENCE_SPAN`, and a
-small answer."""
-EPOCH: Final = datetime.fromtimestamp(0, UTC)
+SEARCH_EVERY_S: Final = 5.0
+"""Seconds between two searches for a batch. Chosen: the list was reported to lag by seconds."""
+FIRST_RETRY: Final = 30.0
+"""Seconds until a deferred search continues, at first. Each later pause is as long as the search so far. Chosen: a
+deferral and its return to a worker take seconds, so shorter pauses would save nothing."""
 
 
-def list_fence(client: BatchesClient) -> tuple[str, ...]:
-    """Return the ids of existing batches that are too new to be excluded by their time."""
-    return tuple(batch.id for batch in _since(client, api_now(client) - FENCE_SPAN, limit=FENCE_PAGE))
+@dataclass(kw_only=True)
+class Reconciler:
+    """Searches for the batches that a create without an answer may have made.
 
-
-class Candidates:
-    """Lists the candidates for an intent. The results of a batch are read only once.
-
-    :param client: the API.
-    :param known: returns the ids of batches that records of other tasks name.
+    The fields are parameters of `submit.submit` and of its attempt.
     """
 
-    def __init__(self, client: BatchesClient, known: Callable[[], Collection[str]]) -> None:
-        self._client = client
-        self._known = known
-        self._digests: dict[str, str] = {}
+    client: BatchesClient
+    records: RecordStore
+    on_uncertain: OnUncertain = "reconcile"
+    known_batches: Callable[[], Collection[str]] = lambda: ()
+    killed: Callable[[], bool] = lambda: False
+    search_for: timedelta = timedelta.max
+    search_every_s: float = SEARCH_EVERY_S
+    _began: float = field(default_factory=time.monotonic, init=False)
+    _digests: dict[str, str] = field(default_factory=dict, init=False)
 
-    def of(self, intent: Intent) -> list[Candidate]:
+    def settled(self, record: Record) -> Record:
+        """Return the record without an intent, after it is known whether the create was accepted.
+
+        :raises ReconcilePending: when that is not known yet.
+        :raises UncertainSubmit: when a person must decide.
+        :raises SubmitKilled: when `killed` returned True.
+        """
+        if record.intent is None:
+            return record
+        if self.on_uncertain == "fail":
+            raise UncertainSubmit(
+                f"It is not known whether a create of {record.intent.sent.requests:,} requests, sent by an earlier try "
+                "or this one, was accepted; a batch may exist. Look for it in the Console, then set "
+                "on_uncertain='reconcile' (safe) or 'resubmit' (may bill twice)"
+            )
+        if self.on_uncertain == "resubmit":
+            logger.warning("An unanswered create is ignored, as on_uncertain='resubmit' asks; its batch may be billed")
+            return record.replace(intent=None)
+        return self._search(record, record.intent)
+
+    def _search(self, record: Record, intent: Intent) -> Record:
+        logged = False
+        while True:
+            if self.killed():
+                raise SubmitKilled("whether a batch was created is not known, and none is canceled on suspicion")
+            # The time first, then the search, so that the search covers everything created up to that time.
+            now = api_now(self.client)
+            match settle(intent, self.candidates(intent), now=now):
+                case Adopt(batch):
+                    logger.warning("Adopted batch %s: creation time, size and custom_ids match", batch.id)
+                    return self.records.write(record.with_batch(intent, batch))
+                case NotSent():
+                    logger.warning("The unanswered create was not accepted: it made no batch, and none is billed")
+                    return self.records.write(record.replace(intent=None))
+                case WaitFor(batch_id):
+                    raise ReconcilePending(
+                        f"Batch {batch_id} may be the one of an unanswered create; its custom_ids can be compared once "
+                        "it has ended",
+                        batch_id=batch_id,
+                    )
+                case Undecided(reason, batch_ids):
+                    raise UncertainSubmit(reason, batch_ids)
+                case KeepLooking():
+                    if not logged:
+                        logger.info("A batch of an unanswered create may appear until %s", f"{intent.until:%F %T %Z}")
+                        logged = True
+                    self._pause(intent, now)
+
+    def _pause(self, intent: Intent, now: datetime) -> None:
+        left = max(0.0, (intent.until - now).total_seconds())
+        next_search = time.monotonic() - self._began + self.search_every_s
+        # Do not defer for the last pause: it is shorter than a deferral.
+        if left > self.search_every_s and next_search > self.search_for.total_seconds():
+            searched = (now - intent.sent_at).total_seconds()
+            raise ReconcilePending(
+                f"No batch of the create sent at {intent.sent_at:%F %T %Z} is listed yet; one may appear until "
+                f"{intent.until:%F %T %Z}",
+                retry_in=min(left, max(FIRST_RETRY, searched)),
+            )
+        time.sleep(min(self.search_every_s, left))
+
+    def candidates(self, intent: Intent) -> list[Candidate]:
         """Return the batches that may be the intent's: running, then ended; each newest first.
 
         Results are read only if the decision depends on them. While a batch created right after the create runs, only
@@ -61,7 +133,7 @@ class Candidates:
         :raises BatchesError: what the client raises: a list that could not be read is not an empty one.
         """
         found = [*self._listed(intent)]
-        known = {*self._known()} if found else set()
+        known = {*self.known_batches()} if found else set()
         found = [batch for batch in found if batch.id not in known]
         running = [batch for batch in found if batch.processing_status is not ProcessingStatus.ENDED]
         if any(is_certain(intent, batch) for batch in running):
@@ -70,7 +142,7 @@ class Candidates:
         return [*map(Candidate, running), *(Candidate(batch, self._digest(batch)) for batch in ended)]
 
     def _listed(self, intent: Intent) -> Iterator[MessageBatch]:
-        for batch in _since(self._client, intent.since):
+        for batch in batches_since(self.client, intent.since):
             if batch.created_at is not None and batch.created_at > intent.until + CLOCK_SPREAD:
                 continue
             # A useless or canceled batch would be replaced even if it were ours, so its owner does not matter.
@@ -80,35 +152,11 @@ class Candidates:
 
     def _digest(self, batch: MessageBatch) -> str:
         if batch.id not in self._digests:
-            self._digests[batch.id] = result_ids_digest(self._client, batch)
+            self._digests[batch.id] = _result_ids_digest(self.client, batch)
         return self._digests[batch.id]
 
 
-def find_listed(client: BatchesClient, batch_id: str, created_at: datetime) -> MessageBatch | None:
-    """Return a batch as it is in the list; None if it is not there."""
-    return next((batch for batch in _since(client, created_at - CLOCK_SPREAD) if batch.id == batch_id), None)
-
-
-def api_now(client: BatchesClient) -> datetime:
-    """Return the time by the API's clock, which dates the batches.
-
-    Calls the API if there is no answer yet.
-
-    :raises DecodeError: when its answer has no time.
-    """
-    if client.api_time() is None:
-        try:
-            client.check()
-        except ApiError:
-            # An error of the API has a time too.
-            if client.api_time() is None:
-                raise
-    if (now := client.api_time()) is None:
-        raise DecodeError(f"{client.base_url} sends no Date header, so it is unknown when a batch was created")
-    return now
-
-
-def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
+def _result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
     """Return the digest of the ids in a batch's results.
 
     :raises StreamInterrupted: when the results are not complete.
@@ -117,7 +165,7 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
     digest = IdsDigest()
     lines = 0
     try:
-        with client.open_results(batch.id, retry=KNOWN) as response:
+        with client.open_results(batch.id, retry=RETRY_404) as response:
             for line in split_lines(response.iter_content(READ_BYTES)):
                 digest.update((decoder.decode(line).custom_id,))
                 lines += 1
@@ -132,28 +180,6 @@ def result_ids_digest(client: BatchesClient, batch: MessageBatch) -> str:
 
 class _Result(msgspec.Struct):
     custom_id: str
-
-
-def _since(client: BatchesClient, since: datetime, *, limit: int = MAX_PAGE) -> Iterator[MessageBatch]:
-    """Yield the batches created at or after a time, newest first, and those without a time.
-
-    :raises DecodeError: when a batch cannot be read, because it may be the one in question. Also when no batch of a
-        page has a time, because then the whole list would be read.
-    """
-    cursor: str | None = None
-    while True:
-        page = client.list(limit=limit, after_id=cursor)
-        cursor = page.next_after
-        if page.unreadable:
-            raise DecodeError(f"{page.unreadable:,} batches of the list cannot be read")
-        if cursor is not None and not any(batch.created_at for batch in page.data):
-            raise DecodeError(f"no batch of the list has a created_at that can be read, from {page.data[0].id} on")
-        for batch in page.data:
-            if batch.created_at is not None and batch.created_at < since:
-                return
-            yield batch
-        if cursor is None or not page.data:
-            return
 
 
 def _may_have(batch: MessageBatch, requests: int) -> bool:

@@ -80,7 +80,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             generation=intent.generation,
         )
 
-    def but(self, **changes: Any) -> Record:
+    def replace(self, **changes: Any) -> Record:
         """Return the record with some fields changed."""
         return msgspec.structs.replace(self, **changes)
 
@@ -119,7 +119,7 @@ class MemoryStore:
         self._values[key] = value
 
 
-STALLED: Final = 30.0
+STALLED_S: Final = 30.0
 """Seconds. After a longer write, the process may have been suspended while another try wrote. Chosen: a write takes
 milliseconds, and Airflow declares a task dead after 300 s without a heartbeat by default."""
 
@@ -133,6 +133,7 @@ class RecordStore:
     because the retried task instance has another id; for the old id it returns None, which also counts as a change.
 
     :param store: where the record is; None: in memory.
+    :param stalled_s: seconds after which a write may have been overtaken.
 
     Example::
 
@@ -140,8 +141,9 @@ class RecordStore:
         receipt = submit(client, source, records=records)
     """
 
-    def __init__(self, store: StateStore | None) -> None:
+    def __init__(self, store: StateStore | None, *, stalled_s: float = STALLED_S) -> None:
         self._store = MemoryStore() if store is None else store
+        self._stalled_s = stalled_s
         self._known: Any = None
         self._previous: Any = None
         self._was_read = False
@@ -177,7 +179,7 @@ class RecordStore:
         self._previous, self._known = self._known, to_plain(record)
         self._store.set(KEY, self._known)
         self._check(self._known)
-        if time.monotonic() - began > STALLED:
+        if time.monotonic() - began > self._stalled_s:
             raise Superseded
         return record
 

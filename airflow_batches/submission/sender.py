@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -27,11 +28,11 @@ from airflow_batches.api.cancellation import cancel_if_running
 from airflow_batches.api.errors import ApiError, BatchesError, DecodeError, TransportError
 from airflow_batches.api.retry import NOTHING_ACCEPTED
 from airflow_batches.submission.body import RequestsBody
-from airflow_batches.submission.decision import LIST_LAG, OnUncertain, Send
+from airflow_batches.submission.decision import Attempt, Send
 from airflow_batches.submission.errors import SubmitKilled, Superseded
-from airflow_batches.submission.receipt import Sent
-from airflow_batches.submission.reconcile import CLOCK_SPREAD, FENCE_SPAN, api_now, list_fence
+from airflow_batches.submission.listing import CLOCK_SPREAD, FENCE_SPAN, api_now, list_fence
 from airflow_batches.submission.record import Intent, Record, RecordStore
+from airflow_batches.submission.settlement import LIST_LAG
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, MessageBatch
@@ -74,46 +75,22 @@ def nothing_accepted(error: BatchesError) -> bool:
     return not isinstance(error, DecodeError)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Sender:
     """Creates the batch of one source and updates the task's record at each step.
 
-    :param client: the API.
-    :param source: the requests.
-    :param scan: the result of the first reading.
-    :param store: the task's record.
-    :param model: the default for requests that name none.
-    :param generation: that of this try.
-    :param on_uncertain: with "reconcile", the intent stores which batches existed before.
-    :param settle_for: how long a batch may still be created after a create without an answer.
-    :param killed: is called before each block of the body; True aborts the upload.
-    :param on_created: is called with the batch's id as soon as the batch exists.
+    The fields are parameters of `submit.submit`.
     """
 
-    def __init__(
-        self,
-        client: BatchesClient,
-        source: Source,
-        scan: Scan,
-        store: RecordStore,
-        *,
-        model: str | None,
-        generation: int,
-        on_uncertain: OnUncertain,
-        settle_for: timedelta,
-        killed: Callable[[], bool],
-        on_created: Callable[[str], None],
-    ) -> None:
-        self._client = client
-        self._source = source
-        self._scan = scan
-        self._sent: Sent = scan.sent(source.name)
-        self._store = store
-        self._model = model
-        self._generation = generation
-        self._on_uncertain = on_uncertain
-        self._settle_for = settle_for
-        self._killed = killed
-        self._on_created = on_created
+    client: BatchesClient
+    source: Source
+    scan: Scan
+    records: RecordStore
+    model: str | None
+    attempt: Attempt
+    settle_for: timedelta
+    killed: Callable[[], bool]
+    on_created: Callable[[str], None]
 
     def send(self, record: Record, step: Send) -> tuple[Record, BatchesError | None]:
         """Create the batch.
@@ -125,62 +102,62 @@ class Sender:
         """
         if step.warning:
             logger.warning(step.warning)
-        claimed = self._store.write(record.but(claim=uuid4().hex))
+        claimed = self.records.write(record.replace(claim=uuid4().hex))
         intents: list[Intent] = []  # one for each attempt of the client
         body = RequestsBody(
-            self._source, self._scan, model=self._model, each_block=self._stop_if_killed,
+            self.source, self.scan, model=self.model, each_block=self._stop_if_killed,
             before_last=lambda: intents.append(self._intend(claimed, step.replaces)),
         )  # fmt: skip
         try:
-            batch = self._client.create_streamed(body)
+            batch = self.client.create_streamed(body)
         except BatchesError as error:
             if not intents or nothing_accepted(error):
-                self._store.write(claimed)
+                self.records.write(claimed)
                 raise
             return self._unanswered(claimed, intents[-1], error), error
-        self._on_created(batch.id)
-        sent = self._sent
+        self.on_created(batch.id)
+        sent = self.scan.sent
         logger.info("Submitted %s requests, %s bytes: %s", f"{sent.requests:,}", f"{sent.bytes:,}", batch.id)
-        return self._remember(claimed, intents[-1], batch), None
+        return self._store_receipt(claimed, intents[-1], batch), None
 
     def _intend(self, claimed: Record, replaces: str | None) -> Intent:
         # Only a search needs the batches that existed before. Other settings work with a key that may not list.
-        listed = list_fence(self._client) if self._on_uncertain == "reconcile" else ()
+        listed = list_fence(self.client) if self.attempt.on_uncertain == "reconcile" else ()
         own = (*claimed.replaced, *([claimed.receipt.batch_id] if claimed.receipt else []))
-        now = api_now(self._client)
+        now = api_now(self.client)
         intent = Intent(
-            sent=self._sent,
+            sent=self.scan.sent,
             sent_at=now,
             since=now - FENCE_SPAN,
             certain_from=now - CLOCK_SPREAD,
             certain_until=now + ACCEPTED_WITHIN,
             before=(*listed, *own),
-            until=now + self._settle_for,
-            generation=self._generation,
+            until=now + self.settle_for,
+            generation=self.attempt.generation,
             replaces=replaces,
         )
-        self._store.write(claimed.but(intent=intent))
+        self.records.write(claimed.replace(intent=intent))
         return intent
 
     def _unanswered(self, claimed: Record, intent: Intent, error: BatchesError) -> Record:
         logger.warning(
-            "It is not known whether the create of %s requests was accepted: %s", f"{self._sent.requests:,}", error
+            "It is not known whether the create of %s requests was accepted: %s", f"{self.scan.sent.requests:,}", error
         )
         if isinstance(error, ApiError) and error.from_api:
             # The API answered, so the create is no longer in progress.
-            until = min(intent.until, api_now(self._client) + LIST_LAG)
+            until = min(intent.until, api_now(self.client) + LIST_LAG)
             intent = msgspec.structs.replace(intent, until=until)
         try:
-            return self._store.write(claimed.but(intent=intent, unanswered=claimed.unanswered + 1))
+            return self.records.write(claimed.replace(intent=intent, unanswered=claimed.unanswered + 1))
         except Superseded:
             # Not chained: the message of the first error is that nothing was sent.
             raise Superseded(
                 "whether a batch came of this try's create is unknown, and the other try searches for it"
             ) from None
 
-    def _remember(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
+    def _store_receipt(self, claimed: Record, intent: Intent, batch: MessageBatch) -> Record:
         try:
-            return self._store.write(claimed.with_batch(intent, batch))
+            return self.records.write(claimed.with_batch(intent, batch))
         except Superseded:
             raise Superseded(
                 f"batch {batch.id}, which this try created, is left as it is. If the other try has another batch, "
@@ -188,11 +165,11 @@ class Sender:
             ) from None
 
     def _stop_if_killed(self) -> None:
-        if self._killed():
+        if self.killed():
             raise SubmitKilled("nothing was sent")
 
 
-def cancel_replaced(client: BatchesClient, store: RecordStore, record: Record) -> Record:
+def cancel_replaced(client: BatchesClient, records: RecordStore, record: Record) -> Record:
     """Cancel the batches that the record's batch has replaced.
 
     A batch that cannot be canceled now stays in the record for the next try, and is logged as an error.
@@ -202,11 +179,11 @@ def cancel_replaced(client: BatchesClient, store: RecordStore, record: Record) -
     """
     left = []
     for batch_id in record.replaced:
-        if not store.is_current():
+        if not records.is_current():
             raise Superseded(f"batch {batch_id} is left to it")
         try:
             cancel_if_running(client, batch_id, reason="another batch has replaced it")
         except BatchesError as error:
             logger.error("Batch %s was replaced, may still run, and is billed: %s", batch_id, error)
             left.append(batch_id)
-    return record if len(left) == len(record.replaced) else store.write(record.but(replaced=tuple(left)))
+    return record if len(left) == len(record.replaced) else records.write(record.replace(replaced=tuple(left)))

@@ -13,19 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_batches._extras import cure
-from airflow_batches._uri import conn_id_for, redact_uri
+from airflow_batches._extras import install_hint
+from airflow_batches._uri import redact_uri
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.submission.errors import SourceChanged, SourceError
+from airflow_batches.submission.shard import Shard
 from airflow_batches.submission.source import Source
-
-if TYPE_CHECKING:
-    from airflow_batches.submission.shards import Shard
+from airflow_batches.submission.stores import ObjectStore, OpenStore, local_path
 
 
-class Hashed(Source):
+class HashedSource(Source):
     """A source with the SHA-256 of its last complete reading."""
 
     def __init__(self, source: Source) -> None:
@@ -42,30 +40,26 @@ class Hashed(Source):
         self.sha256 = digest.hexdigest()
 
 
-class _FileSystem(Protocol):
-    def open(self, path: str, mode: str) -> Any: ...
-    def info(self, path: str) -> dict[str, Any]: ...
-    def rm_file(self, path: str) -> None: ...
-
-
-def store_shards(source: Hashed, planned: Sequence[tuple[Shard, str]], folder: str, conn_id: str | None) -> list[Shard]:
+def store_shards(
+    source: HashedSource, planned: Sequence[tuple[Shard, str]], folder: str, open_store: OpenStore
+) -> list[Shard]:
     """Store each shard in a separate object.
 
     :param source: the source, after its first reading.
     :param planned: the shards, each with the fingerprint of its requests.
     :param folder: the URI of the folder for the objects.
-    :param conn_id: the Airflow connection of a URI that names none.
+    :param open_store: finds the store of a URI.
     :return: the same shards, as ranges of the new objects.
     :raises SourceChanged: when the source is no longer the same as in the plan.
     :raises SourceError: when it cannot be read, or an object cannot be written. After an error, the objects that this
         call wrote are removed.
     """
     expected = source.sha256
-    written: list[tuple[_FileSystem, str]] = []
+    written: list[tuple[ObjectStore, str]] = []
     reader = _Reader(source)
     try:
         shards = [
-            _stored(shard, f"{folder.rstrip('/')}/{number:05d}-{fingerprint[:16]}.jsonl", reader, conn_id, written)
+            _stored(shard, f"{folder.rstrip('/')}/{number:05d}-{fingerprint[:16]}.jsonl", reader, open_store, written)
             for number, (shard, fingerprint) in enumerate(planned)
         ]
         reader.finish()
@@ -80,14 +74,12 @@ def store_shards(source: Hashed, planned: Sequence[tuple[Shard, str]], folder: s
 
 
 def _stored(
-    shard: Shard, uri: str, reader: _Reader, conn_id: str | None, written: list[tuple[_FileSystem, str]]
+    shard: Shard, uri: str, reader: _Reader, open_store: OpenStore, written: list[tuple[ObjectStore, str]]
 ) -> Shard:
-    from airflow_batches.submission.shards import Shard
-
     size = shard.end - shard.start
     pieces = reader.take(size)
     with _writing(uri):
-        fs, path = _destination(uri, conn_id)
+        fs, path = _destination(uri, open_store)
         if _size(fs, path) == size:
             for _ in pieces:
                 pass
@@ -128,18 +120,15 @@ def _changed(source: Source) -> SourceChanged:
     return SourceChanged(f"{source.name} changed while it was planned; nothing was sent")
 
 
-def _destination(uri: str, conn_id: str | None) -> tuple[_FileSystem, str]:
-    if uri.startswith("file://"):
-        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+def _destination(uri: str, open_store: OpenStore) -> tuple[ObjectStore, str]:
+    if (path := local_path(uri)) is None:
+        return open_store(uri)
+    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-        return LocalFileSystem(auto_mkdir=True), uri.removeprefix("file://")
-    from airflow.sdk import ObjectStoragePath
-
-    remote = ObjectStoragePath(uri, conn_id=conn_id_for(uri, conn_id))
-    return remote.fs, remote.path
+    return LocalFileSystem(auto_mkdir=True), str(path)
 
 
-def _size(fs: _FileSystem, path: str) -> int | None:
+def _size(fs: ObjectStore, path: str) -> int | None:
     try:
         return int(fs.info(path)["size"])
     except FileNotFoundError:
@@ -153,6 +142,5 @@ def _writing(uri: str) -> Iterator[None]:
     except BatchesError:
         raise
     except Exception as exc:  # each store has different exception types
-        raise SourceError(
-            f"cannot write the shard {redact_uri(uri)}: {type(exc).__name__}: {exc}{cure(uri)}; nothing was sent"
-        ) from exc
+        cause = f"{type(exc).__name__}: {exc}{install_hint(uri)}"
+        raise SourceError(f"cannot write the shard {redact_uri(uri)}: {cause}; nothing was sent") from exc

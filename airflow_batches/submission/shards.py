@@ -13,78 +13,42 @@ times. With `shards_path` a second reading stores each shard uncompressed (`shar
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
-
-import msgspec
+from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_batches._uri import to_uri
+from airflow_batches.api.defaults import NEWEST
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
-from airflow_batches.submission.body import ENVELOPE_BYTES
+from airflow_batches.submission.envelope import ENVELOPE_BYTES
 from airflow_batches.submission.errors import EmptySource, PreflightError
+from airflow_batches.submission.inspector import Inspector
 from airflow_batches.submission.lines import RequestLine
-from airflow_batches.submission.preflight import STRICT_SINCE, Preflight
-from airflow_batches.submission.scan import Inspector, Tally, warn_or_refuse
-from airflow_batches.submission.shard_files import Hashed, store_shards
-from airflow_batches.submission.source import UriSource, is_compressed
+from airflow_batches.submission.objects import is_compressed
+from airflow_batches.submission.preflight import Preflight
+from airflow_batches.submission.scan import Totals
+from airflow_batches.submission.shard import Shard
+from airflow_batches.submission.shard_files import HashedSource, store_shards
+from airflow_batches.submission.source import UriSource
+from airflow_batches.submission.stores import OpenStore, fsspec_store
 
 logger = logging.getLogger(__name__)
-
-
-class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of a JSONL object: `requests` lines in the bytes `start` to `end`, decompressed.
-
-    :param uri: the object.
-    :param start: offset of the first byte.
-    :param end: offset after the last byte.
-    :param requests: the number of requests.
-    :param ids_digest: the digest of their custom_ids.
-
-    Example::
-
-        with open_source(shard.to_dict()) as source:
-            receipt = submit(client, source)
-    """
-
-    uri: str
-    start: int
-    end: int
-    requests: int
-    ids_digest: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the shard as plain JSON for `requests` of `MessageBatchSubmitOperator`."""
-        return {name: getattr(self, name) for name in self.__struct_fields__}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """Read a shard from plain JSON.
-
-        :param value: what `to_dict` returned.
-        :raises InvalidRequest: when the value is not a shard.
-        """
-        try:
-            return msgspec.convert(value, cls)
-        except msgspec.ValidationError as exc:
-            raise InvalidRequest(f"neither a list of requests nor a shard descriptor: {exc}") from exc
 
 
 def split_requests(
     uri: object,
     *,
-    conn_id: str | None = None,
+    open_store: OpenStore = fsspec_store,
     model: str | None = None,
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
-    anthropic_version: str = STRICT_SINCE,
+    anthropic_version: str = NEWEST,
     shards_path: object = None,
 ) -> list[Shard]:
     """Split a JSONL object into shards, in order.
 
     :param uri: the object's URI or path.
-    :param conn_id: the Airflow connection of a URI that names none.
+    :param open_store: finds the store of a URI; by default fsspec's, with its own configuration.
     :param model: the default model, the same as for the submission: it counts toward the size.
     :param max_requests: most requests in one shard; by default the API's limit.
     :param max_bytes: most bytes of one create's body; by default the API's limit.
@@ -104,18 +68,18 @@ def split_requests(
     if not 1 <= max_requests <= MAX_REQUESTS or not ENVELOPE_BYTES < max_bytes <= MAX_BODY_BYTES:
         raise InvalidRequest(f"shards hold 1 to {MAX_REQUESTS:,} requests in at most {MAX_BODY_BYTES:,} bytes")
     folder = None if shards_path is None else to_uri(shards_path)
-    source = UriSource(uri, conn_id)
-    hashed = Hashed(source)
+    source = UriSource(uri, open_store)
+    hashed = HashedSource(source)
     inspector = Inspector(
         source if folder is None else hashed, model=model, preflight=preflight, version=anthropic_version
     )
     cutter = _Cutter(source, max_requests, max_bytes)
     planned = [*cutter.shards(inspector.requests())]
-    warn_or_refuse(source, inspector.findings, preflight)
+    inspector.problems.refuse_or_warn(source, preflight)
     if not planned:
         raise EmptySource(source.name)
     if folder is not None:
-        return store_shards(hashed, planned, folder, conn_id)
+        return store_shards(hashed, planned, folder, open_store)
     if len(planned) > 1 and is_compressed(source.uri):
         logger.warning(
             "%s is compressed: submitting its %d shards decodes all of it about %d times. Give shards_path, a folder "
@@ -148,18 +112,18 @@ class _Cutter:
                     self._open(self._end)
                 self._add(request, line_end)
             self._count()
-        if self._tally.requests:
+        if self._totals.requests:
             yield self._close()
 
     def _open(self, start: int) -> None:
         self._start = self._end = start
-        self._tally = Tally()
+        self._totals = Totals()
         self._new: list[RequestLine] = []
         self._size = ENVELOPE_BYTES
 
     @property
     def _requests(self) -> int:
-        return self._tally.requests + len(self._new)
+        return self._totals.requests + len(self._new)
 
     def _is_full(self, request: RequestLine) -> bool:
         size = self._size + len(request.data) + 1
@@ -176,17 +140,17 @@ class _Cutter:
             )
 
     def _count(self) -> None:
-        self._tally.add(self._new)
+        self._totals.add(self._new)
         self._new.clear()
 
     def _close(self) -> tuple[Shard, str]:
         self._count()
-        tally = self._tally
+        totals = self._totals
         shard = Shard(
             uri=self._source.uri,
             start=self._start,
             end=self._end,
-            requests=tally.requests,
-            ids_digest=tally.ids_digest,
+            requests=totals.requests,
+            ids_digest=totals.ids_digest,
         )
-        return shard, tally.fingerprint
+        return shard, totals.fingerprint

@@ -2,8 +2,9 @@
 
 The journey of a wait, file by file:
 1. Airflow starts `message_batch.MessageBatchTrigger` for a deferred task.
-2. `engine` imports what the wait needs in a thread, because that takes half a second.
-3. `waiting.hub` shares the polls of all waits over one connection; `connect` makes a client for that connection.
+2. `connect` imports what the wait needs in a thread, because that takes half a second, and makes a client for a
+   connection.
+3. `waiting.async_wait` shares the polls of all waits over one connection.
 4. The trigger fires one event, an `Outcome`. If the task is ended by hand before that, it cancels the batch.
 5. `batch_ended.MessageBatchEndedTrigger` is independent of tasks: it updates an asset when batches end.
 """

@@ -3,8 +3,8 @@
 Rules of this file:
 - The kwargs hold only ids and times, because Airflow stores them unencrypted. Unknown kwargs are ignored, because rows
   of another version survive an upgrade.
-- No event fires in the first `QUIET` seconds: Airflow may report the exit of the deferring process up to 5 s late, and
-  fails the task for a state mismatch if the trigger was faster.
+- No event fires in the first `QUIET_S` seconds: Airflow may report the exit of the deferring process up to 5 s late,
+  and fails the task for a state mismatch if the trigger was faster.
 - The generator ends right after its one event.
 - A batch is canceled only if Airflow says that the task is over. `on_kill` is also called when the trigger was handed
   to another triggerer, or when the task was cleared and already runs again.
@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator
 from contextvars import copy_context
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
@@ -28,16 +29,11 @@ from airflow_batches._duration import seconds_to_wait
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient, BatchesError, MessageBatch
+    from airflow_batches.api.polling import Watch
     from airflow_batches.waiting.outcome import Outcome
+    from airflow_batches.waiting.settings import PollSettings
 
 logger = logging.getLogger(__name__)
-
-QUIET: Final = 10.0
-"""Seconds. Chosen: twice the 5 s of Airflow's `[workers] min_heartbeat_interval` (apache/airflow #66374). Measured with
-16 tasks: an event after 1 s failed 7 of them, after 8 s none."""
-KILLS_AT_ONCE: Final = 8
-"""Cancels at the same time. Chosen: each needs a thread and an HTTP connection, and a person may fail a run of a
-thousand mapped tasks at once."""
 
 _slots: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = WeakKeyDictionary()
 
@@ -62,7 +58,14 @@ class MessageBatchTrigger(BaseTrigger):
         self.defer(trigger=trigger, method_name="execute_complete")
     """
 
-    _kills: ClassVar[set[asyncio.Task[None]]] = set()
+    QUIET_S: ClassVar[float] = 10.0
+    """Seconds without an event. Chosen: twice the 5 s of Airflow's `[workers] min_heartbeat_interval` (apache/airflow
+    #66374). Measured with 16 tasks: an event after 1 s failed 7 of them, after 8 s none."""
+    CANCELS_AT_ONCE: ClassVar[int] = 8
+    """Cancels at the same time, in a process. Chosen: each needs a thread and an HTTP connection, and a person may fail
+    a run of a thousand mapped tasks at once."""
+
+    _cancels: ClassVar[set[asyncio.Task[None]]] = set()
 
     def __init__(
         self,
@@ -93,43 +96,54 @@ class MessageBatchTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, fire one event, end."""
         loop = asyncio.get_running_loop()
-        loud_from = loop.time() + QUIET
+        may_fire_at = loop.time() + self.QUIET_S
         try:
             outcome = await self._wait()
-            await asyncio.sleep(loud_from - loop.time())
+            await asyncio.sleep(may_fire_at - loop.time())
         except asyncio.CancelledError:
             if not TRIGGERS_HEAR_KILLS:
                 await self.on_kill()
             raise
         except Exception:  # for Airflow, a trigger that fails too early is like one that fires too early
-            await asyncio.sleep(loud_from - loop.time())
+            await asyncio.sleep(may_fire_at - loop.time())
             raise
         self._done = True
         yield TriggerEvent(outcome.to_event())
 
     async def _wait(self) -> Outcome:
-        from airflow_batches.triggers.engine import load
+        from airflow_batches.triggers.connect import load
 
         await load()
         from airflow_batches._compat import triggerer_stats
-        from airflow_batches.waiting.decision import Watch
-        from airflow_batches.waiting.hub import wait_async
-        from airflow_batches.waiting.progress import Progress
+        from airflow_batches.waiting.async_wait import wait_async
+        from airflow_batches.waiting.progress import ProgressLog
 
-        progress = Progress(self.batch_id)
+        settings = self._settings()
+        progress = ProgressLog(self.batch_id, settings.min_line_gap_s, settings.heartbeat_s)
 
-        def tell(answer: MessageBatch | BatchesError | None) -> None:
+        def log(answer: MessageBatch | BatchesError | None) -> None:
             if line := progress.line(answer, now=time.time()):
                 logger.info(line)
 
         return await wait_async(
             self.conn_id,
             self._connect,
-            Watch(batch_id=self.batch_id, since=self.since or time.time(), deadline=self.deadline),
+            self._watch(),
             poll_interval=self.poll_interval,
-            on_answer=tell,
+            on_answer=log,
             metrics=triggerer_stats(),
+            settings=settings,
         )
+
+    def _watch(self) -> Watch:
+        from airflow_batches.api.polling import Watch
+
+        return Watch(batch_id=self.batch_id, since=self.since or time.time(), deadline=self.deadline)
+
+    def _settings(self) -> PollSettings:
+        from airflow_batches.waiting.settings import DEFAULTS
+
+        return DEFAULTS
 
     async def _connect(self) -> BatchesClient:
         from airflow_batches.api.retry import ONCE
@@ -145,15 +159,15 @@ class MessageBatchTrigger(BaseTrigger):
         if self._done or not self.cancel_on_kill:
             return
         work = asyncio.get_running_loop().create_task(self._cancel_if_over())
-        self._kills.add(work)
-        work.add_done_callback(self._kills.discard)
+        self._cancels.add(work)
+        work.add_done_callback(self._cancels.discard)
         await asyncio.shield(work)
 
     async def _cancel_if_over(self) -> None:
         from airflow_batches._task_state import OVER, state_of_deferred
 
         try:
-            async with _kill_slots():
+            async with self._slot():
                 state = await state_of_deferred(self.task_instance)
                 if state not in OVER:
                     logger.info("The task is %s, not over: batch %s goes on", state, self.batch_id)
@@ -164,23 +178,22 @@ class MessageBatchTrigger(BaseTrigger):
                 "The task was killed, and no cancel of batch %s is confirmed: it may run on", self.batch_id
             )
 
+    def _slot(self) -> asyncio.Semaphore:
+        return _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.CANCELS_AT_ONCE))
+
     async def _cancel(self, reason: str) -> None:
+        from airflow_batches._thread import WorkerThread
         from airflow_batches.api import cancel_if_running
         from airflow_batches.triggers.connect import connect
-        from airflow_batches.waiting.thread import CallThread
 
         # Airflow sorts log lines by context variables: in the trigger's context, they reach the task's log.
         context = copy_context()
         client = await connect(self.conn_id)
-        thread = CallThread(f"cancel-{self.batch_id}")
+        thread = WorkerThread(f"cancel-{self.batch_id}")
         try:
             # The cancel is sent without fetching the batch first, because the triggerer may be about to end.
-            await thread.run(
-                lambda: context.run(cancel_if_running, client, self.batch_id, reason=reason, look_first=False)
-            )
+            cancel = partial(cancel_if_running, client, self.batch_id, reason=reason, look_first=False)
+            await asyncio.wrap_future(thread.submit(context.run, cancel))
         finally:
-            thread.finish(client.close)
-
-
-def _kill_slots() -> asyncio.Semaphore:
-    return _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(KILLS_AT_ONCE))
+            thread.submit(client.close)
+            thread.finish()

@@ -15,7 +15,7 @@ from typing import Final
 from airflow_batches.api.client import BatchesClient
 from airflow_batches.api.error_messages import ErrorMessage, ErrorMessages
 from airflow_batches.api.errors import BatchesError
-from airflow_batches.api.models import Errored, ResultItem
+from airflow_batches.api.result_models import Errored, ResultItem
 from airflow_batches.waiting.outcome import Counts
 
 LIMIT_S: Final = 30.0

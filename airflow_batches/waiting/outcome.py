@@ -14,19 +14,19 @@ from typing import Any, Final
 
 import msgspec
 
-LONGEST_MESSAGE: Final = 2_000
+from airflow_batches.api.models import MessageBatch
+from airflow_batches.api.polling import Answer, KeepWaiting, Watch, decide
+
+MAX_MESSAGE: Final = 2_000
 """Characters of a message in an event. Chosen: a screen of text; a server's error may be of any length."""
 
 
 class Ending(StrEnum):
-    """Why a wait ended."""
+    """Why a wait ended: a `StopReason` of `api.polling`, or `UNREADABLE`."""
 
     ENDED = "ended"
-    """The batch has ended, or has a status that this version does not know."""
     TIMED_OUT = "timed_out"
-    """The wait's deadline passed; the batch goes on."""
     GAVE_UP = "gave_up"
-    """The API has refused all polls for minutes: a wrong key, no permission, no such batch."""
     UNREADABLE = "unreadable"
     """The trigger's event was not an outcome."""
 
@@ -90,7 +90,7 @@ class Outcome:
         for name, usual in (("other", 0), ("known", True)):
             if counts[name] == usual:
                 del counts[name]
-        message = self.message[:LONGEST_MESSAGE]
+        message = self.message[:MAX_MESSAGE]
         return {**asdict(self), "ending": str(self.ending), "counts": counts, "message": message}
 
     @classmethod
@@ -105,3 +105,33 @@ class Outcome:
             batch_id = event.get("batch_id") if isinstance(event, Mapping) else None
             message = f"The trigger's event is not one of ours ({exc}): {str(event)[:200]}"
             return cls(ending=Ending.UNREADABLE, batch_id=str(batch_id or ""), message=message)
+
+
+def outcome_of(batch: MessageBatch, ending: Ending, message: str = "") -> Outcome:
+    """Make a wait's outcome from a batch."""
+    seen = batch.request_counts
+    counts = Counts(
+        processing=seen.processing,
+        succeeded=seen.succeeded,
+        errored=seen.errored,
+        canceled=seen.canceled,
+        expired=seen.expired,
+        other=seen.other,
+        known=seen.known,
+    )
+    return Outcome(ending=ending, batch_id=batch.id, status=batch.status_text, counts=counts, message=message)
+
+
+def next_step(watch: Watch, answer: Answer, *, now: float, hint: float | None = None) -> KeepWaiting | Outcome:
+    """Decide what follows from a poll's answer, as `api.polling.decide`; the end of a wait is its outcome."""
+    decision = decide(watch, answer, now=now, hint=hint)
+    if isinstance(decision, KeepWaiting):
+        return decision
+    return outcome_after(watch.batch_id, answer, Ending(decision.reason), decision.message)
+
+
+def outcome_after(batch_id: str, answer: Answer, ending: Ending, message: str) -> Outcome:
+    """Make a wait's outcome from the answer to its last poll."""
+    if isinstance(answer, MessageBatch):
+        return outcome_of(answer, ending, message)
+    return Outcome(ending=ending, batch_id=batch_id, message=message)

@@ -27,28 +27,28 @@ from airflow_batches.api.limits import LIFETIME
 from airflow_batches.api.models import BatchPage, MessageBatch
 
 FEW: Final = 5
-"""Gets in one cycle, at most. Chosen: at a fifth of a second each they take a second, the poller's `TICK`."""
+"""Gets in one cycle, at most. Chosen: at a fifth of a second each they take a second, the poller's `min_gap_s`."""
 
 RUNS_AT_MOST: Final = LIFETIME.total_seconds() + 3600.0
 """Seconds from a batch's creation to its end: the API's 24 hours, and an hour for clocks that differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class Get:
+class GetCall:
     """The call that fetches one batch."""
 
     batch_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListCall:
     """The call that fetches a page of the list, from the newest batch or after a given one."""
 
     after_id: str | None = None
 
 
-Call = Get | Page
-Answer = MessageBatch | BatchPage | BatchesError
+Call = GetCall | ListCall
+CallAnswer = MessageBatch | BatchPage | BatchesError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Findings:
+class ListResult:
     """What a cycle learned about the list itself."""
 
     shown: set[str] = field(default_factory=set)
@@ -72,12 +72,12 @@ class Findings:
     """Why a page could not be read."""
 
 
-def created(batch: MessageBatch) -> float | None:
+def created_at(batch: MessageBatch) -> float | None:
     """Return when a batch was created, in seconds since the epoch."""
     return None if batch.created_at is None else batch.created_at.timestamp()
 
 
-def cycle(wanted: Sequence[Wanted], *, oldest_running: float) -> Generator[Call, Answer, Findings]:
+def choose_calls(wanted: Sequence[Wanted], *, oldest_running: float) -> Generator[Call, CallAnswer, ListResult]:
     """Give the calls of one cycle; each answer is sent back in.
 
     :param wanted: the batches to fetch, the most urgent first.
@@ -85,39 +85,39 @@ def cycle(wanted: Sequence[Wanted], *, oldest_running: float) -> Generator[Call,
         them.
     :return: what the pages showed.
     """
-    findings = Findings()
+    result = ListResult()
     missing = {each.batch_id: each.created_at for each in wanted if each.listed}
     if len(missing) > FEW:
-        yield from _pages(missing, findings, oldest_running)
-    for each in [each for each in wanted if each.batch_id not in findings.shown][:FEW]:
-        yield Get(each.batch_id)
-    return findings
+        yield from _pages(missing, result, oldest_running)
+    for each in [each for each in wanted if each.batch_id not in result.shown][:FEW]:
+        yield GetCall(each.batch_id)
+    return result
 
 
 def _pages(
-    missing: dict[str, float | None], findings: Findings, oldest_running: float
-) -> Generator[Call, Answer, None]:
-    cursor, in_vain = None, 0
+    missing: dict[str, float | None], result: ListResult, oldest_running: float
+) -> Generator[Call, CallAnswer, None]:
+    cursor, useless = None, 0
     while missing:
-        page = yield Page(cursor)
+        page = yield ListCall(cursor)
         if not isinstance(page, BatchPage):
-            vanished = cursor is not None and isinstance(page, ApiError) and page.status in {400, 404}
-            findings.failure = page if isinstance(page, BatchesError) and not vanished else None
+            cursor_gone = cursor is not None and isinstance(page, ApiError) and page.status in {400, 404}
+            result.failure = page if isinstance(page, BatchesError) and not cursor_gone else None
             return
         if cursor is not None and (not page.data or page.next_after == cursor):
             return
         shown = missing.keys() & {batch.id for batch in page.data}
-        findings.shown |= shown
-        _strike(missing, shown)
-        in_vain += not shown
+        result.shown |= shown
+        _remove(missing, shown)
+        useless += not shown
         cursor, reached = page.next_after, oldest_of(page)
-        pointless = cursor is None or reached < oldest_running or in_vain >= len(missing)
-        passed = set(missing) if pointless else {batch_id for batch_id, at in missing.items() if at and at > reached}
-        findings.unlisted |= passed
-        _strike(missing, passed)
+        finished = cursor is None or reached < oldest_running or useless >= len(missing)
+        passed = set(missing) if finished else {batch_id for batch_id, at in missing.items() if at and at > reached}
+        result.unlisted |= passed
+        _remove(missing, passed)
 
 
-def _strike(missing: dict[str, float | None], batch_ids: Set[str]) -> None:
+def _remove(missing: dict[str, float | None], batch_ids: Set[str]) -> None:
     for batch_id in batch_ids:
         del missing[batch_id]
 
@@ -127,4 +127,4 @@ def oldest_of(page: BatchPage) -> float:
 
     A later batch that the page does not show is not in the list.
     """
-    return min((at for batch in page.data if (at := created(batch)) is not None), default=math.inf)
+    return min((at for batch in page.data if (at := created_at(batch)) is not None), default=math.inf)

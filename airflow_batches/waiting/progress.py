@@ -4,10 +4,10 @@ A poll's answer and the clock come in, a line goes out.
 
 | the poll gave                                 | a line                                                            |
 |-----------------------------------------------|-------------------------------------------------------------------|
-| the batch, with another status or counts      | at once, but `LEAST_GAP` after the last one                       |
+| the batch, with another status or counts      | at once, but `MIN_GAP_S` after the last one                       |
 | the batch, for the first time after an error  | likewise                                                          |
 | an error, for the first time after the batch  | likewise                                                          |
-| anything, or no poll was made                 | `HEARTBEAT` after the last one                                    |
+| anything, or no poll was made                 | `HEARTBEAT_S` after the last one                                    |
 
 During an outage a line names the last error and the last successful poll: the poller logs the outage in the triggerer's
 log, which the task's owner does not read.
@@ -21,28 +21,29 @@ from typing import Final
 
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.waiting.decision import outcome_of
-from airflow_batches.waiting.outcome import Ending
+from airflow_batches.waiting.outcome import Ending, outcome_of
 
-LEAST_GAP: Final = 60.0
+MIN_GAP_S: Final = 60.0
 """Seconds between two lines. Chosen: the default poll interval."""
-HEARTBEAT: Final = 900.0
+HEARTBEAT_S: Final = 900.0
 """Seconds without a line, at most. Chosen: about 100 lines for a batch that takes its whole day."""
 
 
 @dataclass(slots=True)
-class Progress:
+class ProgressLog:
     """The last answers about one batch and the last line about it.
 
     Times are seconds since the epoch.
     """
 
     batch_id: str
+    min_gap_s: float = MIN_GAP_S
+    heartbeat_s: float = HEARTBEAT_S
     _batch: MessageBatch | None = None
     _seen_at: float | None = None
     _error: BatchesError | None = None
-    _said: object = None
-    _said_at: float = field(default=float("-inf"))
+    _logged: object = None
+    _logged_at: float = field(default=float("-inf"))
 
     def line(self, answer: MessageBatch | BatchesError | None, *, now: float) -> str | None:
         """Return the line to log, or None for no line.
@@ -54,14 +55,14 @@ class Progress:
             self._batch, self._seen_at, self._error = answer, now, None
         elif answer is not None:
             self._error = answer
-        news = self._news()
-        gap = HEARTBEAT if answer is None or news == self._said else LEAST_GAP
-        if now - self._said_at < gap:
+        state = self._state()
+        gap = self.heartbeat_s if answer is None or state == self._logged else self.min_gap_s
+        if now - self._logged_at < gap:
             return None
-        self._said, self._said_at = news, now
+        self._logged, self._logged_at = state, now
         return self._text(now)
 
-    def _news(self) -> object:
+    def _state(self) -> object:
         """Return the state that must change for a line before the heartbeat."""
         if self._error is not None or self._batch is None:
             return "no answer"
@@ -73,7 +74,7 @@ class Progress:
             counts = outcome_of(self._batch, Ending.ENDED).counts
             state = f"{self._batch.status_text}: {counts}{_times(self._batch, now)}"
         if self._error is None and self._batch is not None:
-            late = now - (self._seen_at or now) >= LEAST_GAP
+            late = now - (self._seen_at or now) >= self.min_gap_s
             return f"Batch {self.batch_id} is {state}" + (f"; last poll {self._last_poll(now)}" if late else "")
         seen = f"; when last polled it was {state}" if state else ""
         return (

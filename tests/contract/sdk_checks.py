@@ -213,6 +213,21 @@ def models_are_listed() -> None:
 
 
 @check
+def one_request_is_tried_first() -> None:
+    client: Any = sdk()
+    asked = requests("a")[0]["params"]
+    message = client.messages.create(**asked)
+    assert (message.content[0].text, message.usage.service_tier) == ("Echo: Hello", "standard")
+    with client.messages.stream(**asked) as stream:
+        assert "".join(stream.text_stream) == "Echo: Hello"
+        assert stream.get_final_message().stop_reason == "end_turn"
+    counted = client.messages.count_tokens(model=asked["model"], messages=asked["messages"])
+    assert counted.input_tokens > 0
+    assert client.models.retrieve("claude-haiku-4-5").id == "claude-haiku-4-5-20251001"
+    is_raised(anthropic.NotFoundError, lambda: client.models.retrieve("claude-none"))
+
+
+@check
 def the_async_client_works_too() -> None:
     async def run() -> int:
         async with anthropic.AsyncAnthropic(api_key=KEY, base_url=URL) as client:

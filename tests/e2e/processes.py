@@ -34,7 +34,7 @@ class Program:
     def output(self) -> str:
         return self.log.read_text()
 
-    def wait_for(self, text: str, *, timeout: float = 120) -> None:
+    def wait_for(self, text: str, *, timeout: float = 240) -> None:
         """Until it has said so."""
         deadline = time.monotonic() + timeout
         while text not in self.output():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.cli import main
-from airflow_batches.demo.scenes import DEFERRED
+from airflow_batches.demo.stages import DEFERRED
 from airflow_batches.emulator import Emulator, Fault
 from tests.e2e.processes import Program, program
 
@@ -25,21 +25,8 @@ def assert_nothing_is_left(demo: Program) -> None:
     assert list(demo.scratch.iterdir()) == []
 
 
-def test_it_runs_the_whole_job_and_prints_what_landed(tmp_path: Path) -> None:
-    with program(tmp_path, "demo", "--keep", str(tmp_path / "kept")) as demo:
-        assert demo.process.wait(timeout=240) == 0, demo.output()
-        assert_nothing_is_left(demo)
-    (landed,) = (tmp_path / "kept").glob("*.jsonl")
-    cities = {json.loads(line)["custom_id"] for line in landed.read_text().splitlines()}
-    assert len(cities) == 8
-    for said in (DEFERRED, "msgbatch_", "Manifest", "The first results", "Where the time went"):
-        assert said in demo.output()
-    assert str(landed) in "".join(demo.output().split())
-    assert any(re.search(rf"^\s+{city}  +\w", demo.output(), re.MULTILINE) for city in cities)
-
-
-def test_with_ui_airflow_stays_until_ctrl_c(tmp_path: Path) -> None:
-    with program(tmp_path, "demo", "--ui") as demo:
+def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_stays_until_ctrl_c(tmp_path: Path) -> None:
+    with program(tmp_path, "demo", "--ui", "--keep", str(tmp_path / "kept")) as demo:
         demo.wait_for("Ctrl-C ends it.")
         found = re.search(r"Airflow is at (http://127\.0\.0\.1:\d+) ", demo.output())
         assert found
@@ -48,6 +35,13 @@ def test_with_ui_airflow_stays_until_ctrl_c(tmp_path: Path) -> None:
         assert demo.listeners() == {"127.0.0.1"}
         assert demo.end(signal.SIGINT) == 0, demo.output()
         assert_nothing_is_left(demo)
+    (landed,) = (tmp_path / "kept").glob("*.jsonl")
+    cities = {json.loads(line)["custom_id"] for line in landed.read_text().splitlines()}
+    assert len(cities) == 8
+    for said in (DEFERRED, "msgbatch_", "Manifest", "The first results", "Where the time went"):
+        assert said in demo.output()
+    assert str(landed) in "".join(demo.output().split())
+    assert any(re.search(rf"^\s+{city}  +\w", demo.output(), re.MULTILINE) for city in cities)
 
 
 def test_ctrl_c_in_the_middle_of_a_live_batch_cancels_it_and_leaves_nothing(tmp_path: Path) -> None:

@@ -14,16 +14,17 @@ from rich.console import Console
 from airflow_batches.api import ApiError, BatchesClient
 from airflow_batches.demo.example import ExampleRun
 from airflow_batches.demo.private_airflow import PrivateAirflow
-from airflow_batches.demo.scenes import DEFERRED
 from airflow_batches.demo.screen import Screen
 from airflow_batches.demo.service import EMULATED, Service
+from airflow_batches.demo.stages import DEFERRED
+from tests.e2e.conftest import SHARD_SIZE
 
 pytestmark = pytest.mark.e2e
 
 
-def started(airflow: PrivateAirflow, dag_id: str, folder: Path) -> str:
+def started(airflow: PrivateAirflow, dag_id: str, folder: Path, **params: Any) -> str:
     airflow.api.wait_for_dag(dag_id)
-    return airflow.api.trigger(dag_id, {"path": f"file://{folder}"})
+    return airflow.api.trigger(dag_id, {"path": f"file://{folder}", **params})
 
 
 def control(service: Service, method: str, path: str, **values: Any) -> Any:
@@ -43,14 +44,14 @@ def test_no_more_shards_are_under_way_than_the_queue_of_the_api_takes(
     airflow: PrivateAirflow, service: Service, tmp_path: Path
 ) -> None:
     before = control(service, "GET", "counters")["calls"]["create"]
-    control(service, "PATCH", "settings", queue_limit=200_000, errored_share=0.0)
+    control(service, "PATCH", "settings", queue_limit=2 * SHARD_SIZE, errored_share=0.0)
     try:
-        run_id = started(airflow, "submit_shards", tmp_path)
+        run_id = started(airflow, "submit_shards", tmp_path, rows=5 * SHARD_SIZE // 2)
         assert airflow.api.wait_for_run("submit_shards", run_id) == "success"
     finally:
         control(service, "PATCH", "settings", queue_limit=None, errored_share=EMULATED["errored_share"])
     landed = sorted((tmp_path / run_id).glob("results-?.jsonl"))
-    assert [path.read_bytes().count(b"\n") for path in landed] == [100_000, 100_000, 50_000]
+    assert [path.read_bytes().count(b"\n") for path in landed] == [SHARD_SIZE, SHARD_SIZE, SHARD_SIZE // 2]
     # A third shard sent while two are under way would have been refused (429) and sent again.
     assert control(service, "GET", "counters")["calls"]["create"] - before == 3
 

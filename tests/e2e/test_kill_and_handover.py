@@ -231,7 +231,7 @@ def test_when_its_time_is_over_the_batch_is_canceled(waits: dict[str, Wait]) -> 
     wait = waits["overdue"]
     assert wait.airflow.api.wait_for_run(SHORT, wait.run_id) == "failed"
     assert wait.batch_status == "canceling"
-    assert "the timeout is over" in wait.log()
+    assert "the timeout has passed" in wait.log()
 
 
 def test_what_is_counted_while_waiting_reaches_airflows_metrics(waits: dict[str, Wait], metrics: Sink) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,31 +19,12 @@ from airflow_batches.emulator import Emulator, Fault
 pytestmark = pytest.mark.e2e
 
 DAG = "classify_reviews"
-HEARTBEAT_TIMEOUT_S = 15
-"""After so long without a heartbeat Airflow gives a try up. A busy machine answers one after 5 s and more."""
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    """Batches go on until they are ended."""
-    with Emulator(processing_time=7200.0, retry_after=0) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def airflow(emulator: Emulator) -> Iterator[PrivateAirflow]:
-    settings = {
-        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT_S),
-        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
-    }
-    connection = {"conn_type": "anthropicbatches", "host": emulator.url, "password": emulator.api_key}
-    with PrivateAirflow(
-        dags=[Path(__file__).parent / "dags" / "reviews.py"],
-        connections={"anthropic_default": connection},
-        settings=settings,
-    ) as running:
-        running.api.wait_for_dag(DAG)
-        yield running
+@pytest.fixture
+def emulator(held: Emulator) -> Emulator:
+    """The emulator of the DAG's connection."""
+    return held
 
 
 def until(condition: Callable[[], Any], *, timeout: float = 90.0) -> Any:
@@ -66,6 +47,7 @@ class Run:
 
     @classmethod
     def start(cls, airflow: PrivateAirflow, emulator: Emulator, folder: Path) -> Run:
+        airflow.api.wait_for_dag(DAG)
         return cls(airflow, emulator, airflow.api.trigger(DAG, {"path": f"file://{folder}"}), folder)
 
     def task(self, task_id: str = "submit") -> dict[str, Any]:

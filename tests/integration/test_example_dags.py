@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 import airflow_batches
-from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.emulator import Emulator, Fault, Rule
+from airflow_batches.emulator.rules import read_rules
 from tests.airflows import run_the_dag_in
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
-pytestmark = [pytest.mark.xdist_group("airflow-db"), pytest.mark.usefixtures("database", "connection")]
+pytestmark = pytest.mark.usefixtures("database", "connection")
 
 ROOT: Final = Path(airflow_batches.__file__).parent.parent
 EXAMPLES: Final = ROOT / "example_dags"
-
-
-@pytest.fixture(scope="module")
-def database() -> None:
-    """Airflow's tables, in this process's own home."""
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
-
-
-@pytest.fixture
-def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A DAGs folder of the test's own: `dag.test()` runs only what Airflow can find."""
-    folder = tmp_path / "dags"
-    folder.mkdir()
-    bundle = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
-    bundles = [bundle | {"kwargs": {"path": str(folder)}}]
-    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
-    return folder
 
 
 def run(dags: Path, source: str, **params: Any) -> DagRun:
@@ -79,8 +61,8 @@ def test_build_wait_land_lands_what_failed_apart(dags: Path, tmp_path: Path, emu
 def test_a_deferred_wait_ends_in_the_same_place(
     dags: Path, tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.message_batch.QUIET", 0.1)
-    emulator.configure(processing_time=2.0)
+    monkeypatch.setattr("airflow_batches.triggers.message_batch.MessageBatchTrigger.QUIET_S", 0.1)
+    emulator.configure(processing_time=2.0, retry_after=0)
     source = (EXAMPLES / "submit_and_land.py").read_text().replace("poll_interval=5", "poll_interval=0.5")
     finished = run(dags, source, path=f"file://{tmp_path}/out")
     assert states(finished) == {"submit": "success", "land": "success"}
@@ -113,6 +95,47 @@ def test_cancel_and_delete(dags: Path, emulator: Emulator) -> None:
     finished = run(dags, (EXAMPLES / "cancel_and_delete.py").read_text())
     assert states(finished) == {"submit": "success", "cancel": "success", "ended": "skipped", "delete": "success"}
     assert not emulator.batches()
+
+
+def rules_in(source: str) -> list[Rule]:
+    """The rules that an example's docstring shows."""
+    return read_rules("\n".join(re.findall(r"^ {4}(\{.*\})$", source, re.MULTILINE)).encode())
+
+
+def test_a_dag_developed_against_rules_meets_each_of_them(dags: Path, tmp_path: Path, emulator: Emulator) -> None:
+    source = (EXAMPLES / "develop_against_rules.py").read_text()
+    emulator.set_rules(rules_in(source))
+    finished = run(dags, source, path=f"file://{tmp_path}/out")
+    assert set(states(finished).values()) == {"success"}
+    assert emulator.rules.applied() == [1, 1, 1]
+    assert labels(finished) == {"review-0": "negative", "review-1": None, "review-2": None}
+    (second,) = (tmp_path / "out").rglob("again.jsonl")
+    assert [json.loads(line)["custom_id"] for line in second.read_text().splitlines()] == ["review-1"]
+
+
+def test_the_same_dag_sends_nothing_again_where_every_request_was_answered(
+    dags: Path, tmp_path: Path, emulator: Emulator
+) -> None:
+    emulator.set_rules([Rule(answer="positive")])
+    source = (EXAMPLES / "develop_against_rules.py").read_text()
+    finished = run(dags, source.replace('"develop_against_rules"', '"answered_at_once"'), path=f"file://{tmp_path}/out")
+    assert states(finished) == {
+        "submit_first": "success",
+        "land_first": "success",
+        "failed": "success",
+        "submit_again": "skipped",
+        "land_again": "skipped",
+        "label": "success",
+    }
+    assert set(labels(finished).values()) == {"positive"}
+    assert emulator.counters["create"] == 1
+
+
+def labels(finished: DagRun) -> dict[str, str | None]:
+    """What the task `label` returned."""
+    (label,) = [ti for ti in finished.get_task_instances() if ti.task_id == "label"]
+    pushed: dict[str, str | None] = label.xcom_pull(task_ids="label")
+    return pushed
 
 
 def test_the_readmes_dag_runs_as_it_stands(dags: Path, tmp_path: Path) -> None:

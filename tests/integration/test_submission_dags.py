@@ -10,8 +10,6 @@ import pytest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.submission.encode import encode_requests
 from tests.integration.test_example_dags import EXAMPLES, results, run, states
-from tests.integration.test_example_dags import dags as dags
-from tests.integration.test_example_dags import database as database
 from tests.samples import some_requests
 
 pytestmark = pytest.mark.usefixtures("database", "connection")
@@ -120,8 +118,8 @@ def test_prompts_of_mapped_tasks_are_not_stored_as_rendered_fields(dags: Path, e
 def test_a_lost_answer_is_waited_for_without_a_worker_slot_and_adopted(
     dags: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.message_batch.QUIET", 0.1)
-    emulator.configure(processing_time=2.0)
+    monkeypatch.setattr("airflow_batches.triggers.message_batch.MessageBatchTrigger.QUIET_S", 0.1)
+    emulator.configure(processing_time=2.0, retry_after=0)
     emulator.fault(Fault(endpoint="create", action="error_after_accept"))
     source = SUBMIT.replace('.expand(\n        requests=[ONE, [ONE[0] | {"custom_id": "b"}]]\n    )', "").replace(
         "MessageBatchSubmitOperator.partial(", "MessageBatchSubmitOperator(requests=ONE, "

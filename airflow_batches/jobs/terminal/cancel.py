@@ -61,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
     if load_ledger(folder).state != OPEN:
         return _too_late(folder)
     runner = TerminalRunner(folder.name)
+    with runner.clock:  # until the last message is written
+        return _finished(args, folder, runner)
+
+
+def _finished(args: argparse.Namespace, folder: JobFolder, runner: TerminalRunner) -> int:
     try:
         with client_from_environment(args.base_url) as client, runner.shown():
             _cancel(client, folder, args.poll_interval, runner)

@@ -3,8 +3,9 @@
 | signal            | while the run waits | during a step                          |
 |-------------------|---------------------|----------------------------------------|
 | SIGINT or SIGTERM | stops at once       | stops after the step                   |
-| a second one      | -                   | stops at once; the next run looks what |
-|                   |                     | came of the step                       |
+| a second one      | is ignored, while   | stops at once; the next run looks what |
+|                   | the lease is given  | came of the step                       |
+|                   | up                  |                                        |
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from airflow_batches.jobs.run import SystemClock
 
@@ -44,6 +45,7 @@ class InterruptibleClock(SystemClock):
         self.received: int | None = None
         self._on_first = on_first
         self._waits = False
+        self._ends = False
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -52,9 +54,9 @@ class InterruptibleClock(SystemClock):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Restore the handlers."""
+        """Restore the handlers; ignore the signals after an interruption, because the process is about to end."""
         for number, handler in zip(SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._ends else handler)
 
     @property
     def exit_code(self) -> int:
@@ -76,10 +78,16 @@ class InterruptibleClock(SystemClock):
     def check(self) -> None:
         """Raise `Interrupted` if a signal has arrived."""
         if self.received is not None:
-            raise Interrupted(self.received)
+            self._end(self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._ends:
+            return
         first, self.received = self.received is None, number
         if self._waits or not first:
-            raise Interrupted(number)
+            self._end(number)
         self._on_first()
+
+    def _end(self, number: int) -> NoReturn:
+        self._ends = True
+        raise Interrupted(number)

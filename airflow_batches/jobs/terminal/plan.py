@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from airflow_batches._uri import redact_uri
-from airflow_batches.api.client import VERSION
+from airflow_batches.api.defaults import NEWEST
 from airflow_batches.jobs.money import usd
 from airflow_batches.jobs.planning import preview
 from airflow_batches.jobs.terminal.options import add_epilog, add_request_options, asked_for, money
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """
     with ExitStack() as stack:
         client = None if args.offline else stack.enter_context(client_from_environment(args.base_url))
-        asked = asked_for(args, client.anthropic_version if client else VERSION)
+        asked = asked_for(args, client.anthropic_version if client else NEWEST)
         shards, estimate = preview(client, asked)
     source = redact_uri(asked.requests)
     if args.json:

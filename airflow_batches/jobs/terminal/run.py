@@ -101,6 +101,11 @@ def run(args: argparse.Namespace) -> int:
     """
     path = local_uri(args.path)
     runner = TerminalRunner(JobFolder(path).name)
+    with runner.clock:  # until the last message is written
+        return _finished(args, path, runner)
+
+
+def _finished(args: argparse.Namespace, path: str, runner: TerminalRunner) -> int:
     try:
         with client_from_environment(args.base_url) as client, runner.shown(args.max_cost_usd):
             manifest = _run(client, args, path, runner)

@@ -19,7 +19,7 @@ class TerminalRunner:
     Example::
 
         runner = TerminalRunner("s3://lake/answers")
-        with runner.shown():
+        with runner.clock, runner.shown():
             run_job(client, requests, "s3://lake/answers", clock=runner.clock, progress=runner.on_step)
     """
 
@@ -31,11 +31,11 @@ class TerminalRunner:
 
     @contextmanager
     def shown(self, cap: Decimal | None = None) -> Iterator[None]:
-        """Show the job and handle signals during the block.
+        """Show the job during the block.
 
         :param cap: the cap in USD; None: there is none.
         """
-        with shown(self.name, cap) as self._display, self.clock:
+        with shown(self.name, cap) as self._display:
             yield
 
     def on_step(self, ledger: JobLedger) -> None:

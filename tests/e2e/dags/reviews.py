@@ -1,4 +1,4 @@
-"""The README's DAG: each run has the custom_ids of the run before."""
+"""The README's DAG, on the emulator whose batches are held: each run has the custom_ids of the run before."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from airflow_batches.operators import MessageBatchResultsOperator, MessageBatchS
 with DAG("classify_reviews", schedule=None):
     submit = MessageBatchSubmitOperator(
         task_id="submit",
+        conn_id="held",
         model="claude-haiku-4-5",
         requests=[
             {
@@ -29,6 +30,7 @@ with DAG("classify_reviews", schedule=None):
     )
     MessageBatchResultsOperator(
         task_id="land",
+        conn_id="held",
         batch_id=submit.output,
         receipt=XComArg(submit, key="receipt"),
         path="{{ dag_run.conf['path'] }}/{{ run_id }}.jsonl",

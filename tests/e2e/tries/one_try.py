@@ -31,7 +31,7 @@ PRELOADED: Final = (
     "tests.e2e.tries.one_try",
     "airflow.providers.standard.triggers.temporal",
     "airflow.sdk.execution_time.supervisor",
-    "airflow_batches.hooks.message_batches",
+    "airflow_batches.hooks.connection",
     "airflow_batches.submission.submit",
     "airflow_batches.triggers.message_batch",
     "airflow_batches.waiting.wait",

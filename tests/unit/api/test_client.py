@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -355,89 +355,95 @@ def test_what_a_success_says_about_the_next_call_is_kept_until_the_next(
     assert hints == [None, 10.0, None]
 
 
-NOON = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("date", "ahead"),
-    [
-        ("Fri, 01 May 2026 12:01:30 GMT", timedelta(seconds=89.75)),
-        ("Fri, 01 May 2026 11:00:00 GMT", -timedelta(hours=1, seconds=0.25)),
-    ],
-)
-def test_a_success_tells_how_far_the_apis_clock_is_ahead(
-    api: requests_mock.Mocker, date: str, ahead: timedelta
-) -> None:
-    api.get(f"{API}/{ID}", json=batch_json(), headers={"Date": date})
-    with BatchesClient(KEY, clock=lambda: NOON) as client:
-        assert client.clock_ahead is None
-        client.get(ID)
-        assert client.clock_ahead == ahead
+def hour_by(client: BatchesClient) -> int | None:
+    """The hour by the API's clock."""
+    time = client.api_time()
+    return None if time is None else time.hour
 
 
-def test_every_call_compares_the_clocks(api: requests_mock.Mocker) -> None:
-    times = [f"Fri, 01 May 2026 12:00:0{second} GMT" for second in range(6)]
-    dates = [{"Date": time} for time in times]
-    api.post(API, json=batch_json(), headers=dates[0])
-    api.get(API, json=page(), headers=dates[1])
-    api.get(f"{API}/{ID}", json=batch_json(), headers=dates[2])
-    api.get(f"{API}/{ID}/results", headers=dates[3])
-    api.post(f"{API}/{ID}/cancel", json=batch_json(), headers=dates[4])
-    api.delete(f"{API}/{ID}", json={"id": ID}, headers=dates[5])
-    with BatchesClient(KEY, clock=lambda: NOON.replace(microsecond=0)) as client:
-        calls: list[Any] = [
-            lambda: client.create([HI]),
-            client.check,
-            lambda: client.get(ID),
-            lambda: client.results(ID),
-            lambda: client.cancel(ID),
-            lambda: client.delete(ID),
-        ]
-        seen = []
-        for call in calls:
-            call()
-            seen.append(client.clock_ahead)
-    assert seen == [timedelta(seconds=second) for second in range(6)]
+def dated(hour: int) -> dict[str, str]:
+    return {"Date": f"Fri, 01 May 2026 {hour}:00:30 GMT"}
 
 
-@pytest.mark.parametrize("headers", [{}, {"Date": ""}, {"Date": "soon"}, {"Date": "Fri, 01 May 2026 12:01:30 -0000"}])
+def test_a_success_tells_the_time_by_the_apis_clock(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.get(f"{API}/{ID}", json=batch_json(), headers=dated(12))
+    assert client.api_time() is None
+    client.get(ID)
+    first = client.api_time()
+    assert first is not None
+    assert first >= NOON + timedelta(seconds=30)
+    second = client.api_time()
+    assert second is not None
+    assert second > first
+
+
+def test_every_call_reads_the_apis_clock(api: requests_mock.Mocker, client: BatchesClient) -> None:
+    api.post(API, json=batch_json(), headers=dated(10))
+    api.get(API, json=page(), headers=dated(11))
+    api.get(f"{API}/{ID}", json=batch_json(), headers=dated(12))
+    api.get(f"{API}/{ID}/results", headers=dated(13))
+    api.post(f"{API}/{ID}/cancel", json=batch_json(), headers=dated(14))
+    api.delete(f"{API}/{ID}", json={"id": ID}, headers=dated(15))
+    calls: list[Callable[[], object]] = [
+        lambda: client.create([HI]),
+        client.check,
+        lambda: client.get(ID),
+        lambda: client.results(ID),
+        lambda: client.cancel(ID),
+        lambda: client.delete(ID),
+    ]
+    seen = []
+    for call in calls:
+        call()
+        seen.append(hour_by(client))
+    assert seen == [*range(10, 16)]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": ""}, {"Date": "soon"}, {"Date": "Fri, 01 May 2026 14:00:30 -0000"}])
 def test_an_answer_that_tells_no_date_leaves_what_is_known_of_the_clock(
-    api: requests_mock.Mocker, headers: dict[str, str]
+    api: requests_mock.Mocker, client: BatchesClient, headers: dict[str, str]
 ) -> None:
-    dated = {"Date": "Fri, 01 May 2026 12:01:30 GMT"}
-    answers: list[dict[str, Any]] = [{"json": batch_json(), "headers": sent} for sent in (headers, dated, headers)]
+    answers: list[dict[str, Any]] = [{"json": batch_json(), "headers": sent} for sent in (headers, dated(12), headers)]
     api.get(f"{API}/{ID}", answers)
-    with BatchesClient(KEY, clock=lambda: NOON) as client:
-        seen = []
-        for _ in range(3):
-            client.get(ID)
-            seen.append(client.clock_ahead)
-    assert seen == [None, timedelta(seconds=89.75), timedelta(seconds=89.75)]
+    seen = []
+    for _ in range(3):
+        client.get(ID)
+        seen.append(hour_by(client))
+    assert seen == [None, 12, 12]
 
 
-def test_a_clock_that_is_an_hour_slow_is_told_so_to_a_second() -> None:
-    hour = timedelta(hours=1)
-    with (
-        Emulator() as emulator,
-        BatchesClient(emulator.api_key, base_url=emulator.url, clock=lambda: datetime.now(UTC) - hour) as client,
-    ):
-        client.check()
-        assert client.clock_ahead is not None
-        assert hour - timedelta(seconds=3) < client.clock_ahead <= hour
-
-
-@pytest.mark.parametrize(
-    ("body", "ahead"),
-    [({"error": {"type": "x", "message": "y"}}, timedelta(seconds=89.75)), ({"message": "of a proxy"}, None)],
-)
-def test_a_refusal_of_the_api_tells_its_time_and_one_of_a_proxy_does_not(
-    api: requests_mock.Mocker, body: Any, ahead: timedelta | None
+def test_a_clone_knows_the_apis_clock_too_and_reads_it_for_itself(
+    api: requests_mock.Mocker, client: BatchesClient
 ) -> None:
-    api.get(f"{API}/{ID}", status_code=400, json=body, headers={"Date": "Fri, 01 May 2026 12:01:30 GMT"})
-    with BatchesClient(KEY, clock=lambda: NOON) as client:
-        with pytest.raises(ApiError):
-            client.get(ID)
-        assert client.clock_ahead == ahead
+    api.get(f"{API}/{ID}", [{"json": batch_json(), "headers": dated(hour)} for hour in (12, 13)])
+    client.get(ID)
+    clone = client.clone()
+    assert hour_by(clone) == 12
+    clone.get(ID)
+    assert (hour_by(client), hour_by(clone)) == (12, 13)
+
+
+def test_the_emulators_clock_is_read() -> None:
+    with Emulator() as emulator, BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        emulator.clock.advance(36_000)
+        before = datetime.now(UTC)
+        client.check()
+        time = client.api_time()
+        assert time is not None
+        assert time >= before + timedelta(hours=10, seconds=-1)
+
+
+@pytest.mark.parametrize(("body", "hour"), [({"error": {"type": "x", "message": "y"}}, 12), ({"message": "x"}, None)])
+def test_a_refusal_of_the_api_tells_its_time_and_one_of_a_proxy_does_not(
+    api: requests_mock.Mocker, client: BatchesClient, body: Any, hour: int | None
+) -> None:
+    api.get(f"{API}/{ID}", status_code=400, json=body, headers=dated(12))
+    with pytest.raises(ApiError):
+        client.get(ID)
+    assert hour_by(client) == hour
 
 
 def test_an_error_carries_what_the_answer_says(api: requests_mock.Mocker, client: BatchesClient) -> None:

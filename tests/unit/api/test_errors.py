@@ -23,7 +23,8 @@ from airflow_batches.api import (
     TransportError,
     WaitTimeout,
 )
-from airflow_batches.api.errors import date_of, error_from_response, retry_after
+from airflow_batches.api.conversion import error_from_response
+from airflow_batches.api.headers import date_of, retry_after
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 JSON = {"content-type": "application/json"}
@@ -39,7 +40,7 @@ def envelope(kind: str, message: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "message", "passing"),
+    ("status", "kind", "message", "retryable"),
     [
         (400, "invalid_request_error", "requests.0.custom_id: Field required", False),
         (401, "authentication_error", "API key is invalid.", False),
@@ -57,10 +58,10 @@ def envelope(kind: str, message: str, **more: Any) -> dict[str, Any]:
         (529, "overloaded_error", "Overloaded", True),
     ],
 )
-def test_every_status_keeps_what_the_api_says(status: int, kind: str, message: str, passing: bool) -> None:
+def test_every_status_keeps_what_the_api_says(status: int, kind: str, message: str, retryable: bool) -> None:
     got = error(status, envelope(kind, message, request_id="req_011C"))
     assert (got.status, got.kind, got.message, got.request_id) == (status, kind, message, "req_011C")
-    assert (got.passing, got.retry_after, got.details) == (passing, None, None)
+    assert (got.retryable, got.retry_after, got.details) == (retryable, None, None)
     assert str(got).startswith(f"{status} {kind}: {message} (request-id req_011C)")
 
 
@@ -161,13 +162,13 @@ def test_details_that_are_no_object_are_left_out(details: object) -> None:
 def test_a_redirect_says_why_it_is_not_followed(status: int) -> None:
     got = error(status, b"", {"location": "https://elsewhere"})
     assert "redirects are not followed" in str(got)
-    assert not got.passing
+    assert not got.retryable
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 529])
-@pytest.mark.parametrize(("word", "passing"), [("true", True), ("True", True), ("false", False)])
-def test_the_servers_own_word_comes_before_the_status(status: int, word: str, passing: bool) -> None:
-    assert error(status, b"", {"x-should-retry": word}).passing is passing
+@pytest.mark.parametrize(("word", "retryable"), [("true", True), ("True", True), ("false", False)])
+def test_the_servers_own_word_comes_before_the_status(status: int, word: str, retryable: bool) -> None:
+    assert error(status, b"", {"x-should-retry": word}).retryable is retryable
 
 
 @pytest.mark.parametrize("word", ["", "yes", "0"])
@@ -175,9 +176,9 @@ def test_another_word_is_none(word: str) -> None:
     assert error(500, b"", {"x-should-retry": word}).should_retry is None
 
 
-@pytest.mark.parametrize(("status", "cure"), [(401, "The API key was refused"), (403, "workspace lacks")])
-def test_a_refusal_that_has_a_cure_names_it(status: int, cure: str) -> None:
-    assert cure in str(error(status, envelope("some_error", "no")))
+@pytest.mark.parametrize(("status", "hint"), [(401, "The API key was refused"), (403, "workspace lacks")])
+def test_a_refusal_with_a_hint_names_it(status: int, hint: str) -> None:
+    assert hint in str(error(status, envelope("some_error", "no")))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>no such page</html>", envelope("not_found_error", "Not found")])

@@ -49,13 +49,13 @@ def loaded_by(statement: str) -> set[str]:
     [
         "from airflow_batches.api import *",
         "from airflow_batches.api import BatchesClient; BatchesClient('key').close()",
-        "from airflow_batches.waiting.decision import decide",
-        "from airflow_batches.waiting.wait import wait_for",
+        "from airflow_batches.api.polling import decide",
+        "from airflow_batches.waiting.wait import wait",
     ],
 )
 def test_it_needs_no_airflow(statement: str) -> None:
     loaded = loaded_by(statement)
-    assert "requests" in loaded or "decision" in statement
+    assert "requests" in loaded or "polling" in statement
     assert "airflow" not in loaded
 
 

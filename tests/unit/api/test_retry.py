@@ -18,7 +18,7 @@ from airflow_batches.api import (
     TransportError,
     WaitTimeout,
 )
-from airflow_batches.api.retry import KNOWN, ONCE
+from airflow_batches.api.retry import ONCE, RETRY_404
 
 POLICY = RetryPolicy()
 
@@ -64,7 +64,7 @@ def test_a_create_is_never_sent_again_where_a_read_would_not_be(status: int, sho
 
 
 @pytest.mark.parametrize(("hint", "worth_it"), [(300.0, True), (300.1, False), (1e300, False)])
-def test_a_hint_beyond_all_patience_is_raised_instead(hint: float, worth_it: bool) -> None:
+def test_a_retry_after_above_the_maximum_is_raised_instead(hint: float, worth_it: bool) -> None:
     assert POLICY.retries(answered(429, retry_after=hint), creates=False) is worth_it
     assert POLICY.retries(answered(429, retry_after=hint), creates=True) is worth_it
 
@@ -134,13 +134,13 @@ def test_what_is_known_to_exist_changes_nothing_for_a_create() -> None:
 
 
 def test_known_waits_some_twenty_seconds_for_what_is_not_there_yet() -> None:
-    delays = [KNOWN.delay(answered(404), attempt, rand=lambda: 0.5) for attempt in range(1, KNOWN.attempts)]
-    assert KNOWN.exists
+    delays = [RETRY_404.delay(answered(404), attempt, rand=lambda: 0.5) for attempt in range(1, RETRY_404.attempts)]
+    assert RETRY_404.exists
     assert 20 <= sum(delays) <= 40
 
 
 def test_times_may_be_timedeltas() -> None:
-    policy = RetryPolicy(base=timedelta(seconds=2), cap=timedelta(seconds=3), patience=timedelta(seconds=10))
+    policy = RetryPolicy(base=timedelta(seconds=2), cap=timedelta(seconds=3), max_retry_after=timedelta(seconds=10))
     refused = TransportError("no answer", maybe_sent=False)
     assert [policy.delay(refused, attempt, rand=lambda: 1.0) for attempt in (1, 2)] == [2.0, 3.0]
     assert not policy.retries(ApiError(429, "rate_limit_error", "later", retry_after=11.0), creates=False)

@@ -101,7 +101,7 @@ def test_attempts_are_bounded_and_the_last_error_is_raised(naps: list[float]) ->
     assert len(naps) == 2
 
 
-def test_the_servers_hint_is_slept_and_one_beyond_patience_is_raised(
+def test_the_servers_retry_after_is_slept_and_one_above_the_maximum_is_raised(
     naps: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     scripts = [answering(API_ERROR, "529 X", "retry-after: 40"), answering(API_ERROR, "429 X", "retry-after-ms: 2500")]

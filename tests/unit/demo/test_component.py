@@ -70,7 +70,7 @@ def test_stopping_ends_the_whole_family(start: Callable[..., Component]) -> None
 
 def test_who_does_not_listen_is_killed(start: Callable[..., Component]) -> None:
     component = start(DEAF)
-    component.stop(patience=0.2)
+    component.stop(grace_s=0.2)
     assert component.members() == []
     assert component.exit_code == -signal.SIGKILL
 
@@ -78,7 +78,7 @@ def test_who_does_not_listen_is_killed(start: Callable[..., Component]) -> None:
 def test_all_are_stopped_at_once_even_those_that_are_paused(start: Callable[..., Component]) -> None:
     components = [start(), start()]
     components[0].pause()
-    stop_all(components, patience=20)
+    stop_all(components, grace_s=20)
     assert [component.exit_code for component in components] == [-signal.SIGTERM] * 2
 
 

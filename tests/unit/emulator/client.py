@@ -113,3 +113,16 @@ def everything(sock: socket.socket) -> bytes:
     while part := sock.recv(65_536):
         parts.append(part)
     return b"".join(parts)
+
+
+def answers(sock: socket.socket, count: int) -> list[bytes]:
+    """Return `count` chunked answers of a connection that stays open."""
+    received = b""
+    found: list[bytes] = []
+    while len(found) < count:
+        part = sock.recv(65_536)
+        assert part, received
+        received += part
+        *whole, received = received.split(b"\r\n0\r\n\r\n")
+        found += whole
+    return found

@@ -1,4 +1,4 @@
-"""Emulators over both stores: what is said of one must hold of the other."""
+"""Fixtures: emulators over both stores, which must behave alike."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def opened() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def start(opened: ExitStack) -> Start:
-    """Starts an emulator in memory with these settings, and a client for it."""
+    """Return a function that starts an emulator in memory with some settings, and a client for it."""
 
     def started(**settings: Any) -> tuple[Emulator, Client]:
         emulator = opened.enter_context(Emulator(**settings))
@@ -38,7 +38,7 @@ def start(opened: ExitStack) -> Start:
 
 @pytest.fixture(params=["memory", "folder"])
 def start_kept(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Start:
-    """The same, once in memory and once in a folder."""
+    """Return the same function, once in memory and once in a folder."""
     if request.param == "memory":
         return start
     return lambda **settings: start(folder=tmp_path / "batches", **settings)
@@ -46,12 +46,12 @@ def start_kept(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> 
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Waits until something holds; fails when it does not within half a minute."""
+    """Return a function that waits until something holds, and fails after half a minute."""
 
     def wait(holds: Callable[[], bool]) -> None:
         deadline = monotonic() + 30
         while not holds():
-            assert monotonic() < deadline, "it never came to hold"
+            assert monotonic() < deadline, "it did not hold within 30 s"
             sleep(0.01)
 
     return wait

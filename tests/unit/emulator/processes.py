@@ -8,15 +8,20 @@ from types import TracebackType
 from typing import Final, Self
 
 MODULE: Final = (sys.executable, "-m", "airflow_batches.emulator")
+COMMAND: Final = (sys.executable, "-m", "airflow_batches.cli", "emulator")
+ANY_PORT: Final = ("--port", "0")
 
 
 class Program:
-    """`python -m airflow_batches.emulator` with these flags, ended with the block."""
+    """The program on any free port and with these flags, ended with the block; batches end at once by default."""
 
     api_key = "sk-ant-emulator"
 
     def __init__(self, *flags: str, command: tuple[str, ...] = MODULE) -> None:
-        self.process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        usual = (*ANY_PORT, "--processing-time", "0")
+        self.process = subprocess.Popen(
+            [*command, *usual, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         if self.process.stdout is None or self.process.stderr is None:
             raise AssertionError("both are pipes")
         self._out, self._err = self.process.stdout, self.process.stderr
@@ -36,10 +41,10 @@ class Program:
         self._err.close()
 
     def lines(self, count: int) -> list[str]:
-        """So many further lines of stdout."""
+        """Return the next `count` lines of stdout."""
         return [self._out.readline().rstrip("\n") for _ in range(count)]
 
     def stop(self, number: int) -> tuple[int, str, str]:
-        """Exit code and what was still written to stdout and stderr, after this signal."""
+        """Send a signal; return the exit code and the rest of stdout and stderr."""
         self.process.send_signal(number)
         return self.process.wait(30), self._out.read(), self._err.read()

@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
 
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Fault, control
 from airflow_batches.emulator.actions import ACTIONS
 from airflow_batches.emulator.settings import ENDPOINTS
-from tests.unit.emulator.client import dial, everything, lines
+from tests.unit.emulator.client import lines
 from tests.unit.emulator.conftest import Start
 
 
 def ask(emulator: Emulator, method: str, path: str, expected: int = 200, /, **body: Any) -> dict[str, Any]:
-    """A control call, which needs no key."""
+    """Make a control call, which needs no key."""
     response = requests.request(method, f"{emulator.control_url}/{path}", json=body or None, timeout=30)
     assert response.status_code == expected, response.text
     answer: dict[str, Any] = response.json()
     return answer
 
 
-def test_the_overview_names_url_key_routes_endpoints_and_actions(emulator: Emulator) -> None:
+def test_the_overview_describes_every_route(emulator: Emulator) -> None:
     overview = ask(emulator, "GET", "")
-    assert overview["url"] == emulator.url
-    assert overview["api_key"] == emulator.api_key
-    assert overview["endpoints"] == list(ENDPOINTS)
-    assert overview["actions"] == ACTIONS
-    assert "POST /_emulator/faults" in overview["routes"]
+    assert (overview["url"], overview["api_key"]) == (emulator.url, emulator.api_key)
+    routes = {f"{route['method']} {route['path']}": route for route in overview["routes"]}
+    assert set(routes) == {f"{method} /_emulator/{path}" for method, path in control._ROUTES}
+    assert all(route["text"].endswith(".") for route in routes.values())
+    assert routes["POST /_emulator/clock/advance"]["fields"] == {"seconds": "how far; 0 or more."}
+    assert list(routes["GET /_emulator/requests"]["fields"]) == ["endpoint", "batch_id", "custom_id"]
     assert requests.get(emulator.control_url, timeout=30).json() == overview
+
+
+def test_every_field_of_a_route_is_described(emulator: Emulator) -> None:
+    routes = ask(emulator, "GET", "")["routes"]
+    for route, handler in zip(routes, control._ROUTES.values(), strict=True):
+        parameters = [*inspect.signature(handler).parameters.values()][1 + route["path"].count("{id}") :]
+        named = [each.name for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        assert list(route["fields"]) == named
+
+
+def test_the_overview_describes_every_fault_and_setting(emulator: Emulator) -> None:
+    overview = ask(emulator, "GET", "")
+    assert overview["faults"]["endpoints"] == [*ENDPOINTS, "*"]
+    assert overview["faults"]["actions"] == ACTIONS
+    fields = overview["faults"]["fields"]
+    assert set(fields) == set(Fault.__struct_fields__)
+    assert fields["times"] == {
+        "type": "integer or null",
+        "default": 1,
+        "text": "number of calls that fail, 1 by default; None: all of them until the plan is deleted.",
+    }
+    assert "default" not in fields["action"]
+    assert set(overview["settings"]) == set(emulator.settings.as_dict())
+    assert all(about["text"] for about in (*fields.values(), *overview["settings"].values()))
+    assert overview["settings"]["order"]["type"] == "reversed or shuffled or submitted"
+    assert overview["settings"]["processing_time"]["default"] == 0
 
 
 def test_the_clock_is_told_and_moved(emulator: Emulator) -> None:
@@ -41,9 +69,18 @@ def test_the_clock_is_told_and_moved(emulator: Emulator) -> None:
     assert emulator.clock.now() - before >= timedelta(hours=1)
 
 
-@pytest.mark.parametrize("body", [{"seconds": -1}, {"seconds": "soon"}, {"minutes": 5}, {}], ids=str)
-def test_a_clock_that_cannot_be_moved_so_is_refused(body: dict[str, Any], emulator: Emulator) -> None:
-    assert "error" in ask(emulator, "POST", "clock/advance", 400, **body)
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"seconds": -1}, "The clock moves forward only, by at most 100 years, and not by -1.0 s."),
+        ({"seconds": "soon"}, "The field seconds is wrong: Expected `float`, got `str`."),
+        ({"minutes": 5}, "POST /_emulator/clock/advance takes seconds, not minutes."),
+        ({}, "POST /_emulator/clock/advance needs seconds."),
+    ],
+    ids=str,
+)
+def test_a_clock_that_cannot_be_moved_so_is_refused(body: dict[str, Any], sentence: str, emulator: Emulator) -> None:
+    assert ask(emulator, "POST", "clock/advance", 400, **body) == {"error": sentence}
     assert emulator.clock.offset == 0
 
 
@@ -57,13 +94,13 @@ def test_settings_are_told_and_changed(emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"processing_tiem": 1}, "unknown settings processing_tiem; known are api_key, "),
-        ({"processing_time": -1}, "processing_time must be 0 or more: -1"),
-        ({"errored_share": 2}, "errored_share must be between 0 and 1: 2"),
-        ({"chunk_bytes": 0}, "chunk_bytes must be 1 or more: 0"),
-        ({"order": "random"}, "order: Invalid enum value 'random'"),
-        ({"denied": ["everything"]}, "denied must be among create, list, get"),
-        ({"gzip": "yes"}, "gzip: Expected `bool`, got `str`"),
+        ({"processing_tiem": 1}, "No setting is named 'processing_tiem'; known are api_key, "),
+        ({"processing_time": -1}, "The setting processing_time must be 0 or more, not -1.0."),
+        ({"errored_share": 2}, "The setting errored_share must be between 0 and 1, not 2.0."),
+        ({"chunk_bytes": 0}, "The setting chunk_bytes must be 1 or more, not 0."),
+        ({"order": "random"}, "The setting order cannot have this value: Invalid enum value 'random'."),
+        ({"denied": ["everything"]}, "The setting denied must be among create, list, get"),
+        ({"gzip": "yes"}, "The setting gzip cannot have this value: Expected `bool`, got `str`."),
     ],
 )
 def test_a_bad_setting_is_refused_and_none_of_the_others_is_changed(
@@ -85,7 +122,7 @@ def test_a_fault_is_a_resource_that_tells_how_often_it_struck(start: Start) -> N
     assert ask(emulator, "GET", "faults") == {"faults": [made | {"struck": 1}]}
     assert ask(emulator, "DELETE", "faults/fault_1")["struck"] == 1
     assert client.list().status_code == 200
-    assert ask(emulator, "GET", "faults/fault_1", 404) == {"error": "there is no fault fault_1"}
+    assert ask(emulator, "GET", "faults/fault_1", 404) == {"error": "No fault has the id 'fault_1'."}
     assert ask(emulator, "DELETE", "faults/fault_1", 404)
 
 
@@ -100,19 +137,17 @@ def test_all_faults_can_be_deleted_at_once(start: Start) -> None:
 @pytest.mark.parametrize(
     ("fault", "known"),
     [
-        ({"endpoint": "nowhere", "action": "cut"}, "create, list, get, cancel, delete, results, models, *"),
+        ({"endpoint": "nowhere", "action": "cut"}, ", ".join((*ENDPOINTS, "*"))),
         ({"endpoint": "get", "action": "explode"}, ", ".join(ACTIONS)),
     ],
 )
-def test_a_fault_that_is_none_is_refused_with_what_is_known(
-    fault: dict[str, Any], known: str, emulator: Emulator
-) -> None:
+def test_a_wrong_fault_is_refused_with_what_is_known(fault: dict[str, Any], known: str, emulator: Emulator) -> None:
     assert known in ask(emulator, "POST", "faults", 400, **fault)["error"]
 
 
 @pytest.mark.parametrize("fault", [{}, {"endpoint": "get"}, {"endpoint": "get", "action": "cut", "tmies": 1}], ids=str)
 def test_a_fault_with_missing_or_unknown_members_is_refused(fault: dict[str, Any], emulator: Emulator) -> None:
-    assert "error" in ask(emulator, "POST", "faults", 400, **fault)
+    assert ask(emulator, "POST", "faults", 400, **fault)["error"].startswith("This is not a fault: Object ")
     assert emulator.faults.all() == []
 
 
@@ -123,7 +158,7 @@ def test_calls_and_connections_are_counted(start: Start) -> None:
     client.get(batch)
     client.results(batch)
     client.list()
-    calls = {"create": 1, "list": 1, "get": 2, "cancel": 0, "delete": 0, "results": 1, "models": 0}
+    calls = dict.fromkeys(ENDPOINTS, 0) | {"create": 1, "list": 1, "get": 2, "results": 1}
     assert emulator.counters == calls
     assert emulator.connections == 1
     assert ask(emulator, "GET", "counters") == {"calls": calls, "connections": 2}
@@ -138,7 +173,7 @@ def test_batches_are_listed_ended_and_archived(start_kept: Start) -> None:
     assert ask(emulator, "POST", f"batches/{second}/archive")["archived_at"] is not None
     assert ask(emulator, "POST", "batches/end") == {"ended": 1}
     assert client.get(third).json()["processing_status"] == "ended"
-    assert ask(emulator, "POST", "batches/nothing/end", 404) == {"error": "there is no nothing"}
+    assert ask(emulator, "POST", "batches/nothing/end", 404) == {"error": "No batch has the id 'nothing'."}
 
 
 def test_reset_over_http(start_kept: Start) -> None:
@@ -153,7 +188,35 @@ def test_reset_over_http(start_kept: Start) -> None:
 
 def test_another_route_is_not_found_and_the_routes_are_named(emulator: Emulator) -> None:
     error = ask(emulator, "GET", "nonsense", 404)["error"]
+    assert error.startswith("There is no route GET /_emulator/nonsense; known are GET /_emulator/, ")
     assert "POST /_emulator/clock/advance" in error
+
+
+def test_a_route_is_not_taken_with_another_method(emulator: Emulator) -> None:
+    refused = ask(emulator, "POST", "settings", 405, seed=3)
+    assert refused == {"error": "/_emulator/settings takes GET and PATCH, not POST."}
+    assert emulator.settings.seed == 0
+
+
+def test_a_get_changes_nothing_whatever_it_is_sent(start: Start) -> None:
+    emulator, client = start(processing_time=60)
+    batch = client.made(lines(1))
+    emulator.fault(Fault(endpoint="delete", action="status"))
+    before = (emulator.settings.as_dict(), emulator.batches(), emulator.clock.offset, emulator.counters)
+    for method, path in control._ROUTES:
+        url = f"{emulator.control_url}/{path.replace('{id}', batch)}"
+        requests.get(url, json={"seed": 5, "seconds": 5}, timeout=30)
+        requests.get(url, params={"seed": 5}, timeout=30)
+        assert method in ("GET", "POST", "PATCH", "PUT", "DELETE")
+    assert (emulator.settings.as_dict(), emulator.batches(), emulator.clock.offset, emulator.counters) == before
+    assert len(emulator.faults.all()) == 1
+
+
+def test_a_field_that_a_get_does_not_have_is_refused(emulator: Emulator) -> None:
+    refused = ask(emulator, "GET", "settings?seed=5", 400)
+    assert refused == {"error": "GET /_emulator/settings takes no fields, not seed."}
+    refused = ask(emulator, "GET", "requests?batch=x", 400)
+    assert refused == {"error": "GET /_emulator/requests takes endpoint, batch_id, custom_id, not batch."}
 
 
 def test_the_control_address_has_no_prefix(start: Start) -> None:
@@ -162,14 +225,24 @@ def test_the_control_address_has_no_prefix(start: Start) -> None:
     assert ask(emulator, "GET", "")["url"] == emulator.url
 
 
-@pytest.mark.parametrize("body", [b"no json", b"[1]", b"x" * 1_000_001])
-def test_a_control_body_that_is_no_object_is_refused(body: bytes, emulator: Emulator) -> None:
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b"no json", 400, "The body is not a JSON object: JSON is malformed: invalid character (byte 4)."),
+        (b"[1]", 400, "The body is not a JSON object: Expected `object`, got `array`."),
+        (b"x" * 1_000_001, 413, "The body has more than 1,000,000 bytes."),
+    ],
+    ids=range(3),
+)
+def test_a_control_body_that_is_no_object_is_refused(
+    body: bytes, status: int, sentence: str, emulator: Emulator
+) -> None:
     response = requests.post(f"{emulator.control_url}/faults", data=body, timeout=30)
-    assert response.status_code == 400
+    assert (response.status_code, response.json()) == (status, {"error": sentence})
 
 
-def test_nothing_but_the_loopback_address_listens(emulator: Emulator) -> None:
-    with dial(emulator) as sock:
-        assert sock.getpeername()[0] == "127.0.0.1"
-        sock.sendall(b"GET /_emulator/ HTTP/1.0\r\n\r\n")
-        assert everything(sock).startswith(b"HTTP/1.1 200 OK\r\n")
+def test_received_calls_can_be_forgotten(start: Start) -> None:
+    emulator, client = start()
+    client.list()
+    assert ask(emulator, "DELETE", "requests") == {"calls": [], "dropped": {"calls": 0, "bytes": 0}}
+    assert len(emulator.requests) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -9,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.emulator.examples import example
+from airflow_batches.emulator.examples import example, invalid_example
+from airflow_batches.emulator.patterns import matching_text
 
 NAMES = st.text("abc", min_size=1, max_size=3)
 LEAVES = st.one_of(
@@ -26,6 +29,16 @@ LEAVES = st.one_of(
     st.just({"type": ["integer", "null"]}),
     st.builds(lambda values: {"enum": values}, st.lists(st.integers() | NAMES, min_size=1, max_size=4)),
     st.builds(lambda value: {"const": value}, st.integers() | NAMES),
+    st.builds(
+        lambda low, more: {"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": low + more + 1}, NAT, NAT
+    ),
+    st.builds(
+        lambda low, step: {"type": "integer", "exclusiveMinimum": low, "multipleOf": step}, NAT, st.integers(1, 9)
+    ),
+    st.builds(lambda high: {"type": "integer", "exclusiveMaximum": high}, st.integers(-9, 9)),
+    st.sampled_from(["^[A-Z]{2}-[0-9]{3,5}$", "^(red|green)$", r"^\d+(\.\d+)?$"]).map(
+        lambda pattern: {"type": "string", "pattern": pattern}
+    ),
 )
 
 
@@ -40,12 +53,26 @@ def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.sets(NAMES, max_size=3),
     )
     arrays = st.builds(lambda items, low: {"type": "array", "items": items, "minItems": low}, inner, st.integers(0, 3))
-    return objects | arrays | st.builds(lambda branches: {"anyOf": branches}, st.lists(inner, min_size=1, max_size=3))
+    tuples = st.lists(inner, min_size=1, max_size=3).map(lambda items: {"type": "array", "prefixItems": items})
+    branches = st.lists(inner, min_size=1, max_size=3).map(lambda found: {"anyOf": found})
+    both = objects.map(lambda part: {"allOf": [part, {"description": "both"}], "title": "both"})
+    return objects | arrays | tuples | branches | both
 
 
 @given(schema=st.recursive(LEAVES, nested, max_leaves=5), pick=st.integers(0, 10_000))
 def test_an_example_keeps_to_its_schema(schema: dict[str, Any], pick: int) -> None:
     jsonschema.validate(example(schema, pick), schema)
+
+
+@given(schema=st.recursive(LEAVES, nested, max_leaves=5), pick=st.integers(0, 10_000))
+def test_an_invalid_example_does_not(schema: dict[str, Any], pick: int) -> None:
+    text = invalid_example(schema, pick)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(value, schema)
 
 
 @given(
@@ -113,3 +140,71 @@ def test_formats_are_kept(form: str, value: str) -> None:
 def test_the_same_pick_gives_the_same_example_and_another_one_another() -> None:
     schema = {"enum": ["a", "b", "c"]}
     assert [example(schema, pick) for pick in (0, 1, 2, 3, 0)] == ["a", "b", "c", "a", "a"]
+
+
+MONEY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"amount": {"type": "number"}, "currency": {"enum": ["EUR", "USD"]}},
+}
+SKU: dict[str, Any] = {"type": "object", "properties": {"sku": {"type": "string"}}}
+IN_OSLO: dict[str, Any] = {"properties": {"city": {"const": "Oslo"}}, "required": ["city"]}
+ORDER: dict[str, Any] = {
+    "$defs": {"money": MONEY, "a/b": {"type": "string", "format": "date"}},
+    "type": "object",
+    "properties": {
+        "total": {"$ref": "#/$defs/money", "description": "With tax"},
+        "paid_on": {"anyOf": [{"$ref": "#/$defs/a~1b"}, {"type": "null"}]},
+        "email": {"type": ["string", "null"], "format": "email"},
+        "lines": {"type": "array", "minItems": 0, "items": SKU},
+        "note": {"type": "string"},
+        "place": {"allOf": [{"$ref": "#/$defs/money"}, IN_OSLO]},
+    },
+    "required": ["total", "paid_on", "email", "lines", "place"],
+    "additionalProperties": False,
+}
+
+
+def test_what_the_api_takes_of_json_schema_is_kept_and_varied() -> None:
+    made = [example(ORDER, pick) for pick in range(12)]
+    for value in made:
+        jsonschema.validate(value, ORDER)
+        assert value["place"]["city"] == "Oslo"
+    assert {type(value["email"]) for value in made} == {type(value["paid_on"]) for value in made} == {str, type(None)}
+    assert {"note" in value for value in made} == {True, False}
+
+
+def test_members_that_are_required_but_not_described_are_there() -> None:
+    schema = {"type": "object", "required": ["a"], "additionalProperties": {"type": "integer"}}
+    jsonschema.validate(example(schema, 5), schema)
+
+
+def test_references_in_a_circle_come_to_an_end() -> None:
+    circle = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "anyOf": [{"$ref": "#/$defs/a"}]}
+    assert example(circle, 0) in (None, "text", {})
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^[A-Z]{2}\d{4}$",
+        r"^(yes|no)$",
+        r"^[^abc0-9]+$",
+        r"^[a-z0-9_-]{1,64}$",
+        r"^\+?[0-9 ]{5,}$",
+        r"^https?://\S+$",
+        r"^\w+@\w+\.com$",
+        r"^.{3}?x*?[^y]$",
+        "",
+    ],
+)
+def test_a_pattern_gets_a_text_that_matches(pattern: str) -> None:
+    for pick in range(40):
+        text = matching_text(pattern, pick)
+        assert text is not None
+        assert re.search(pattern, text)
+
+
+@pytest.mark.parametrize("pattern", ["(?=x)", r"(a)\1", "a{100000000}", "(((a{999}){999}){999}){999}", "[", "a^"])
+def test_a_pattern_that_is_not_understood_gets_none(pattern: str) -> None:
+    assert matching_text(pattern, 0) is None
+    assert example({"type": "string", "pattern": pattern}, 0) == "text"

@@ -1,4 +1,4 @@
-"""Faults: each does what its name says, as often as it was told to, and reports it."""
+"""Faults: each does what its name says, as often as its plan says, and reports it."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_batch_can_be_created_and_an_error_answered(start: Start) -> None:
     assert len(emulator.batches()) == 2
 
 
-def test_a_create_that_is_refused_anyway_costs_no_strike(start: Start) -> None:
+def test_a_create_that_is_refused_anyway_does_not_use_a_fault_up(start: Start) -> None:
     emulator, client = start()
     plan = emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     assert client.create([]).status_code == 400
@@ -251,7 +251,7 @@ def test_a_cut_json_answer_is_torn_too(start: Start) -> None:
         client.list()
 
 
-def test_results_asked_for_too_early_cost_no_strike(start: Start) -> None:
+def test_results_asked_for_too_early_do_not_use_a_fault_up(start: Start) -> None:
     emulator, client = start(processing_time=60)
     batch = client.made(lines(3))
     plans = [emulator.fault(Fault(endpoint="results", action=action)) for action in ("cut", "missing_line")]
@@ -405,7 +405,7 @@ def test_faults_under_concurrent_calls_strike_exactly_as_often_as_told(start: St
     emulator, client = start()
     batch = client.made(lines(1))
     plan = emulator.fault(Fault(endpoint="get", action="status", status=500, skip=5, times=7))
-    url, headers, statuses = f"{client.url}/{batch}", {"x-api-key": emulator.api_key}, []
+    url, headers, statuses = f"{client.url}/{batch}", dict(client.session.headers), []
     threads = [
         threading.Thread(target=lambda: statuses.append(requests.get(url, headers=headers, timeout=30).status_code))
         for _ in range(30)
@@ -420,13 +420,16 @@ def test_faults_under_concurrent_calls_strike_exactly_as_often_as_told(start: St
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"endpoint": "resluts", "action": "cut"}, "unknown endpoint 'resluts'; known are create, list, get"),
-        ({"endpoint": "results", "action": "cute"}, "unknown action 'cute'; known are drop_before_body"),
-        ({"endpoint": "get", "action": "missing_line"}, "its endpoint is results, not get"),
-        ({"endpoint": "get", "action": "redirect"}, "redirect needs a location"),
-        ({"endpoint": "get", "action": "status", "status": 42}, "status must be between 200 and 599"),
-        ({"endpoint": "get", "action": "status", "times": -1}, "times must not be negative"),
-        ({"endpoint": "get", "action": "slow", "bytes_per_second": 0}, "bytes_per_second 1 or more"),
+        ({"endpoint": "resluts", "action": "cut"}, r"No endpoint is named 'resluts'; known are create, list, get"),
+        ({"endpoint": "results", "action": "cute"}, r"No action is named 'cute'; known are drop_before_body"),
+        ({"endpoint": "get", "action": "missing_line"}, r"its endpoint is results, not get\."),
+        ({"endpoint": "get", "action": "redirect"}, r"The action redirect needs a location\."),
+        ({"endpoint": "get", "action": "redirect", "location": "/x\r\ny: z"}, r"HTTP has no such header: 'location'\."),
+        ({"endpoint": "get", "action": "status", "status": 42}, r"status must be between 200 and 599"),
+        ({"endpoint": "get", "action": "status", "times": -1}, r"A fault's times must not be negative\."),
+        ({"endpoint": "get", "action": "slow", "bytes_per_second": 0}, r"bytes_per_second 1 or more\."),
+        ({"endpoint": "get", "action": "status", "headers": {"a b": "c"}}, r"HTTP has no such header: 'a b'\."),
+        ({"endpoint": "get", "action": "status", "headers": {"a": "b\n"}}, r"HTTP has no such header: 'a'\."),
     ],
 )
 def test_a_fault_that_could_never_strike_is_refused(values: dict[str, Any], text: str) -> None:

@@ -1,4 +1,4 @@
-"""The largest batch there may be passes through: what stays in memory is what its results need."""
+"""The largest batch passes through: only what its results and the journal need stays in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT: Final = Settings().max_body_bytes
 
 
 class Largest:
-    """A create body of exactly the API's limit in bytes and so many requests, made while it is sent."""
+    """A create body with `count` requests and of exactly the API's limit in bytes, made while it is sent."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -41,7 +41,7 @@ class Largest:
 
 
 def anonymous(program: Program) -> int:
-    """Bytes of memory of the process that no file stands behind."""
+    """Return the bytes of the process's memory that are not mapped from a file."""
     status = Path(f"/proc/{program.process.pid}/status").read_text()
     (size,) = [text.split()[1] for text in status.splitlines() if text.startswith("RssAnon:")]
     return int(size) * 1024
@@ -49,7 +49,7 @@ def anonymous(program: Program) -> int:
 
 @contextmanager
 def watched(program: Program) -> Iterator[SimpleNamespace]:
-    """`most` is the memory that the process had at its highest inside the block, looked at all the time."""
+    """Yield an object whose `most` is the highest memory of the process during the block."""
     seen, over = SimpleNamespace(most=0), threading.Event()
 
     def watch() -> None:

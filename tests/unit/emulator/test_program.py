@@ -11,27 +11,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 import requests
 
 from airflow_batches.emulator import Emulator
-from airflow_batches.emulator.command import add_arguments, run
-from airflow_batches.emulator.settings import Settings
+from airflow_batches.emulator.command import add_arguments, options, run
+from airflow_batches.emulator.config import option_names
 from airflow_batches.hooks import MessageBatchesHook
 from tests.unit.emulator.client import Client, lines
-from tests.unit.emulator.processes import Program
-
-SCRIPT = """
-import argparse, sys
-from airflow_batches.emulator import Emulator
-from airflow_batches.emulator.command import add_arguments, run
-parser = argparse.ArgumentParser()
-add_arguments(parser)
-sys.exit(run(parser.parse_args()))
-"""
-COMMAND = (sys.executable, "-c", SCRIPT)
+from tests.unit.emulator.processes import ANY_PORT, COMMAND, MODULE, Program
 
 
 def parsed(*flags: str) -> argparse.Namespace:
@@ -40,23 +30,20 @@ def parsed(*flags: str) -> argparse.Namespace:
     return parser.parse_args(flags)
 
 
+@pytest.mark.parametrize("command", [MODULE, COMMAND], ids=["module", "command"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_prints_one_line_serves_and_stops_cleanly_on(number: int) -> None:
-    with Program("--port", "0") as program:
-        assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+", program.first_line)
+def test_both_ways_to_start_it_print_the_same_serve_and_stop_cleanly(command: tuple[str, ...], number: int) -> None:
+    with Program("--api-key", "sk-ant-mine", "--prefix", "p", command=command) as program:
+        assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+/p", program.first_line)
+        program.api_key = "sk-ant-mine"
         client = Client(program)
         assert client.create(lines(3)).json()["request_counts"]["succeeded"] == 3
-        assert program.stop(number) == (0, "", "")
         client.close()
-
-
-def test_the_command_prints_url_key_control_address_and_connection() -> None:
-    with Program("--api-key", "sk-ant-mine", "--prefix", "p", command=COMMAND) as program:
         control = program.url.removesuffix("/p") + "/_emulator"
         assert requests.get(f"{control}/clock", timeout=30).status_code == 200
-        code, out, err = program.stop(signal.SIGINT)
-        assert (code, err) == (0, "")
         connection = {"conn_type": "anthropicbatches", "host": program.url, "password": "sk-ant-mine"}
+        code, out, err = program.stop(number)
+        assert (code, err) == (0, "")
         assert out.splitlines() == [
             "key to use: sk-ant-mine",
             f"control at {control}/",
@@ -92,10 +79,18 @@ def test_calls_can_be_logged() -> None:
         assert "GET /v1/messages/batches/msgbatch_x -> 404" in program.stop(signal.SIGTERM)[2]
 
 
-def test_without_flags_the_settings_are_the_default_ones() -> None:
-    arguments = vars(parsed())
-    assert {name: arguments[name] for name in Settings().as_dict()} == Settings().as_dict()
-    assert (arguments["port"], arguments["folder"], arguments["prefix"]) == (0, None, "")
+def test_without_flags_the_program_differs_from_the_library_in_three_things() -> None:
+    assert options(parsed()) == {"port": 18_478, "log": False, "processing_time": 5.0}
+
+
+def test_a_batch_takes_some_seconds_in_the_program() -> None:
+    with Program("--processing-time", "5") as program:
+        client = Client(program)
+        batch = client.create(lines(1)).json()
+        assert batch["processing_status"] == "in_progress"
+        requests.post(f"{program.url}/_emulator/clock/advance", json={"seconds": 5}, timeout=30)
+        assert client.get(batch["id"]).json()["processing_status"] == "ended"
+        client.close()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +110,7 @@ def test_without_flags_the_settings_are_the_default_ones() -> None:
     ids=str,
 )
 def test_a_flag_becomes_a_setting(flags: list[str], name: str, value: object) -> None:
-    assert getattr(parsed(*flags), name) == value
+    assert options(parsed(*flags))[name] == value
 
 
 @pytest.mark.parametrize(
@@ -131,7 +126,7 @@ def test_a_flag_becomes_a_setting(flags: list[str], name: str, value: object) ->
     ],
     ids=str,
 )
-def test_a_flag_that_is_none_ends_with_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_ends_with_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         parsed(*flags)
     assert exit_.value.code == 2
@@ -140,37 +135,47 @@ def test_a_flag_that_is_none_ends_with_usage(flags: list[str], capsys: pytest.Ca
 
 def test_a_start_that_fails_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(folder=tmp_path) as running:
-        for flags in (["--port", str(running.port)], ["--folder", str(tmp_path)], ["--errored-share", "2"]):
+        for flags, why in (
+            (["--port", str(running.port)], "The port is taken, perhaps by another emulator; choose another one with"),
+            ([*ANY_PORT, "--folder", str(tmp_path)], "Another emulator uses the folder; choose another one with"),
+            ([*ANY_PORT, "--errored-share", "2"], "The setting errored_share must be between 0 and 1, not 2.0."),
+            ([*ANY_PORT, "--host", "no.such.host.invalid"], "The host 'no.such.host.invalid' has no address: "),
+            ([*ANY_PORT, "--host", "0.0.0.0"], "Other machines can connect to the host '0.0.0.0', and everyone knows"),
+            ([*ANY_PORT, "--host", "::", "--api-key", "none"], "Other machines can connect to the host '::', and"),
+            ([*ANY_PORT, "--config", str(tmp_path / "none.toml")], "[Errno 2] No such file or directory: "),
+        ):
             assert run(parsed(*flags)) == 1
             out, err = capsys.readouterr()
             assert out == ""
-            assert err.startswith("the emulator cannot start: ")
+            assert err.startswith(f"The emulator cannot start. {why}")
 
 
-@pytest.mark.parametrize("brief", [True, False])
-def test_the_signal_handlers_are_put_back(brief: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_signal_handlers_are_put_back(capsys: pytest.CaptureFixture[str]) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    main = threading.get_ident()
+    main, deadline = threading.get_ident(), monotonic() + 60
 
     def interrupt() -> None:
-        while signal.getsignal(signal.SIGTERM) is before[1]:
+        while signal.getsignal(signal.SIGTERM) is before[1] and monotonic() < deadline:
             sleep(0.01)
         signal.pthread_kill(main, signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    assert run(parsed(), brief=brief) == 0
+    assert run(parsed(*ANY_PORT)) == 0
     thread.join()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    assert len(capsys.readouterr().out.splitlines()) == (1 if brief else 4)
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
-def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_describes_every_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["emulator", "--help"])
     with pytest.raises(SystemExit):
         runpy.run_module("airflow_batches.emulator", run_name="__main__")
     shown = capsys.readouterr().out
-    assert all("--" + name.replace("_", "-") in shown for name in Settings().as_dict())
+    assert all("--" + name.replace("_", "-") in shown for name in [*option_names(), "config"])
+    text = " ".join(shown.split())
+    for default in ("(default: 18478)", "from create to ended (default: 5.0)", "a newline (default: off)"):
+        assert default in text
 
 
 def test_importing_the_package_loads_nothing() -> None:

@@ -67,7 +67,7 @@ def test_newer_models_tell_geography_and_thinking_tokens(start: Start) -> None:
     usage = outcome["eu"]["message"]["usage"]
     assert list(usage) == [*USAGE_KEYS, "output_tokens_details"]
     assert usage["inference_geo"] == "global"
-    assert usage["output_tokens_details"] == {"thinking_tokens": 0}
+    assert usage["output_tokens_details"] == {"thinking_tokens": 10}
     assert outcome["us"]["message"]["usage"]["inference_geo"] == "us"
 
 

@@ -102,8 +102,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             "messages.0.content.0: Input tag 'image_url' found using 'type' does not match any of the expected tags:"
             " 'bash_code_execution_tool_result', 'code_execution_tool_result', 'container_upload', 'document',"
             " 'image', 'redacted_thinking', 'search_result', 'server_tool_use', 'text',"
-            " 'text_editor_code_execution_tool_result', 'thinking', 'tool_result', 'tool_search_tool_result', 'tool_use',"
-            " 'web_fetch_tool_result', 'web_search_tool_result'"
+            " 'text_editor_code_execution_tool_result', 'thinking', 'tool_result', 'tool_search_tool_result',"
+            " 'tool_use', 'web_fetch_tool_result', 'web_search_tool_result'"
         ),
     ),
     (said({"type": "image"}), "messages.0.content.0.image.source: Field required"),
@@ -197,8 +197,11 @@ def test_a_url_that_cannot_be_fetched_fails_while_the_line_runs(url: str, start:
     for block in (image(type="url", url=url), {"type": "document", "source": {"type": "url", "url": url}}):
         result = client.outcome([{"custom_id": "only", "params": said(block)}])["only"]
         error = result["error"]
-        assert error["error"]["type"] == "invalid_request_error"
-        assert error["error"]["message"] == "Unable to download the file. Please verify the URL and try again."
+        assert error["error"] == {
+            "details": {"error_visibility": "user_facing"},
+            "type": "invalid_request_error",
+            "message": "Unable to download the file. Please verify the URL and try again.",
+        }
         assert error["request_id"].startswith("workerreq_01")
 
 

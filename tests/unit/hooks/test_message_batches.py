@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.hooks import MessageBatchesHook
-from airflow_batches.hooks.message_batches import client_for, default_model
+from airflow_batches.hooks.connection import client_for, default_model
 
 KEY = "sk-ant-unit-test-key"
 PAGE = {"data": [], "has_more": False, "first_id": None, "last_id": None}
@@ -222,12 +222,9 @@ def test_the_test_button_says_what_is_wrong_with_a_bad_key_without_showing_it(
     assert "sk-wrong-key" not in message
 
 
-def test_the_test_button_does_not_wait_longer_than_a_person_looks(
-    emulator: Emulator, connection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.hooks.message_batches.TEST_TIMEOUT", 0.3)
+def test_the_test_button_does_not_wait_longer_than_a_person_looks(emulator: Emulator, connection: str) -> None:
     emulator.fault(Fault(endpoint="list", action="stall", seconds=30))
-    good, message = MessageBatchesHook(connection).test_connection()
+    good, message = MessageBatchesHook(connection).test_connection(timeout_s=0.3)
     assert (good, "timed out" in message) == (False, True)
 
 

@@ -11,6 +11,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from airflow_batches.api import BatchesClient
+from airflow_batches.api.defaults import STRICT_SINCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.jobs import JobRefused, run_job
 from airflow_batches.jobs.cutting import CutLimits
@@ -22,7 +23,6 @@ from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.planning import JobRequests, preview
 from airflow_batches.jobs.run import make_engine
 from airflow_batches.jobs.steps import Pause
-from airflow_batches.submission.preflight import STRICT_SINCE
 from tests.samples import some_requests
 from tests.servers import s3_server
 from tests.unit.jobs.conftest import EmulatorClock, Job

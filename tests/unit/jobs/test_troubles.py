@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from airflow_batches.api.defaults import STRICT_SINCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.jobs import JobCanceled, JobFailed, JobLimits, JobStopped
 from airflow_batches.jobs.cutting import CutLimits
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.planning import JobRequests
 from airflow_batches.jobs.run import make_engine
-from airflow_batches.submission.preflight import STRICT_SINCE
 from tests.samples import some_requests
 from tests.unit.jobs.conftest import Job
 from tests.unit.jobs.test_run import numbered

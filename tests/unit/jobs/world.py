@@ -19,16 +19,16 @@ import msgspec
 from airflow_batches.api import ApiError, MessageBatch, TransportError
 from airflow_batches.api.cancellation import CancelUnconfirmed
 from airflow_batches.jobs.decision import BatchState
-from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull, Settled
+from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull
 from airflow_batches.jobs.errors import LedgerError
 from airflow_batches.jobs.journal import CreateRecord, JournaledStore
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, JobPlan, LandedBatch, PendingCreate, PlannedShard
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.store import SavedLedger, overtaken
 from airflow_batches.landing.errors import LandingError
-from airflow_batches.landing.location import ObjectVersion
 from airflow_batches.landing.manifest import LandedObject
-from airflow_batches.submission import decision as submission
+from airflow_batches.landing.version import ObjectVersion
+from airflow_batches.submission import settlement as submission
 from airflow_batches.submission.receipt import Sent
 from airflow_batches.submission.record import Intent
 from tests.unit.jobs.samples import NOW
@@ -232,7 +232,7 @@ class ModelApi:
             raise ApiError(529, "overloaded_error", "Overloaded")
         return {batch.id: world.batches[batch.id].state(world.now) for batch in batches}
 
-    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settled:
+    def settle(self, pending: PendingCreate, known: Collection[str]) -> submission.Settlement:
         world = self._world
         world.point()
         if world.unlucky():

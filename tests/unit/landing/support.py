@@ -1,4 +1,4 @@
-"""A batch that has ended, what the API says of it, and what stands where it landed."""
+"""A batch that has ended, its results according to the API, and the objects that landed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDS: Final = [f"r-{number}" for number in range(COUNT)]
 
 
 def client_of(emulator: Emulator, **options: Any) -> BatchesClient:
-    """A client that leaves every second attempt to its caller."""
+    """A client that retries nothing."""
     return BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE, **options)
 
 

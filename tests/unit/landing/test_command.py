@@ -65,13 +65,13 @@ def test_without_a_key_it_says_where_to_put_it(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_folder_is_no_place_for_results(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="names a folder"):
         call("msgbatch_01", f"{tmp_path}/results/")
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
+def test_a_terminal_shows_a_bar_that_disappears_at_the_end(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, fails: bool
 ) -> None:
     emulator.configure(answer_chars=200_000)
@@ -79,10 +79,10 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
     emulator.fault(Fault(endpoint="results", action="stall", seconds=0.5, after_bytes=5_000_000))
     digest = ids_digest(["r-0"] if fails else [f"r-{number}" for number in range(200)])
     script = (
-        "import argparse; from airflow_batches.landing import command; command.REDRAW = 0.01\n"
+        "import argparse; from airflow_batches.landing import command\n"
         "parser = argparse.ArgumentParser(); command.add_arguments(parser)\n"
         f"given = ['{batch_id}', '{tmp_path}/out.jsonl', '--base-url', '{emulator.url}', '--ids-digest', '{digest}']\n"
-        "command.run(parser.parse_args(given))"
+        "command.run(parser.parse_args(given), 0.01)"
     )
     terminal, theirs = pty.openpty()
     environment = {**os.environ, "ANTHROPIC_API_KEY": emulator.api_key, "TERM": "xterm", "COLUMNS": "80"}
@@ -98,7 +98,7 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
         pass
     finally:
         os.close(terminal)
-    assert process.wait() == fails
+    assert process.wait(60) == fails
     assert b"200 of 200 lines (100%)" in seen
     bar, _, after = seen.rpartition(ERASE_LINE)
     assert "━".encode() in bar
@@ -108,7 +108,7 @@ def test_a_terminal_sees_a_bar_that_goes_when_the_landing_ends(
 
 SMALL_DISK = 'mount -t tmpfs -o size=1m tmpfs "$1"'
 SMALL_FILES = "ulimit -f 1000"
-"""Where no file system can be mounted: the same call fails in the same way."""
+"""Used where no file system can be mounted: the same call fails in the same way."""
 LANDING = """
 "$2" -m airflow_batches.cli land "$3" "$1/out.jsonl"
 echo "exit status $?, left behind: $(ls -A "$1")"
@@ -116,7 +116,9 @@ echo "exit status $?, left behind: $(ls -A "$1")"
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_full_disk_is_told_and_left_empty(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_left_on_it(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
     emulator.configure(answer_chars=100_000)
     namespace = ["unshare", "--user", "--map-root-user", "--mount"]
     may_mount = shutil.which("unshare") and subprocess.run([*namespace, "true"], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""What lands where, when nothing goes wrong on the way, and what is refused before anything is sent."""
+"""Landings without faults, and arguments that are refused before anything is read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from airflow_batches.landing import (
 )
 from airflow_batches.landing.lines import decode
 from airflow_batches.landing.prices import PriceList
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 from airflow_batches.submission import Receipt
 from tests.samples import some_requests
 from tests.unit.landing.support import (
@@ -46,14 +46,14 @@ from tests.unit.landing.support import (
 )
 
 
-def test_every_line_lands_as_it_came(client: BatchesClient, tmp_path: Path) -> None:
+def test_every_line_lands_unchanged(client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client, 50)
     manifest = land(client, batch_id, f"file://{tmp_path}/deep/in/out.jsonl")
     assert landed_lines(tmp_path / "deep/in/out.jsonl") == lines_of_the_api(client, batch_id)
     assert manifest.uri == f"file://{tmp_path}/deep/in/out.jsonl"
 
 
-def test_the_manifest_tells_what_landed(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_the_manifest_describes_what_landed(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(errored_share=0.4, errored_type="overloaded_error", expired_share=0.2)
     batch_id = ended_batch(client, 100)
     counts = client.get(batch_id).request_counts
@@ -86,9 +86,7 @@ def test_a_manifest_survives_json_and_unknown_fields(client: BatchesClient, tmp_
     assert Manifest.from_dict({**values, "from_the_future": 1}) == manifest
 
 
-def test_the_lines_that_failed_land_in_an_object_of_their_own_too(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
+def test_failed_lines_also_land_in_a_separate_object(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(errored_share=0.3, expired_share=0.2)
     batch_id = ended_batch(client, 100)
     manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/failed.jsonl.gz")
@@ -99,7 +97,7 @@ def test_the_lines_that_failed_land_in_an_object_of_their_own_too(
     assert len(landed_lines(tmp_path / "out.jsonl")) == 100
 
 
-def test_where_nothing_failed_the_object_for_failures_is_empty_and_there(client: BatchesClient, tmp_path: Path) -> None:
+def test_without_failures_their_object_is_empty(client: BatchesClient, tmp_path: Path) -> None:
     land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/failed.jsonl")
     assert (tmp_path / "failed.jsonl").read_bytes() == b""
 
@@ -149,7 +147,7 @@ def test_landing_again_with_overwrite_lands_again(emulator: Emulator, client: Ba
 @pytest.mark.parametrize(
     "change", [{"failed_path": "failed.jsonl"}, {"format": "parquet"}], ids=["an object for failures", "a table"]
 )
-def test_what_was_landed_otherwise_is_landed_again(
+def test_a_landing_with_other_arguments_lands_again(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, change: dict[str, str]
 ) -> None:
     batch_id = ended_batch(client)
@@ -161,7 +159,7 @@ def test_what_was_landed_otherwise_is_landed_again(
     assert emulator.counters["results"] == 2
 
 
-def test_an_object_that_was_touched_since_is_landed_again(client: BatchesClient, tmp_path: Path) -> None:
+def test_an_object_that_was_changed_is_landed_again(client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client)
     land(client, batch_id, f"file://{tmp_path}/out.jsonl")
     (tmp_path / "out.jsonl").write_bytes(b"short")
@@ -183,7 +181,7 @@ def test_an_object_that_was_changed_and_kept_its_size_is_landed_again(
     assert sorted((tmp_path / name).read_bytes().splitlines()) == sorted(before.splitlines())
 
 
-def test_the_manifest_has_the_commonest_error_messages(
+def test_the_manifest_has_the_most_frequent_error_messages(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.configure(errored_share=0.5)
@@ -194,11 +192,11 @@ def test_the_manifest_has_the_commonest_error_messages(
     assert Manifest.from_dict(manifest.to_dict()) == manifest
 
 
-def test_where_nothing_failed_there_are_no_error_messages(client: BatchesClient, tmp_path: Path) -> None:
+def test_without_failures_there_are_no_error_messages(client: BatchesClient, tmp_path: Path) -> None:
     assert land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl").error_messages == ()
 
 
-def test_another_batchs_results_are_refused_and_stay(client: BatchesClient, tmp_path: Path) -> None:
+def test_another_batchs_results_are_not_replaced(client: BatchesClient, tmp_path: Path) -> None:
     first, second = ended_batch(client), ended_batch(client, 3)
     land(client, first, f"file://{tmp_path}/out.jsonl")
     with pytest.raises(LandingRefused, match=f"holds the results of {first}.*overwrite=True"):
@@ -209,9 +207,7 @@ def test_another_batchs_results_are_refused_and_stay(client: BatchesClient, tmp_
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
-def test_landing_again_lands_again_where_an_object_is_not_what_the_manifest_says(
-    client: BatchesClient, tmp_path: Path, damage: str
-) -> None:
+def test_a_missing_or_cut_object_is_landed_again(client: BatchesClient, tmp_path: Path, damage: str) -> None:
     batch_id = ended_batch(client)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl.gz"}
     for name in ("out.jsonl", "failed.jsonl.gz"):
@@ -233,7 +229,7 @@ def test_landing_again_with_a_receipt_proves_it(client: BatchesClient, tmp_path:
         land(client, batch_id, f"file://{tmp_path}/out.jsonl", receipt=ids_digest(["r-1", "r-2"]))
 
 
-def test_a_receipt_may_be_the_object_that_submitting_gives(client: BatchesClient, tmp_path: Path) -> None:
+def test_a_receipt_may_be_a_receipt_object(client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client, 2)
     digest = ids_digest(["r-0", "r-1"])
     receipt = Receipt(batch_id=batch_id, requests=2, bytes=1, sha256="", ids_digest=digest, fingerprint="")
@@ -263,12 +259,10 @@ def test_a_folder_that_appears_at_the_path_is_refused_before_anything_is_publish
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "failed.jsonl"])
-def test_an_object_that_no_manifest_names_is_refused_and_stays(
-    client: BatchesClient, tmp_path: Path, name: str
-) -> None:
+def test_an_object_that_no_manifest_names_is_not_replaced(client: BatchesClient, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"precious")
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
-    with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest says whose it is"):
+    with pytest.raises(LandingRefused, match=f"{name} exists, and no manifest names its batch"):
         land(client, ended_batch(client), **uris)
     assert (tmp_path / name).read_bytes() == b"precious"
     assert names_in(tmp_path) == {name}
@@ -277,22 +271,18 @@ def test_an_object_that_no_manifest_names_is_refused_and_stays(
 def test_a_manifest_of_another_kind_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_bytes(b"precious")
     (tmp_path / "out.jsonl.manifest.json").write_bytes(b'{"entries":[]}')
-    with pytest.raises(LandingRefused, match="is not a manifest of ours"):
+    with pytest.raises(LandingRefused, match="is not a manifest of a landing"):
         land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
 
 
-def test_a_manifest_whose_object_was_moved_away_does_not_hinder_another_batch(
-    client: BatchesClient, tmp_path: Path
-) -> None:
+def test_a_manifest_without_its_object_does_not_block_another_batch(client: BatchesClient, tmp_path: Path) -> None:
     land(client, ended_batch(client), f"file://{tmp_path}/out.jsonl")
     (tmp_path / "out.jsonl").rename(tmp_path / "moved.jsonl")
     second = ended_batch(client, 3)
     assert land(client, second, f"file://{tmp_path}/out.jsonl").batch_id == second
 
 
-def test_a_place_where_a_landing_ended_while_publishing_is_open_to_its_batch_only(
-    client: BatchesClient, tmp_path: Path
-) -> None:
+def test_after_a_landing_ended_while_publishing_only_its_batch_may_land(client: BatchesClient, tmp_path: Path) -> None:
     batch_id, other = ended_batch(client), ended_batch(client)
     landed = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
     unfinished = msgspec.structs.replace(landed, state="publishing")
@@ -305,7 +295,7 @@ def test_a_place_where_a_landing_ended_while_publishing_is_open_to_its_batch_onl
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
 
 
-def test_progress_is_told_also_while_nothing_comes(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_progress_is_reported_during_a_stall(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(answer_chars=100_000)
     emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=2_500_000))
     seen: list[Progress] = []
@@ -314,14 +304,14 @@ def test_progress_is_told_also_while_nothing_comes(emulator: Emulator, client: B
     assert len([now for now in seen if 0 < now.lines < 50]) > 2
 
 
-def test_progress_says_how_much_has_come_how_fast_and_what_is_left() -> None:
+def test_progress_shows_lines_rate_and_remaining_time() -> None:
     halfway = Progress(lines=25_000, expected=100_000, size=52_000_000, seconds=20.0)
     assert str(halfway) == "25,000 of 100,000 lines (25%), 52.0 MB at 2.6 MB/s, 60 s left"
     assert str(Progress(lines=0, expected=5, size=0, seconds=0.0)) == "0 of 5 lines (0%), 0.0 MB at 0.0 MB/s"
     assert Progress(lines=0, expected=None, size=0, seconds=1.0).share == 0.0
 
 
-def test_progress_that_cannot_be_told_fails_the_landing(
+def test_an_error_of_the_progress_function_fails_the_landing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     def broken(now: Progress) -> None:
@@ -379,7 +369,7 @@ def test_an_unknown_batch_is_a_404(client: BatchesClient, tmp_path: Path) -> Non
         ("gs://bucket/out.jsonl", r"cannot be opened: .*; pip install 'airflow-batches\[gcs\]'"),
     ],
 )
-def test_a_path_that_cannot_be_is_refused(
+def test_an_invalid_path_is_refused(
     client: BatchesClient, path: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -393,7 +383,7 @@ def test_a_folder_at_the_path_is_refused(client: BatchesClient, tmp_path: Path) 
         land(client, ended_batch(client), f"file://{tmp_path}")
 
 
-def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl.* is not possible|writing .*out.jsonl"):
         land(client, ended_batch(client), f"file://{tmp_path}/file/out.jsonl")
@@ -410,6 +400,8 @@ def test_a_file_where_a_folder_must_be_is_refused(client: BatchesClient, tmp_pat
         ({"receipt": [{"batch_id": "msgbatch_01"}]}, "receipt must be that of one batch, or its ids digest, not list"),
         ({"timeout": float("inf")}, "timeout must be from 0 to 1,000,000,000 seconds, not inf"),
         ({"stall_timeout": float("nan")}, "stall_timeout must be from 0 to 1,000,000,000 seconds, not nan"),
+        ({"store_timeout": -1.0}, "store_timeout must be from 0 to 1,000,000,000 seconds, not -1.0"),
+        ({"progress_every": float("inf")}, "progress_every must be from 0 to 1,000,000,000 seconds, not inf"),
         ({"receipt": "0x" + "0" * 30}, "ids_digest is not 32 hex digits"),
         ({"receipt": "{'batch_id': 'msgbatch_01'}"}, "an XComArg does not"),
         ({"failed_path": "memory://bucket/out.jsonl"}, "failed_path is the results' own path"),
@@ -424,13 +416,13 @@ def test_wrong_arguments_are_refused(client: BatchesClient, options: Any, words:
         land(client, "msgbatch_01", **{"path": "memory://bucket/out.jsonl", **options})
 
 
-def test_a_batch_id_that_is_no_text_is_refused(client: BatchesClient) -> None:
+def test_a_batch_id_that_is_not_text_is_refused(client: BatchesClient) -> None:
     with pytest.raises(InvalidRequest, match="5 is not a batch id"):
         land(client, 5, "memory://bucket/out.jsonl")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("spelled", ["x/../out.jsonl", "./out.jsonl", "/out.jsonl", "link/out.jsonl"])
-def test_the_results_own_path_is_refused_for_failures_however_it_is_spelled(
+def test_the_results_path_is_refused_for_failures_in_any_spelling(
     client: BatchesClient, tmp_path: Path, spelled: str
 ) -> None:
     (tmp_path / "x").mkdir()
@@ -446,7 +438,7 @@ def test_the_results_own_path_is_refused_for_failures_however_it_is_spelled(
         (".parquet", "pyarrow", r"pip install 'airflow-batches\[parquet\]'"),
     ],
 )
-def test_a_format_whose_package_is_missing_names_the_extra_that_brings_it(
+def test_a_format_whose_package_is_missing_names_the_extra(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, package: str, cure: str
 ) -> None:
     monkeypatch.delitem(sys.modules, "airflow_batches.landing.parquet", raising=False)
@@ -456,7 +448,7 @@ def test_a_format_whose_package_is_missing_names_the_extra_that_brings_it(
     assert not names_in(tmp_path)
 
 
-def test_the_manifest_tells_times_and_speed(client: BatchesClient, tmp_path: Path) -> None:
+def test_the_manifest_has_times_and_speed(client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client)
     batch, before = client.get(batch_id), datetime.now(UTC)
     manifest = land(client, batch_id, f"file://{tmp_path}/out.jsonl")
@@ -470,7 +462,7 @@ def test_the_manifest_tells_times_and_speed(client: BatchesClient, tmp_path: Pat
     assert manifest.lines_per_second == pytest.approx(20 / manifest.seconds, rel=0.2)
 
 
-def test_the_manifest_tells_what_the_answers_cost(client: BatchesClient, tmp_path: Path) -> None:
+def test_the_manifest_has_the_cost(client: BatchesClient, tmp_path: Path) -> None:
     model, words = "claude-haiku-5-5", "many words " * 50_000
     long = some_requests(1, model=model, messages=[{"role": "user", "content": words}])
     manifest = land(client, client.create(long + some_requests(1, prefix="s", model=model)).id, f"file://{tmp_path}/o")
@@ -492,7 +484,7 @@ def test_the_manifest_tells_what_the_answers_cost(client: BatchesClient, tmp_pat
     assert manifest.cost_usd.total is not None
 
 
-def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesClient) -> None:
+def test_a_store_without_commit_gets_the_object_by_a_move(client: BatchesClient) -> None:
     batch_id = ended_batch(client)
     location = Location.parse(f"memory://{batch_id}/out.jsonl")
     manifest = land(client, batch_id, location)
@@ -500,13 +492,10 @@ def test_a_store_that_knows_no_commit_gets_the_object_by_a_move(client: BatchesC
     assert stored is not None
     assert sorted(stored.splitlines()) == lines_of_the_api(client, batch_id)
     assert land(client, batch_id, location) == manifest
-    assert location.beside(".manifest.json").size() is not None
+    assert location.beside(".manifest.json").version() is not None
 
 
-def test_an_object_that_the_store_begins_too_late_goes_again(
-    client: BatchesClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 0.2)
+def test_an_object_that_the_store_begins_too_late_is_removed(client: BatchesClient) -> None:
     awake, begun = Event(), Event()
 
     class Slow(MemoryFileSystem):  # type: ignore[misc]
@@ -521,8 +510,8 @@ def test_an_object_that_the_store_begins_too_late_goes_again(
 
     batch_id = ended_batch(client)
     place = Location.parse(f"memory://{batch_id}/out.jsonl")
-    with pytest.raises(LandingTimeout, match="the store did not do in time"):
-        land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0)
+    with pytest.raises(LandingTimeout, match=r"the store of memory://.*/out\.jsonl did not answer in time"):
+        land(client, batch_id, Location(Slow(), place.path, place.uri), timeout=1.0, store_timeout=0.2)
     awake.set()
     assert begun.wait(30)
     until = monotonic() + 30
@@ -531,7 +520,7 @@ def test_an_object_that_the_store_begins_too_late_goes_again(
     assert MemoryFileSystem().find(batch_id) == []
 
 
-def test_what_is_recorded_of_a_uri_holds_no_credentials() -> None:
+def test_a_recorded_uri_holds_no_credentials() -> None:
     assert Location.parse("memory://user:secret@bucket/out.jsonl?token=secret").uri == "memory://bucket/out.jsonl"
 
 
@@ -549,14 +538,14 @@ def test_a_question_mark_is_a_part_of_a_key() -> None:
 @pytest.mark.parametrize(
     "uri", ["file:///tmp/a#b?c.jsonl", "memory://bucket/a#b.jsonl", "memory://container@account/o"]
 )
-def test_what_is_recorded_of_a_uri_still_names_the_object(uri: str) -> None:
+def test_a_recorded_uri_still_names_the_object(uri: str) -> None:
     assert Location.parse(uri).uri == uri
 
 
 @pytest.mark.parametrize(
     "place", ["file:///data/out.jsonl", "file://localhost/data/out.jsonl", "local:///data/out.jsonl"]
 )
-def test_all_forms_of_a_local_place_are_recorded_as_one_uri(place: str) -> None:
+def test_all_forms_of_a_local_path_are_recorded_as_one_uri(place: str) -> None:
     assert Location.parse(place) == Location.parse(Path("/data/out.jsonl"))
     assert Location.parse(place).uri == "file:///data/out.jsonl"
 

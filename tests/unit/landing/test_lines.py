@@ -1,4 +1,4 @@
-"""A line decoded just far enough."""
+"""Decode result lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERRORED = (
 )
 
 
-def test_an_answer_says_whose_it_is_and_what_it_cost() -> None:
+def test_an_answer_has_an_id_and_a_usage() -> None:
     line = decode(SUCCEEDED)
     assert line is not None
     assert (line.custom_id, line.result.type) == ("probe-beta", "succeeded")
@@ -81,7 +81,7 @@ def test_a_recorded_error_names_its_type() -> None:
         {"type": "errored", "error": "text"},
     ],
 )
-def test_a_line_of_a_shape_unknown_here_counts_all_the_same(result: dict[str, object]) -> None:
+def test_a_line_of_an_unknown_shape_still_counts(result: dict[str, object]) -> None:
     line = decode(json.dumps({"custom_id": "a", "result": result}).encode())
     assert line is not None
     assert (line.custom_id, line.result.type) == ("a", result["type"])
@@ -104,7 +104,7 @@ def test_a_line_of_a_shape_unknown_here_counts_all_the_same(result: dict[str, ob
         b'{"custom_id":"a","result":{"type":"x","message":' + b'{"a":' * 100_000,
     ],
 )
-def test_what_is_no_result_is_none(line: bytes) -> None:
+def test_a_line_that_is_not_a_result_gives_none(line: bytes) -> None:
     assert decode(line) is None
 
 
@@ -119,7 +119,7 @@ def test_a_line_that_only_a_lenient_parser_reads_counts_too(message: bytes) -> N
     assert (line.custom_id, line.result.type) == ("a", "succeeded")
 
 
-def test_an_id_that_is_no_utf8_is_still_one() -> None:
+def test_an_id_that_is_not_utf8_is_still_an_id() -> None:
     line = decode(b'{"custom_id":"a\\ud83d","result":{"type":"canceled"}}')
     assert line is not None
     assert line.custom_id == "a?"
@@ -134,7 +134,7 @@ def test_a_block_is_decoded_at_once_or_needs_a_closer_look() -> None:
 
 
 @pytest.mark.parametrize("between", [b"", b" ", b"\r"])
-def test_results_that_share_a_line_are_told_apart_as_they_came(between: bytes) -> None:
+def test_results_that_share_a_line_are_separated_unchanged(between: bytes) -> None:
     odd = b'{"custom_id":"a","result":{"type":"x","more":"\xff}{"}}'
     found = results_in(between.join([SUCCEEDED, odd, ERRORED]))
     assert [part for part, _ in found] == [SUCCEEDED, odd, ERRORED]
@@ -157,5 +157,5 @@ def test_a_blank_line_holds_nothing(line: bytes) -> None:
 
 
 @given(st.sampled_from([SUCCEEDED, ERRORED]), st.data())
-def test_no_beginning_of_a_line_is_taken_for_the_line(line: bytes, data: st.DataObject) -> None:
+def test_no_prefix_of_a_line_is_a_result(line: bytes, data: st.DataObject) -> None:
     assert decode(line[: data.draw(st.integers(0, len(line) - 1))]) is None

@@ -1,4 +1,4 @@
-"""What came is not what the batch holds: it is told by name, and published only where that was asked for."""
+"""Results that differ from the batch: the error names the difference, and `verify="warn"` publishes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,7 @@ def test_a_doubled_line_is_named_and_nothing_is_published(
     assert not names_in(tmp_path)
 
 
-def test_a_line_doubled_in_a_later_reading_is_found_too(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path
-) -> None:
+def test_a_line_doubled_in_a_later_attempt_is_found(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(order="submitted")
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="cut", after_bytes=3_000))
@@ -41,13 +40,17 @@ def test_a_line_doubled_in_a_later_reading_is_found_too(
         landed(client, batch_id, tmp_path)
 
 
-def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_a_line_missing_in_every_attempt_is_a_mismatch(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
     batch_id = ended_batch(client, COUNT)
     plan = emulator.fault(Fault(endpoint="results", action="missing_line", line=5, times=None))
     emulator.configure(order="submitted")
-    with pytest.raises(LandingMismatch, match=r"batch: 1 missing\. Nothing is published; verify='warn' publishes what"):
+    with pytest.raises(
+        LandingMismatch, match=r"batch: 1 missing\. Nothing is published; verify='warn' publishes what was read"
+    ):
         landed(client, batch_id, tmp_path)
-    assert plan.struck == 4  # one reading with new lines, three without
+    assert plan.struck == 4  # one attempt with new lines, three without
     receipt = {"batch_id": batch_id, "ids_digest": ids_digest(IDS)}
     with pytest.raises(LandingMismatch, match=r"batch: 1 missing\. "):
         landed(client, batch_id, tmp_path, receipt=receipt)
@@ -56,9 +59,7 @@ def test_a_line_that_never_comes_is_a_mismatch(emulator: Emulator, client: Batch
     assert not names_in(tmp_path)
 
 
-def test_all_who_are_missing_or_foreign_are_named_by_those_who_know_what_was_sent(
-    client: BatchesClient, tmp_path: Path
-) -> None:
+def test_the_submitted_ids_name_all_missing_and_foreign_ids(client: BatchesClient, tmp_path: Path) -> None:
     batch_id = ended_batch(client, COUNT)
     sent = ["first", *IDS[2:], "last"]
     with pytest.raises(
@@ -68,7 +69,7 @@ def test_all_who_are_missing_or_foreign_are_named_by_those_who_know_what_was_sen
     assert not names_in(tmp_path)
 
 
-def test_a_part_of_the_results_says_in_its_manifest_who_is_missing(
+def test_the_manifest_of_incomplete_results_names_the_missing_ids(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.configure(order="submitted")
@@ -79,18 +80,18 @@ def test_a_part_of_the_results_says_in_its_manifest_who_is_missing(
     assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
 
 
-def test_a_source_that_takes_its_time_costs_nobody_what_came(
-    emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_slow_source_of_ids_does_not_lose_the_results_that_were_read(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     def submitted_ids() -> list[str]:
-        sleep(2.0)
+        sleep(1.2)  # longer than both timeouts
         return IDS
 
-    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 1.0)
     emulator.configure(order="submitted")
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="stall", seconds=60, after_bytes=3_000, times=None))
-    manifest = landed(client, batch_id, tmp_path, verify="warn", timeout=0.5, submitted_ids=submitted_ids)
+    options: Any = {"timeout": 0.5, "store_timeout": 0.5, "submitted_ids": submitted_ids}
+    manifest = landed(client, batch_id, tmp_path, verify="warn", **options)
     assert manifest.mismatch is not None
     assert manifest.mismatch.missing_ids == tuple(IDS[manifest.lines :])
 
@@ -98,12 +99,12 @@ def test_a_source_that_takes_its_time_costs_nobody_what_came(
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        ([*IDS[1:], "another"], "The ids that can be read now are not those that were sent"),
-        (count(), "Cannot read which ids were sent: AttributeError: 'int' object has no attribute 'encode'"),
-        (None, "Cannot read which ids were sent: FileNotFoundError: gone"),
+        ([*IDS[1:], "another"], "The ids that can be read now are not those that were submitted"),
+        (count(), "Cannot read the submitted ids: AttributeError: 'int' object has no attribute 'encode'"),
+        (None, "Cannot read the submitted ids: FileNotFoundError: gone"),
     ],
 )
-def test_a_source_that_is_not_what_it_was_names_nobody(
+def test_a_source_that_has_changed_names_no_id(
     emulator: Emulator,
     client: BatchesClient,
     tmp_path: Path,
@@ -124,13 +125,13 @@ def test_a_source_that_is_not_what_it_was_names_nobody(
     assert said in caplog.messages
 
 
-def test_nobody_asks_who_was_sent_where_the_ids_are_right(
+def test_the_submitted_ids_are_not_read_when_the_ids_are_right(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     asked: list[str] = []
 
     def submitted_ids() -> list[str]:
-        asked.append("who was sent")
+        asked.append("ids")
         return IDS
 
     batch_id = ended_batch(client, COUNT)
@@ -141,7 +142,7 @@ def test_nobody_asks_who_was_sent_where_the_ids_are_right(
     assert not asked
 
 
-def test_a_broken_line_that_stays_broken_is_told(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_a_line_broken_in_every_attempt_is_reported(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
     emulator.configure(order="submitted")
     batch_id = ended_batch(client, COUNT)
     emulator.fault(Fault(endpoint="results", action="broken_line", line=5, times=None))
@@ -163,7 +164,7 @@ def test_a_foreign_line_is_counted_and_named_by_the_submitted_ids(
     assert not names_in(tmp_path)
 
 
-def test_ids_that_are_not_those_of_the_receipt_are_a_mismatch_though_the_counts_are_right(
+def test_other_ids_than_the_receipts_are_a_mismatch_although_the_counts_are_right(
     client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id = ended_batch(client, COUNT)
@@ -173,7 +174,7 @@ def test_ids_that_are_not_those_of_the_receipt_are_a_mismatch_though_the_counts_
     assert not names_in(tmp_path)
 
 
-def test_with_verify_warn_what_came_is_published_and_the_manifest_says_so(
+def test_with_verify_warn_incomplete_results_are_published_and_the_manifest_says_so(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.configure(order="submitted")
@@ -187,7 +188,7 @@ def test_with_verify_warn_what_came_is_published_and_the_manifest_says_so(
     assert ids_in(tmp_path / "out.jsonl") == sorted(set(IDS) - {"r-5"})
 
 
-def test_with_verify_warn_a_stream_that_never_gets_further_lands_as_far_as_it_came(
+def test_with_verify_warn_a_stream_that_always_breaks_lands_the_lines_before_the_break(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.configure(order="submitted")
@@ -198,7 +199,7 @@ def test_with_verify_warn_a_stream_that_never_gets_further_lands_as_far_as_it_ca
     assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
 
 
-def test_with_verify_warn_what_came_before_a_permanent_refusal_lands(
+def test_with_verify_warn_the_lines_before_a_permanent_error_land(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id = ended_batch(client, COUNT)
@@ -209,7 +210,7 @@ def test_with_verify_warn_what_came_before_a_permanent_refusal_lands(
     assert 0 < manifest.lines == COUNT - manifest.mismatch.missing < COUNT
 
 
-def test_with_verify_warn_landing_again_does_nothing_so_that_less_never_takes_the_place_of_more(
+def test_with_verify_warn_landing_again_does_nothing_so_that_fewer_lines_never_replace_more(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     emulator.configure(order="submitted")
@@ -222,7 +223,7 @@ def test_with_verify_warn_landing_again_does_nothing_so_that_less_never_takes_th
     assert len(landed_lines(tmp_path / "out.jsonl")) == COUNT - 1
 
 
-def test_what_landed_with_a_mismatch_is_landed_again_when_the_api_is_well(
+def test_a_landing_with_a_mismatch_is_repeated_by_the_next_one(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id = ended_batch(client, COUNT)

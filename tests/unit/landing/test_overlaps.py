@@ -1,4 +1,4 @@
-"""Landings that meet at one place, and a place where something goes wrong at the last moment."""
+"""Landings that overlap at one place, and failures while publishing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from airflow_batches.api.digest import ids_digest
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.landing import LandingMismatch, LandingRefused, LandingTimeout, Location, Manifest, land
 from airflow_batches.landing.local_file import LocalFile
-from airflow_batches.landing.location import ObjectVersion
+from airflow_batches.landing.version import ObjectVersion
 from tests.unit.landing.support import QUICK, client_of, ended_batch, ids_in, names_in
 
 
@@ -27,14 +28,15 @@ def meanwhile(landing: Callable[[], None], emulator: Emulator) -> Iterator[None]
     thread = threading.Thread(target=landing)
     thread.start()
     try:
-        while not emulator.counters["results"]:
-            threading.Event().wait(0.01)
+        deadline = monotonic() + 30
+        while not emulator.counters["results"] and monotonic() < deadline:
+            sleep(0.01)
         yield
     finally:
         thread.join(30)
 
 
-def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothing(
+def test_a_landing_overtaken_by_another_batch_overwrites_nothing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     slow, fast = ended_batch(client, 30), ended_batch(client, 5, system="x")
@@ -58,7 +60,7 @@ def test_a_landing_that_another_batchs_overtook_is_refused_and_overwrites_nothin
 
 
 @pytest.mark.parametrize("proof", [None, ids_digest(f"r-{number}" for number in range(50))], ids=["", "with a receipt"])
-def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
+def test_incomplete_results_never_replace_complete_ones_that_landed_meanwhile(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, proof: str | None
 ) -> None:
     batch_id = ended_batch(client, 50)
@@ -79,7 +81,7 @@ def test_a_part_never_takes_the_place_of_all_that_landed_meanwhile(
 
 
 @pytest.mark.parametrize("other", [{"failed_path": "failed.jsonl"}, {"format": "parquet"}], ids=["failures", "a table"])
-def test_a_part_never_takes_the_place_of_all_in_another_form(
+def test_incomplete_results_never_replace_complete_ones_in_another_form(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, other: dict[str, str]
 ) -> None:
     batch_id = ended_batch(client, 50)
@@ -87,17 +89,17 @@ def test_a_part_never_takes_the_place_of_all_in_another_form(
     manifest = land(client, batch_id, uri)
     emulator.fault(Fault(endpoint="results", action="stall", seconds=30.0, after_bytes=20_000, times=None))
     options: Any = {name: f"file://{tmp_path}/{value}" if "path" in name else value for name, value in other.items()}
-    with pytest.raises(LandingMismatch, match="Nothing is published: what stands there is verified"):
+    with pytest.raises(LandingMismatch, match="Nothing is published: what is there is verified"):
         land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, **options)
     assert land(client, batch_id, uri) == manifest
     assert land(client, batch_id, uri, retry=QUICK, verify="warn", timeout=1.0, overwrite=True).lines < 50
 
 
 @contextmanager
-def the_disk_goes_at(
+def publishing_fails_at(
     name: str, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Publishing the object of this name fails, once; `before` that something else may happen."""
+    """Publishing the object of this name fails once; `before` is called just before that."""
     commit = LocalFile.commit
     failed: list[str] = []
 
@@ -114,14 +116,14 @@ def the_disk_goes_at(
             yield
 
 
-def test_a_manifest_never_speaks_of_another_batchs_failures(
+def test_a_manifest_never_names_another_batchs_failures(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.configure(errored_share=0.5)
     old, new = ended_batch(client, 40), ended_batch(client, 40)
     uri, failed = f"file://{tmp_path}/out.jsonl", tmp_path / "failed.jsonl"
     first = land(client, old, uri, failed_path=f"file://{failed}")
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, new, uri, failed_path=f"file://{failed}", overwrite=True)
     assert manifest_in(tmp_path)["state"] == "publishing"
     again = land(client, new, uri, failed_path=f"file://{failed}")
@@ -131,25 +133,25 @@ def test_a_manifest_never_speaks_of_another_batchs_failures(
     assert again.failed.sha256 == hashlib.sha256(failed.read_bytes()).hexdigest()
 
 
-def test_failures_of_another_landing_that_has_ended_meanwhile_stay(
+def test_a_rollback_keeps_failures_that_another_landing_published_meanwhile(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.configure(errored_share=0.5)
     batch_id = ended_batch(client, 40)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
-    with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, batch_id, uris)):
+    with publishing_fails_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, batch_id, uris)):
         land(client, batch_id, **uris)
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json", "failed.jsonl"}
     assert land(client, batch_id, **uris).verified
 
 
-def test_an_earlier_manifest_does_not_return_over_that_of_another_landing(
+def test_a_rollback_does_not_replace_the_manifest_of_another_landing(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = ended_batch(client, 5), ended_batch(client, 5)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "overwrite": True}
     land(client, old, **uris)
-    with the_disk_goes_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, new, uris)):
+    with publishing_fails_at("out.jsonl", monkeypatch, lambda: landed_by_another(emulator, new, uris)):
         land(client, new, **uris)
     assert json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())["batch_id"] == new
 
@@ -166,32 +168,32 @@ def landed_by_another(emulator: Emulator, batch_id: str, options: Any) -> Manife
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same batch", "another batch"])
-def test_an_earlier_landing_stands_where_new_failures_were_taken_back(
+def test_after_a_rollback_the_earlier_landing_is_valid(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
     old = ended_batch(client, 5)
     new = old if same else ended_batch(client, 7)
     uri = f"file://{tmp_path}/out.jsonl"
     manifest = land(client, old, uri)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, new, uri, failed_path=f"file://{tmp_path}/failed.jsonl", overwrite=not same)
     assert "failed.jsonl" not in names_in(tmp_path)
     assert land(client, old, uri) == manifest
 
 
-def test_failures_that_this_batch_had_before_are_not_taken_back(
+def test_a_rollback_keeps_failures_that_were_there_before(
     emulator: Emulator, client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.configure(errored_share=0.5)
     batch_id = ended_batch(client, 40)
     uris: Any = {"path": f"file://{tmp_path}/out.jsonl", "failed_path": f"file://{tmp_path}/failed.jsonl"}
     land(client, batch_id, **uris)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, batch_id, **uris, receipt=ids_digest(f"r-{number}" for number in range(40)))
     assert "failed.jsonl" in names_in(tmp_path)
 
 
-def test_an_object_whose_folder_cannot_be_synced_is_not_taken_for_the_earlier_one(
+def test_an_object_whose_folder_cannot_be_synced_counts_as_published(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = ended_batch(client, 5), ended_batch(client, 5)
@@ -215,26 +217,26 @@ def test_an_object_whose_folder_cannot_be_synced_is_not_taken_for_the_earlier_on
     assert land(client, new, uri).state == "complete"
 
 
-def test_a_landing_that_failed_while_publishing_opens_no_other_place(
+def test_a_landing_that_failed_while_publishing_may_not_replace_other_objects(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, another = ended_batch(client, 5), ended_batch(client, 7)
     theirs = f"file://{tmp_path}/theirs.jsonl"
     manifest = land(client, another, theirs)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, one, f"file://{tmp_path}/out.jsonl")
-    with pytest.raises(LandingRefused, match=r"theirs\.jsonl exists, and no manifest says whose it is"):
+    with pytest.raises(LandingRefused, match=r"theirs\.jsonl exists, and no manifest names its batch"):
         land(client, one, f"file://{tmp_path}/out.jsonl", failed_path=theirs)
     assert land(client, another, theirs) == manifest
 
 
-def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
+def test_an_overwrite_that_fails_leaves_the_earlier_landing(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = ended_batch(client, 5), ended_batch(client, 7)
     uri = f"file://{tmp_path}/out.jsonl"
     manifest = land(client, old, uri)
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, new, uri, overwrite=True)
     assert names_in(tmp_path) == {"out.jsonl", "out.jsonl.manifest.json"}
     assert land(client, old, uri) == manifest
@@ -242,7 +244,7 @@ def test_an_overwrite_that_fails_leaves_what_stood_there_with_its_manifest(
 
 
 def without_deletion(location: Location) -> Location:
-    """The same place on a file system on which nothing may be deleted."""
+    """The same place on a file system that refuses to delete."""
 
     class KeepsAll(type(location.fs)):  # type: ignore[misc]
         cachable = False
@@ -257,7 +259,7 @@ def test_failures_that_cannot_be_removed_are_logged(
     client: BatchesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = without_deletion(Location.parse(f"file://{tmp_path}/failed.jsonl"))
-    with the_disk_goes_at("out.jsonl", monkeypatch):
+    with publishing_fails_at("out.jsonl", monkeypatch):
         land(client, ended_batch(client, 5), f"file://{tmp_path}/out.jsonl", failed_path=failed)
     assert "Cannot take back what was published" in caplog.text
     assert "nothing is deleted here" in caplog.text
@@ -273,7 +275,7 @@ def test_landing_and_landing_again_need_no_permission_to_delete(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_what_came_until_the_time_was_over_lands_where_that_is_wanted(
+def test_with_verify_warn_the_lines_read_before_the_timeout_land(
     emulator: Emulator, client: BatchesClient, tmp_path: Path
 ) -> None:
     batch_id = ended_batch(client, 50)

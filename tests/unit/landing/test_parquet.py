@@ -1,4 +1,4 @@
-"""Results as a table."""
+"""Results as a Parquet table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator
 from airflow_batches.landing import Location, land
-from airflow_batches.landing.formats import Output
+from airflow_batches.landing.output import Output
 from airflow_batches.landing.parquet import ROW_GROUP_BYTES, ParquetEncoder, row
 from tests.unit.landing.support import ended_batch, lines_of_the_api
 
@@ -44,7 +44,9 @@ def test_a_landed_table_holds_every_line(emulator: Emulator, client: BatchesClie
     assert (manifest.results.format, manifest.results.lines) == ("parquet", 50)
 
 
-def test_failures_may_be_a_table_beside_lines(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
+def test_failures_may_be_a_table_while_results_are_lines(
+    emulator: Emulator, client: BatchesClient, tmp_path: Path
+) -> None:
     emulator.configure(errored_share=0.5)
     manifest = land(
         client, ended_batch(client, 40), f"file://{tmp_path}/out.jsonl", failed_path=f"file://{tmp_path}/failed.parquet"
@@ -69,34 +71,34 @@ def test_text_blocks_are_joined_and_other_blocks_left_out() -> None:
         b'{"custom_id":"a","result":{"type":"succeeded","message":{"usage":{"input_tokens":99999999999999999999}}}}',
     ],
 )
-def test_what_is_not_of_the_known_shape_is_null_and_stands_in_the_raw_column(line: bytes) -> None:
+def test_values_of_an_unknown_shape_are_null_and_remain_in_the_json_column(line: bytes) -> None:
     (found,) = rows_of(line)
     assert found["json"] == line.decode()
     known = {"custom_id", "type", "json"}
     assert all(value is None for name, value in found.items() if name not in known)
 
 
-def test_only_texts_are_text() -> None:
+def test_only_strings_become_text() -> None:
     blocks = [{"type": "text", "text": text} for text in (None, 5, {"a": 1}, "yes")]
     line = json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": {"content": blocks}}}).encode()
     assert row(line)["text"] == "yes"
 
 
-def test_a_line_that_python_cannot_read_is_a_row_all_the_same() -> None:
+def test_a_line_that_python_cannot_parse_is_still_a_row() -> None:
     line = b'{"custom_id":"a","result":{"type":"succeeded","message":{"x":' + b"9" * 5_000 + b"}}}"
     columns = row(line)
     assert (columns["custom_id"], columns["type"], columns["text"]) == ("a", "succeeded", None)
     assert columns["json"] == line.decode()
 
 
-def test_text_that_is_no_utf8_is_replaced() -> None:
+def test_text_that_is_not_utf8_is_replaced() -> None:
     lone = rb'{"custom_id":"a","result":{"type":"succeeded","message":{"content":[{"type":"text","text":"\ud800!"}]}}}'
     (found,) = rows_of(lone)
     assert found["text"] == "?!"
     assert row(b'{"custom_id":"a","result":{"type":"canceled"},"more":"\xff"}')["json"].count("�") == 1
 
 
-def test_two_results_on_one_line_are_told_not_halved() -> None:
+def test_two_results_on_one_line_are_an_error() -> None:
     with pytest.raises(DecodeError, match="cannot be read: Extra data"):
         rows_of(b'{"custom_id":"a","result":{"type":"expired"}}{"custom_id":"b","result":{"type":"expired"}}')
 

@@ -1,4 +1,4 @@
-"""What answers cost, from a price list that others keep."""
+"""The cost of answers by the list prices of `genai-prices`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_batches.landing.prices import MISSING, PriceList
-from airflow_batches.landing.tally import ModelUsage, PriceRange
+from airflow_batches.landing.usage import ModelUsage, PriceRange
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 MILLION = ModelUsage(
@@ -52,7 +52,7 @@ def test_an_unknown_model_has_no_price_and_then_the_total_has_none() -> None:
     ],
     ids=["a surcharge", "an answer without usage"],
 )
-def test_what_cannot_be_priced_in_full_is_not_priced(price_range: PriceRange, usage: ModelUsage) -> None:
+def test_usage_that_cannot_be_priced_in_full_has_no_price(price_range: PriceRange, usage: ModelUsage) -> None:
     plain = {PriceRange("claude-haiku-4-5"): ModelUsage(answers=1, input_tokens=1)}
     assert PriceList(AT).cost(plain).total == "0.0000005"
     cost = PriceList(AT).cost({**plain, price_range: usage})
@@ -64,7 +64,7 @@ def test_an_answer_that_is_not_billed_costs_nothing() -> None:
     assert (cost.total, cost.by_model) == ("0", {"claude-haiku-4-5": "0"})
 
 
-def test_nothing_answered_costs_nothing() -> None:
+def test_no_answers_cost_nothing() -> None:
     cost = PriceList(AT).cost({})
     assert (cost.total, cost.by_model) == ("0", {})
 

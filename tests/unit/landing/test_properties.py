@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_batches.api import BatchesClient, RetryPolicy, StreamInterrupted, TransportError
 from airflow_batches.landing import LandingError, LandingMismatch, land
-from airflow_batches.landing.stream import whole_lines
+from airflow_batches.landing.blocks import whole_lines
 from tests.unit.landing.support import ONCE, names_in
 
 values = st.recursive(
@@ -36,7 +36,7 @@ results = st.fixed_dictionaries(
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[bytes]:
-    """Result lines with ids of their own, JSON however it may be written."""
+    """Result lines with distinct ids, as JSON with and without escapes."""
     found = []
     for number, result in enumerate(draw(st.lists(results, min_size=1, max_size=12))):
         line = json.dumps({"custom_id": f"r-{number}", "result": result}, ensure_ascii=draw(st.booleans()))
@@ -45,8 +45,8 @@ def batches(draw: st.DrawFn) -> list[bytes]:
 
 
 @st.composite
-def readings(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], bool]]:
-    """Bodies as they may come: shuffled, with too many newlines or too few, cut short, in chunks; and if they end."""
+def attempts(draw: st.DrawFn, lines: list[bytes]) -> list[tuple[list[bytes], bool]]:
+    """Bodies of some attempts: shuffled, with too many or too few newlines, cut, in chunks; and whether they end."""
     found = []
     for _ in range(draw(st.integers(0, 4))):
         body = draw(bodies(lines))
@@ -73,7 +73,7 @@ def chunks(draw: st.DrawFn, body: bytes) -> list[bytes]:
 def serving(
     counts: dict[str, int], bodies: list[tuple[list[bytes], bool]], encoding: str = "identity"
 ) -> Iterator[str]:
-    """A server of one batch; each GET of its results gives the next body, so encoded, the last one for ever."""
+    """A server of one batch: each GET of its results gives the next body, and the last one again and again."""
     left = [*bodies]
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ def serving(
             self.close_connection = not properly
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class calls it so
-            """Says nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -105,7 +105,7 @@ def serving(
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(30)
 
 
 def batch(counts: dict[str, int]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def batch(counts: dict[str, int]) -> dict[str, Any]:
 
 
 def counted(lines: list[bytes]) -> dict[str, int]:
-    """What the API would count: a type from the future is one of the known ones to it."""
+    """The API's counts, which have no field for an unknown type."""
     types = Counter(json.loads(line)["result"]["type"] for line in lines)
     types["errored"] += types.pop("from_the_future", 0)
     return {"processing": 0, **{name: types[name] for name in ("succeeded", "errored", "canceled", "expired")}}
@@ -123,7 +123,7 @@ def counted(lines: list[bytes]) -> dict[str, int]:
 @given(st.data())
 def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.DataObject) -> None:
     lines = data.draw(batches())
-    with tempfile.TemporaryDirectory() as folder, serving(counted(lines), data.draw(readings(lines))) as url:
+    with tempfile.TemporaryDirectory() as folder, serving(counted(lines), data.draw(attempts(lines))) as url:
         with BatchesClient("key", base_url=url, retry=ONCE) as client:
             manifest = land(client, "msgbatch_01", f"file://{folder}/out", retry=RetryPolicy(attempts=6, base=0))
         landed = (Path(folder) / "out").read_bytes()
@@ -133,7 +133,7 @@ def test_any_body_in_any_chunks_with_any_cuts_lands_every_line_once(data: st.Dat
         assert names_in(Path(folder)) == {"out", "out.manifest.json"}
 
 
-def test_results_that_share_a_line_get_one_each_also_where_a_blank_line_makes_up_for_it(tmp_path: Path) -> None:
+def test_results_that_share_a_line_get_one_each_even_when_a_blank_line_makes_the_count_right(tmp_path: Path) -> None:
     lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b", b"c")]
     first, second, third = lines
     whole = first + b"\n\n" + second + third + b"\n"
@@ -151,20 +151,20 @@ def test_blank_lines_do_not_land(tmp_path: Path, body: bytes) -> None:
     assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in lines)
 
 
-def test_lines_of_a_body_that_does_not_decompress_are_not_taken_for_results(tmp_path: Path) -> None:
+def test_a_body_that_does_not_decompress_lands_nothing(tmp_path: Path) -> None:
     lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
     packed = gzip.compress(b"\n".join(lines))
     wrong_checksum = bytes(byte ^ 1 for byte in packed[-8:-4]) + packed[-4:]
     with (
         serving(counted(lines), [([packed[:-8], wrong_checksum], True)], "gzip") as url,
         BatchesClient("key", base_url=url) as client,
-        pytest.raises(LandingError, match="the results of msgbatch_01 came damaged"),
+        pytest.raises(LandingError, match="the results of msgbatch_01 are damaged"),
     ):
         land(client, "msgbatch_01", f"file://{tmp_path}/out")
     assert not names_in(tmp_path)
 
 
-def test_a_result_that_is_spread_over_two_lines_is_none(tmp_path: Path) -> None:
+def test_a_result_split_over_two_lines_is_not_a_result(tmp_path: Path) -> None:
     lines = [b'{"custom_id":"%b","result":{"type":"canceled"}}' % name for name in (b"a", b"b")]
     spread = lines[0].replace(b",", b",\n") + b"\n" + lines[1] + b"\n"
     with serving(counted(lines), [([spread], True)]) as url:  # noqa: SIM117
@@ -175,7 +175,7 @@ def test_a_result_that_is_spread_over_two_lines_is_none(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_where_a_line_never_comes_whole_nothing_lands(data: st.DataObject) -> None:
+def test_with_a_line_that_is_always_cut_nothing_lands(data: st.DataObject) -> None:
     lines = data.draw(batches())
     body = b"\n".join(lines)
     short = body[: data.draw(st.integers(0, len(body) - 1))]
@@ -197,12 +197,12 @@ def test_lines_do_not_depend_on_how_bytes_arrive(lines: list[bytes], size: int, 
         step = rng.randint(1, 9)
         arrivals.append(body[at : at + step])
         at += step
-    found = [*whole_lines(arrivals, size, late=60)]
+    found = [*whole_lines(arrivals, size, max_delay_s=60)]
     whole = body if not body or body.endswith(b"\n") else body + b"\n"
     assert b"".join(found) == whole
     assert all(bytes(block).endswith(b"\n") for block in found)
     assert all(len(block) >= size for block in found[:-1])
 
 
-def test_lines_that_are_late_do_not_wait_for_a_block_to_fill() -> None:
-    assert [*whole_lines([b"a\nb\nc", b"d", b"\ne\n"], late=0)] == [b"a\nb\n", b"cd\ne\n"]
+def test_late_lines_are_passed_on_in_a_smaller_block() -> None:
+    assert [*whole_lines([b"a\nb\nc", b"d", b"\ne\n"], max_delay_s=0)] == [b"a\nb\n", b"cd\ne\n"]

@@ -1,4 +1,4 @@
-"""Landings that overlap: one is stopped at each of its steps in turn, another lands whole, the first one goes on.
+"""Landings that overlap: one is stopped at each of its steps in turn, another one lands, then the first one goes on.
 
 A step of a local landing is a call that changes something (Python's audit events), a step in S3 is an HTTP request.
 """
@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ STEPS: Final = frozenset({"os.rename", "os.remove", "fcntl.flock"})
 Options = dict[str, Any]
 Outcome = Manifest | BatchesError
 SHORT: Final = {"timeout": 0.5}
+LOCK_WAIT_S: Final = 0.2
+"""Seconds to wait for a landing that is stopped while it holds the folder's lock."""
 TASK: Final = LandedBy(dag_id="d", run_id="r", task_id="land")
 
 
@@ -77,7 +80,7 @@ def audited() -> AuditedSteps:
 
 @dataclass
 class Store:
-    """A fresh place on each call of `at`, the folder that shows it, and how the one that is stopped reaches it."""
+    """A new place for each call of `begin`, the folder that shows it, and the options of the stopped landing."""
 
     folder: Path
     root: str
@@ -124,7 +127,7 @@ def remote_store(*, conditions: bool) -> Iterator[Store]:
 
     def decide(method: str, target: str) -> None:
         wrote.extend([target] if current and method in {"PUT", "POST"} else [])
-        if wrote and current and (method != "HEAD" or not conditions):  # before the first write it only looks
+        if wrote and current and (method != "HEAD" or not conditions):  # before the first write it only reads
             current[0].step()
 
     @contextmanager
@@ -155,7 +158,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, audited: AuditedSteps)
 def outcome_of(emulator: Emulator, batch_id: str, options: Options) -> Outcome:
     with client_of(emulator) as client:
         try:
-            return land(client, batch_id, **{"retry": QUICK, **options})
+            return land(client, batch_id, **{"retry": QUICK, "store_timeout": LOCK_WAIT_S, **options})
         except BatchesError as error:
             return error
 
@@ -168,9 +171,9 @@ def overlapping(
     second: tuple[str, Options],
     meanwhile: Callable[[list[Outcome]], None],
 ) -> tuple[list[Outcome], bool]:
-    """What came of two landings, and whether the first one was stopped at that step while the second one landed.
+    """The outcomes of two landings, and whether the first one was stopped at that step while the second one landed.
 
-    `meanwhile` is called before the first one goes on: for others it might as well have been killed.
+    `meanwhile` is called before the first one goes on.
     """
     stop = Stop(at)
     outcomes: list[Outcome] = []
@@ -179,7 +182,8 @@ def overlapping(
         thread = threading.Thread(target=lambda: outcomes.append(outcome_of(*arguments)))
         thread.start()
         try:
-            while thread.is_alive() and not stop.reached.wait(0.01):
+            deadline = time.monotonic() + 60
+            while thread.is_alive() and not stop.reached.wait(0.01) and time.monotonic() < deadline:
                 pass
             if stop.reached.is_set():
                 outcomes.append(outcome_of(emulator, second[0], {**store.uris, **store.options, **second[1]}))
@@ -191,7 +195,7 @@ def overlapping(
 
 
 def assert_true(store: Store, batches: dict[str, set[str]]) -> Manifest:
-    """The manifest is complete, and its objects are those of its batch."""
+    """Check that the manifest is complete, and that its objects are those of its batch."""
     manifest = store.manifest
     assert manifest.state == "complete"
     assert manifest.verified
@@ -204,24 +208,24 @@ def assert_true(store: Store, batches: dict[str, set[str]]) -> Manifest:
 
 
 def assert_after(emulator: Emulator, store: Store, batches: dict[str, set[str]], outcomes: list[Outcome]) -> None:
-    """What must hold when both have ended, or one and a third that landed in between."""
+    """Check what must hold when both have ended, or one and a third that landed in between."""
     if any(isinstance(outcome, Manifest) for outcome in outcomes):
         assert_true(store, batches)
     assert_landable(emulator, store, batches)
 
 
 def assert_landable(emulator: Emulator, store: Store, batches: dict[str, set[str]]) -> None:
-    """The batch that the manifest names can be landed, and then everything is true."""
+    """Check that the batch that the manifest names can be landed, and that everything is consistent then."""
     options = {**store.uris, **store.options}
     again = outcome_of(emulator, store.manifest.batch_id, options)
-    if isinstance(again, LandingOvertaken):  # by one that had been left while it waited for the folder's lock
+    if isinstance(again, LandingOvertaken):  # by a landing whose thread still waited for the folder's lock
         again = outcome_of(emulator, store.manifest.batch_id, options)
     assert isinstance(again, Manifest), again
     assert assert_true(store, batches) == again
 
 
 def assert_consistent(emulator: Emulator, store: Store, batches: dict[str, set[str]], outcomes: list[Outcome]) -> None:
-    """What must hold while the first one is stopped: a success stands, and its batch can be landed."""
+    """Check what must hold while the first one is stopped: a success is final, and its batch can be landed."""
     assert all(isinstance(outcome, Manifest | LandingError) for outcome in outcomes), outcomes
     if any(isinstance(outcome, LandingTimeout) for outcome in outcomes):
         return  # the first one is stopped while it holds the folder's lock
@@ -236,19 +240,13 @@ def assert_consistent(emulator: Emulator, store: Store, batches: dict[str, set[s
 
 @pytest.fixture
 def batches(emulator: Emulator, client: BatchesClient) -> dict[str, set[str]]:
-    """Two batches whose results come in another order each time, some of them failed, by id, with their custom_ids."""
+    """Two batches by id, with their custom_ids; some requests failed, and the order of the results changes."""
     emulator.configure(order="shuffled", errored_share=0.3)
     found = {}
     for prefix in "ab":
         requests = [{**request, "custom_id": f"{prefix}-{at}"} for at, request in enumerate(some_requests(12))]
         found[client.create(requests).id] = {request["custom_id"] for request in requests}
     return found
-
-
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is stopped while it holds the folder's lock is waited for only this long."""
-    monkeypatch.setattr("airflow_batches.landing.engine.GRACE", 0.2)
 
 
 SCENARIOS: Final[dict[str, tuple[bool, Options, Options, Options | None]]] = {
@@ -259,9 +257,9 @@ SCENARIOS: Final[dict[str, tuple[bool, Options, Options, Options | None]]] = {
     "two batches, the second overwriting": (False, {}, {"overwrite": True}, None),
     "two batches of one task": (False, {"landed_by": TASK}, {"landed_by": TASK}, {"landed_by": TASK}),
 }
-"""Whether both land the same batch; what they are asked besides; what the landing was asked that is there before."""
+"""Whether both land the same batch; the options of the two; the options of an earlier landing at the place."""
 FEWER: Final = ("one batch at a new place", "two batches of one task")
-"""For the store where a step costs several requests over HTTP; the decisions are those of all stores."""
+"""For S3, where each step takes several HTTP requests; the decisions are the same in all stores."""
 
 
 @pytest.mark.parametrize(
@@ -269,7 +267,7 @@ FEWER: Final = ("one batch at a new place", "two batches of one task")
     [*(("file", name) for name in SCENARIOS), *(("s3 with conditions", name) for name in FEWER)],
     indirect=["store"],
 )
-def test_one_of_two_landings_stands_wherever_the_first_one_is_stopped(
+def test_exactly_one_of_two_landings_wins_at_whatever_step_the_first_is_stopped(
     emulator: Emulator, batches: dict[str, set[str]], store: Store, scenario: str
 ) -> None:
     same, first, second, before = SCENARIOS[scenario]
@@ -298,7 +296,7 @@ def test_one_of_two_landings_stands_wherever_the_first_one_is_stopped(
 
 
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_in_a_store_without_conditions_two_batches_never_both_land_and_the_one_named_can_be_landed(
+def test_in_a_store_without_conditions_two_batches_never_both_land_and_the_named_one_can_land(
     emulator: Emulator, batches: dict[str, set[str]], store: Store
 ) -> None:
     older, newer = batches

@@ -1,4 +1,4 @@
-"""What landed, added up."""
+"""Counts of results and tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.landing.lines import ResultLine, StopDetails
-from airflow_batches.landing.tally import PriceRange, Tally
+from airflow_batches.landing.tally import Tally
+from airflow_batches.landing.usage import PriceRange
 
 PLAIN: Final[dict[str, Any]] = {"input_tokens": 1, "output_tokens": 1}
 
@@ -36,7 +37,7 @@ def test_lines_are_counted_by_type_and_errors_by_theirs() -> None:
     assert tally.error_types == {"api_error": 1, "overloaded_error": 1}
 
 
-def test_a_message_in_a_line_of_another_type_is_no_answer() -> None:
+def test_a_message_in_a_line_of_another_type_is_not_an_answer() -> None:
     strange = answer(**PLAIN)
     strange.result.type = "from_the_future"
     tally = Tally()
@@ -57,7 +58,7 @@ def test_tokens_add_up_by_model_and_cache_writes_by_time_to_live() -> None:
     assert models["b"].cache_read_tokens == 8
 
 
-def test_cache_writes_of_old_answers_are_of_five_minutes() -> None:
+def test_cache_writes_without_time_to_live_count_as_five_minutes() -> None:
     tally = Tally()
     tally.add([answer(cache_creation_input_tokens=7)])
     assert (tally.by_model()["m"].cache_write_5m_tokens, tally.by_model()["m"].cache_write_1h_tokens) == (7, 0)
@@ -100,7 +101,7 @@ def test_only_answers_have_usage() -> None:
     assert tally.by_model() == {}
 
 
-def test_prompts_are_told_apart_where_a_price_has_steps() -> None:
+def test_usage_is_split_by_prompt_length_when_a_price_has_steps() -> None:
     tally = Tally(lambda model: [100, 200] if model == "stepped" else [])
     prompts = [100, 101, 200, 201]
     tally.add([answer("stepped", input_tokens=n - 50, output_tokens=1, cache_read_input_tokens=50) for n in prompts])
@@ -121,7 +122,7 @@ def test_prompts_are_told_apart_where_a_price_has_steps() -> None:
         {"cache_creation_input_tokens": 0, "cache_creation": {"ephemeral_5m_input_tokens": 5}},
     ],
 )
-def test_answers_with_a_surcharge_are_told_apart(extra: dict[str, Any]) -> None:
+def test_answers_with_a_surcharge_are_counted_separately(extra: dict[str, Any]) -> None:
     tally = Tally()
     tally.add([answer(**PLAIN, **extra), answer(**PLAIN)])
     assert counted(tally) == {PriceRange("m", surcharged=True): 1, PriceRange("m"): 1}
@@ -139,7 +140,7 @@ def test_answers_with_a_surcharge_are_told_apart(extra: dict[str, Any]) -> None:
         },
     ],
 )
-def test_answers_at_the_list_price_are_one(usual: dict[str, Any]) -> None:
+def test_answers_at_the_list_price_are_counted_together(usual: dict[str, Any]) -> None:
     tally = Tally()
     tally.add([answer(**PLAIN, **usual), answer(**PLAIN)])
     assert counted(tally) == {PriceRange("m"): 2}
@@ -155,7 +156,7 @@ def test_answers_at_the_list_price_are_one(usual: dict[str, Any]) -> None:
         ({"category": "cyber"}, 1, False),
     ],
 )
-def test_a_refusal_before_the_first_token_is_free_but_for_some_categories(
+def test_a_refusal_before_the_first_token_is_free_except_in_some_categories(
     details: dict[str, Any] | None, output: int, free: bool
 ) -> None:
     refused = answer(input_tokens=1, output_tokens=output)

@@ -1,4 +1,4 @@
-"""A batch that has ended and whose counts are all 0: nothing but the ids that were sent proves what came."""
+"""A batch that has ended with counts of 0: only the submitted ids can prove its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.landing.test_properties import serving
 
 ZERO = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 LINES = [json.dumps({"custom_id": f"r-{at}", "result": {"type": "succeeded"}}).encode() + b"\n" for at in range(3)]
-SENT = ids_digest(["r-0", "r-1", "r-2"])
+SUBMITTED = ids_digest(["r-0", "r-1", "r-2"])
 
 
 @contextmanager
@@ -32,29 +32,34 @@ def landed(client: BatchesClient, folder: Path, **options: Any) -> Manifest:
 
 
 @pytest.mark.parametrize("lines", [[], LINES], ids=["no line", "some lines"])
-def test_without_anything_that_proves_them_the_results_are_a_mismatch(tmp_path: Path, lines: list[bytes]) -> None:
+def test_results_without_any_proof_are_a_mismatch(tmp_path: Path, lines: list[bytes]) -> None:
     with uncounted(lines) as client, pytest.raises(LandingMismatch, match="the API counts 0 requests in it"):
         landed(client, tmp_path)
     assert names_in(tmp_path) == set()
 
 
-def test_results_that_do_not_come_in_time_are_a_timeout(tmp_path: Path) -> None:
-    patient = RetryPolicy(attempts=10_000, base=0.01, cap=0.01)
+def test_results_that_are_not_read_in_time_are_a_timeout(tmp_path: Path) -> None:
+    retry = RetryPolicy(attempts=10_000, base=0.01, cap=0.01)
     with uncounted([], ends=False) as client, pytest.raises(LandingTimeout, match="0 of an unknown number of results"):
-        landed(client, tmp_path, timeout=0.5, retry=patient)
+        landed(client, tmp_path, timeout=0.5, retry=retry)
     assert names_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize("receipt", [SENT, {"ids_digest": SENT, "requests": 3}], ids=["a digest", "a receipt"])
+@pytest.mark.parametrize(
+    "receipt", [SUBMITTED, {"ids_digest": SUBMITTED, "requests": 3}], ids=["a digest", "a receipt"]
+)
 def test_a_receipt_proves_them(tmp_path: Path, receipt: Any) -> None:
     with uncounted(LINES) as client:
         manifest = landed(client, tmp_path, receipt=receipt)
-    assert (manifest.lines, manifest.verified, manifest.ids_digest) == (3, True, SENT)
+    assert (manifest.lines, manifest.verified, manifest.ids_digest) == (3, True, SUBMITTED)
 
 
 @pytest.mark.parametrize(
     ("receipt", "words"),
-    [(SENT, "not those that were sent"), ({"ids_digest": SENT, "requests": 3}, r"1 missing \(r-2\)|1 missing")],
+    [
+        (SUBMITTED, "not those that were sent"),
+        ({"ids_digest": SUBMITTED, "requests": 3}, r"1 missing \(r-2\)|1 missing"),
+    ],
     ids=["a digest", "a receipt"],
 )
 def test_a_receipt_shows_that_some_are_missing(tmp_path: Path, receipt: Any, words: str) -> None:
@@ -62,12 +67,12 @@ def test_a_receipt_shows_that_some_are_missing(tmp_path: Path, receipt: Any, wor
         landed(client, tmp_path, receipt=receipt)
 
 
-def test_the_ids_that_were_sent_prove_them_too(tmp_path: Path) -> None:
+def test_the_submitted_ids_prove_them(tmp_path: Path) -> None:
     with uncounted(LINES) as client:
         assert landed(client, tmp_path, submitted_ids=lambda: ["r-2", "r-0", "r-1"]).verified
 
 
-def test_the_ids_that_were_sent_name_what_is_missing(tmp_path: Path) -> None:
+def test_the_submitted_ids_name_what_is_missing(tmp_path: Path) -> None:
     with uncounted(LINES[:2]) as client, pytest.raises(LandingMismatch, match=r"1 missing \(r-2\)"):
         landed(client, tmp_path, submitted_ids=lambda: ["r-2", "r-0", "r-1"])
 

@@ -1,4 +1,4 @@
-"""All of an object, or none of it."""
+"""Objects are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(path: Path) -> Location:
 
 
 def in_a_process(script: str) -> str:
-    """What a script said on standard error."""
+    """Run a script and return its standard error."""
     imports = "from airflow_batches.landing import Location; from airflow_batches.landing.writer import create, put\n"
     run = subprocess.run([sys.executable, "-c", imports + script], capture_output=True, text=True, check=False)
     return run.stderr
@@ -37,7 +37,7 @@ def test_nothing_is_at_the_name_before_the_commit_and_everything_after_it(tmp_pa
     assert names_in(tmp_path) == {"out"}
 
 
-def test_bytes_that_start_for_the_disk_while_others_are_written_are_all_there(tmp_path: Path) -> None:
+def test_bytes_written_back_early_are_all_there(tmp_path: Path) -> None:
     blocks = [bytes([number]) * (WRITE_BACK_BYTES // 3 + number) for number in range(10)]
     file = create(at(tmp_path / "out"))
     for block in blocks:
@@ -56,7 +56,7 @@ def test_a_discarded_file_leaves_nothing_and_the_old_object_stays(tmp_path: Path
     assert names_in(tmp_path) == {"out"}
 
 
-def test_a_file_that_cannot_be_removed_is_told_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_removed_is_reported_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, missing_ok: bool = False) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -80,7 +80,7 @@ def test_two_writers_of_one_object_do_not_mix(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"out"}
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     in_a_process(
         f"create(Location.parse('file://{tmp_path}/[o]ut')).write(b'part')\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -88,13 +88,13 @@ def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> Non
     assert len(names_in(tmp_path)) == 1
     living = create(at(tmp_path / "[o]ut"))
     put(at(tmp_path / "[o]ut"), b"whole")
-    assert len(names_in(tmp_path)) == 2  # the object, and what the living writer has
+    assert len(names_in(tmp_path)) == 2  # the object, and the hidden file of the live writer
     living.discard()
     assert names_in(tmp_path) == {"[o]ut"}
 
 
-def test_a_full_disk_is_told_may_pass_and_publishes_nothing(tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk's end: the same call fails in the same way."""
+def test_a_full_disk_publishes_nothing_and_is_worth_a_retry(tmp_path: Path) -> None:
+    """A limit on file sizes simulates a full disk: the same call fails in the same way."""
     said = in_a_process(
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"put(Location.parse('file://{tmp_path}/out'), b'x' * 5000)"
@@ -103,7 +103,7 @@ def test_a_full_disk_is_told_may_pass_and_publishes_nothing(tmp_path: Path) -> N
     assert not names_in(tmp_path)
 
 
-def test_a_place_that_is_no_folder_for_files_is_refused() -> None:
+def test_a_path_below_a_file_is_refused() -> None:
     with pytest.raises(LandingRefused, match="writing file:///proc/out"):
         create(at(Path("/proc/out")))
 
@@ -113,5 +113,5 @@ def test_a_moved_object_that_is_discarded_leaves_nothing() -> None:
     file = create(location)
     file.write(b"part")
     file.discard()
-    assert location.size() is None
+    assert location.version() is None
     assert location.fs.ls("/discarded") == []  # type: ignore[attr-defined]

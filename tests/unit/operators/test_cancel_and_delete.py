@@ -12,7 +12,7 @@ from airflow_batches._compat import AirflowFailException
 from airflow_batches.api import ApiError, BatchesClient, CancelUnconfirmed
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchCancelOperator, MessageBatchDeleteOperator
-from airflow_batches.operators import delete as delete_module
+from airflow_batches.operators.delete import delete_batch
 from tests.contexts import context
 from tests.samples import some_requests
 
@@ -48,18 +48,18 @@ def test_cancel_leaves_a_batch_that_has_ended_as_it_is(emulator: Emulator) -> No
 
 
 @pytest.mark.usefixtures("connection")
-def test_delete_confirms_and_may_be_repeated(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_batches.api.limits.FRESH_404", timedelta(seconds=0.1))
-    monkeypatch.setattr(delete_module, "RETRY_404_S", 0.05)
+def test_delete_confirms_and_may_be_repeated(emulator: Emulator) -> None:
     batch_id = submitted(emulator)
     confirmation = {"id": batch_id, "type": "message_batch_deleted"}
     assert delete(batch_id) == confirmation
     assert not emulator.batches()
-    assert delete(batch_id) == confirmation
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        again = delete_batch(client, batch_id, missing_after=timedelta(seconds=0.1), retry_every_s=0.05)
+    assert again.model_dump(mode="json") == confirmation
 
 
 @pytest.mark.usefixtures("connection")
-def test_deleting_a_batch_that_goes_on_fails_at_once_with_the_cure(emulator: Emulator) -> None:
+def test_deleting_a_batch_that_goes_on_fails_at_once_and_says_what_to_do(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600)
     with pytest.raises(AirflowFailException, match="Consider canceling the batch instead"):
         delete(submitted(emulator))
@@ -122,14 +122,11 @@ def test_a_batch_in_an_unknown_state_is_canceled_too(emulator: Emulator) -> None
     assert sent.call_count == 1
 
 
-@pytest.mark.usefixtures("connection")
-def test_a_single_404_does_not_make_a_batch_count_as_deleted(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delete_module, "RETRY_404_S", 0.01)
+def test_a_single_404_does_not_make_a_batch_count_as_deleted(emulator: Emulator) -> None:
     batch_id = submitted(emulator)
     emulator.fault(Fault(endpoint="delete", action="status", status=404, message="no such batch", times=2))
-    delete(batch_id)
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        delete_batch(client, batch_id, retry_every_s=0.01)
     assert not emulator.batches()
 
 

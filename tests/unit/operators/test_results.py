@@ -47,7 +47,7 @@ def client(emulator: Emulator) -> Iterator[BatchesClient]:
 
 
 class GivesXComs:
-    """A task instance of which only other tasks' XComs are asked."""
+    """A task instance that only gives other tasks' XComs."""
 
     task_id, map_index = "land", -1
 
@@ -59,7 +59,7 @@ class GivesXComs:
 
 
 def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a function takes where nothing is said: too long to wait for in a test."""
+    """A function's defaults, which would make a test slow."""
     assert function.__kwdefaults__ is not None
     return function.__kwdefaults__
 
@@ -68,7 +68,7 @@ def results(batch_id: Any, path: Any, **options: Any) -> MessageBatchResultsOper
     return MessageBatchResultsOperator(task_id="land", batch_id=batch_id, path=path, **options)
 
 
-def test_the_manifest_is_what_the_task_returns_and_stands_beside_the_results(batch_id: str, tmp_path: Path) -> None:
+def test_the_task_returns_the_manifest_that_is_stored_beside_the_results(batch_id: str, tmp_path: Path) -> None:
     returned = results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
     assert returned == json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert returned["lines"] == len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 30
@@ -95,7 +95,7 @@ def test_the_receipt_may_be_an_xcom_or_just_its_digest(batch_id: str, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["list", "uri"])
-def test_the_submitted_requests_name_what_is_missing_and_no_prompt_of_theirs_is_rendered(
+def test_the_submitted_requests_name_what_is_missing_and_their_prompts_are_not_rendered(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
@@ -121,7 +121,7 @@ def test_every_outlet_asset_gets_the_numbers(batch_id: str, tmp_path: Path) -> N
     assert (event.dest_asset_key.uri, event.extra) == (f"file://{tmp_path}/out.jsonl", manifest)
 
 
-def test_a_retry_that_finds_all_landed_gives_the_assets_the_same_numbers(batch_id: str, tmp_path: Path) -> None:
+def test_a_retry_after_a_landing_gives_the_assets_the_same_numbers(batch_id: str, tmp_path: Path) -> None:
     asset, alias = Asset("reviews"), AssetAlias("somewhere")
     land = results(batch_id, f"file://{tmp_path}/out.jsonl", outlets=[asset, alias])
     first = land.execute(context(outlet_events=OutletEventAccessors()))
@@ -156,7 +156,7 @@ def test_progress_and_the_end_are_logged(
     assert f"{batch_id} landed at file://{tmp_path}/out.jsonl: 30 lines" in caplog.text
 
 
-def test_where_what_and_by_what_are_templates() -> None:
+def test_ids_paths_and_connections_are_templates() -> None:
     fields = MessageBatchResultsOperator.template_fields
     where_and_what = {"batch_id", "path", "failed_path", "format", "receipt", "submitted_requests"}
     assert {*fields} == where_and_what | {"conn_id", "storage_conn_id"}
@@ -165,7 +165,7 @@ def test_where_what_and_by_what_are_templates() -> None:
     assert {getattr(task, name) for name in fields} == {"today"}
 
 
-def test_a_receipt_that_another_task_gives_is_rendered_and_makes_that_task_come_first() -> None:
+def test_a_receipt_from_another_task_is_rendered_and_makes_that_task_upstream() -> None:
     with DAG("dag", schedule=None):
         submit = MessageBatchSubmitOperator(task_id="submit", requests="file:///requests.jsonl")
         output: Any = submit.output
@@ -186,7 +186,7 @@ def test_it_may_be_mapped_over_receipts() -> None:
     assert (task.batch_id, task.receipt, task.timeout) == ("msgbatch_01", receipt, 60.0)
 
 
-def test_submitted_requests_may_be_what_a_dag_or_a_mapped_group_is_given() -> None:
+def test_submitted_requests_may_be_a_dag_param_or_an_argument_of_a_mapped_group() -> None:
     with DAG("dag", schedule=None, params={"source": "file:///requests.jsonl"}) as dag:
         task = results("msgbatch_01", "file:///out.jsonl", submitted_requests=dag.param("source"))
         plan = MessageBatchPlanOperator(task_id="plan", requests="file:///requests.jsonl")
@@ -201,7 +201,7 @@ def test_submitted_requests_may_be_what_a_dag_or_a_mapped_group_is_given() -> No
     assert dag.get_task("each.land").upstream_task_ids == {"plan"}
 
 
-def test_times_are_seconds_or_timedeltas_and_more_than_none() -> None:
+def test_times_are_seconds_or_timedeltas_above_zero() -> None:
     task = results("msgbatch_01", "file:///out.jsonl", timeout=timedelta(minutes=2), stall_timeout=7)
     assert (task.timeout, task.stall_timeout) == (120.0, 7.0)
     with pytest.raises(ValueError, match="more than 0 seconds"):
@@ -215,7 +215,7 @@ def test_the_times_are_those_of_the_landing(emulator: Emulator, batch_id: str, t
     assert plan.struck > 1
 
 
-def test_results_asked_for_after_the_batch_was_deleted_fail_the_task_for_good(
+def test_results_of_a_deleted_batch_fail_the_task_without_retry(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
@@ -226,14 +226,14 @@ def test_results_asked_for_after_the_batch_was_deleted_fail_the_task_for_good(
     assert not [*tmp_path.iterdir()]
 
 
-def test_results_that_have_landed_outlive_their_batch(emulator: Emulator, batch_id: str, tmp_path: Path) -> None:
+def test_landed_results_survive_the_deletion_of_their_batch(emulator: Emulator, batch_id: str, tmp_path: Path) -> None:
     first = results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
     with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
         client.delete(batch_id)
     assert results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context()) == first
 
 
-def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
+def test_a_store_is_reached_by_its_connection_which_no_recorded_uri_names(
     batch_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server() as server:
@@ -247,7 +247,7 @@ def test_a_store_is_reached_by_its_connection_which_no_uri_tells(
         assert "store" not in json.dumps(manifest)
 
 
-def test_a_store_is_reached_by_the_same_connection_for_the_requests(
+def test_the_submitted_requests_are_read_with_the_same_connection(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
@@ -284,7 +284,7 @@ def test_a_store_that_refuses_the_connection_fails_the_task_at_once(
         ("file:///tmp/", "names a folder"),
     ],
 )
-def test_a_path_that_cannot_be_fails_the_task_at_once(batch_id: str, path: str, words: str) -> None:
+def test_an_invalid_path_fails_the_task_at_once(batch_id: str, path: str, words: str) -> None:
     with pytest.raises(AirflowFailException, match=words):
         results(batch_id, path).execute(context())
 
@@ -330,7 +330,7 @@ def test_a_task_never_replaces_what_it_landed_of_a_newer_batch(
         results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
 
 
-def test_what_landed_without_a_task_is_not_replaced_by_one(
+def test_a_task_does_not_replace_a_landing_made_without_a_task(
     emulator: Emulator, client: BatchesClient, batch_id: str, tmp_path: Path
 ) -> None:
     land(client, batch_id, f"file://{tmp_path}/out.jsonl")
@@ -338,7 +338,7 @@ def test_what_landed_without_a_task_is_not_replaced_by_one(
         results(another_batch(emulator), f"file://{tmp_path}/out.jsonl").execute(context())
 
 
-def test_the_commonest_errors_are_in_the_manifest_and_the_log(
+def test_the_most_frequent_errors_are_in_the_manifest_and_the_log(
     batch_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
@@ -347,7 +347,7 @@ def test_the_commonest_errors_are_in_the_manifest_and_the_log(
     assert f"{error['count']} x {error['type']}: {error['message']}" in capsys.readouterr().out + caplog.text
 
 
-def test_beyond_the_failure_rate_the_task_fails_after_everything_has_landed(batch_id: str, tmp_path: Path) -> None:
+def test_above_max_failure_rate_the_task_fails_after_everything_has_landed(batch_id: str, tmp_path: Path) -> None:
     now = context()
     with pytest.raises(
         AirflowFailException, match=r"of the 30 results of .* did not succeed .* x .*error: .*landed at"
@@ -358,7 +358,7 @@ def test_beyond_the_failure_rate_the_task_fails_after_everything_has_landed(batc
     assert now["ti"].xcoms == {"return_value": manifest}  # type: ignore[attr-defined]
 
 
-def test_within_the_failure_rate_or_without_one_the_task_succeeds(batch_id: str, tmp_path: Path) -> None:
+def test_below_max_failure_rate_or_without_one_the_task_succeeds(batch_id: str, tmp_path: Path) -> None:
     for rate in (None, 0.9):
         now = context()
         assert results(batch_id, f"file://{tmp_path}/out.jsonl", max_failure_rate=rate).execute(now)["lines"] == 30
@@ -373,7 +373,7 @@ def test_without_a_batch_the_task_is_skipped(missing: str | None, tmp_path: Path
         results(missing, f"file://{tmp_path}/out.jsonl").execute(context())
 
 
-def test_a_batch_that_goes_on_may_be_retried(emulator: Emulator, tmp_path: Path) -> None:
+def test_a_batch_that_has_not_ended_is_worth_a_retry(emulator: Emulator, tmp_path: Path) -> None:
     emulator.configure(processing_time=3600)
     with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
         running = client.create(some_requests(2)).id

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,13 +18,13 @@ from airflow.sdk import DAG, XComArg
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches.api import BatchesClient, CancelUnconfirmed
+from airflow_batches.api.polling import Watch
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchSubmitOperator
 from airflow_batches.operators.requests import Verbatim
 from airflow_batches.triggers import MessageBatchTrigger
-from airflow_batches.waiting.decision import outcome_of
-from airflow_batches.waiting.outcome import Counts, Ending, Outcome
+from airflow_batches.waiting.outcome import Counts, Ending, Outcome, outcome_of
 from tests.contexts import (
     StateStore,
     TaskDeferralError,
@@ -86,7 +87,7 @@ def test_without_waiting_the_id_comes_back_at_once(emulator: Emulator) -> None:
 
 
 def test_without_a_triggerer_the_worker_waits_and_concludes_the_same(emulator: Emulator) -> None:
-    emulator.configure(processing_time=1.0)
+    emulator.configure(processing_time=1.0, retry_after=0)
     batch_id, _ = run(operator(deferrable=False, poll_interval=0.2))
     assert emulator.batches()[0]["processing_status"] == "ended"
     assert batch_id == emulator.batches()[0]["id"]
@@ -277,8 +278,9 @@ def test_a_refusal_of_the_first_poll_does_not_end_the_wait(emulator: Emulator, s
 def test_a_refusal_that_stands_fails_a_blocking_task_and_a_retry_may_help(
     emulator: Emulator, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_batches.waiting.decision.REFUSED", timedelta(seconds=0.2))
-    monkeypatch.setattr("airflow_batches.waiting.decision.FRESH_404", timedelta(seconds=0.2))
+    short = timedelta(seconds=0.2)
+    watch = partial(Watch, since=time.time(), refusal_grace=short, missing_grace=short)
+    monkeypatch.setattr(MessageBatchSubmitOperator, "_watch", lambda _, batch_id: watch(batch_id=batch_id))
     emulator.fault(Fault(endpoint="get", action="status", status=status, times=None))
     with pytest.raises(
         AirflowException, match=rf"could not be polled: .*: {status} .*a retry of this task waits"
@@ -304,7 +306,7 @@ def test_a_lost_trigger_and_a_refused_last_look_is_airflows_error(
     emulator.fault(Fault(endpoint="get", action="status", status=403))
     with pytest.raises(TaskDeferralError):
         operator().resume_execution("__fail__", {"error": "Trigger failure"}, ctx)
-    assert "a last look at batch" in caplog.text
+    assert "the last poll of batch" in caplog.text
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "text", {"ending": "no such ending"}])
@@ -316,7 +318,7 @@ def test_an_event_that_is_not_ours_can_be_retried_and_is_shown(event: object) ->
 
 def test_a_timeout_leaves_the_batch_alone_and_can_be_retried(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
-    with pytest.raises(AirflowException, match="has not ended") as caught:
+    with pytest.raises(AirflowException, match="still in_progress") as caught:
         run(operator(deferrable=False, poll_interval=0.1, timeout=0.3))
     assert not isinstance(caught.value, AirflowFailException)
     assert emulator.counters["cancel"] == 0
@@ -324,7 +326,9 @@ def test_a_timeout_leaves_the_batch_alone_and_can_be_retried(emulator: Emulator)
 
 def test_a_timeout_cancels_the_batch_when_asked_to(emulator: Emulator) -> None:
     emulator.configure(processing_time=3600.0)
-    with pytest.raises(AirflowFailException, match=r"has not ended\. It is canceling, .*still answered, and billed"):
+    with pytest.raises(
+        AirflowFailException, match=r"still in_progress\. It is canceling, .*still answered, and billed"
+    ):
         run(operator(deferrable=False, poll_interval=0.1, timeout=0.3, cancel_on_timeout=True))
     assert emulator.batches()[0]["processing_status"] == "canceling"
 
@@ -389,7 +393,7 @@ def test_airflows_own_deferral_timeout_is_our_timeout(emulator: Emulator) -> Non
     _, ti = run(operator(wait_for_completion=False))
     ctx = context()
     ctx["ti"] = ti  # type: ignore[typeddict-item]  # the stand-in
-    with pytest.raises(AirflowFailException, match="has not ended"):
+    with pytest.raises(AirflowFailException, match="still in_progress"):
         operator(cancel_on_timeout=True).resume_execution("__fail__", {"error": "Trigger timeout"}, ctx)
     assert emulator.batches()[0]["processing_status"] == "canceling"
 

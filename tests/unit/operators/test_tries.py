@@ -122,7 +122,7 @@ def test_once_it_has_ended_its_ids_tell_that_it_is_ours(emulator: Emulator, stor
 
 @pytest.mark.parametrize("store", [StateStore(), None])
 def test_without_deferral_the_worker_waits(emulator: Emulator, store: StateStore | None) -> None:
-    emulator.configure(processing_time=0.5)
+    emulator.configure(processing_time=0.5, retry_after=0)
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3), deferrable=False, poll_interval=0.1)
     with DAG("d") as dag:
@@ -132,7 +132,7 @@ def test_without_deferral_the_worker_waits(emulator: Emulator, store: StateStore
     assert len(emulator.batches()) == 1
 
 
-def test_a_batch_that_was_deleted_while_it_was_waited_for_is_nobodys(emulator: Emulator) -> None:
+def test_a_batch_that_was_deleted_while_it_was_waited_for_is_no_candidate(emulator: Emulator) -> None:
     task, ctx, deferred = lost(emulator, StateStore())
     emulator.end_all()
     with MessageBatchesHook().get_conn() as client:
@@ -152,11 +152,13 @@ def test_what_only_a_person_can_decide_is_not_retried(emulator: Emulator) -> Non
 
 @pytest.mark.parametrize("store", [StateStore(), None])
 def test_a_lost_answer_holds_no_worker_slot_while_its_batch_is_looked_for(
-    emulator: Emulator, store: StateStore | None, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, store: StateStore | None
 ) -> None:
-    monkeypatch.setattr("airflow_batches.operators.submit.LOOK_FOR", timedelta(seconds=0.1))
+    class Impatient(MessageBatchSubmitOperator):
+        SEARCH_FOR = timedelta(seconds=0.1)
+
     emulator.fault(Fault(endpoint="create", action="reset"))
-    task = MessageBatchSubmitOperator(task_id="task", requests=some_requests(3))
+    task = Impatient(task_id="task", requests=some_requests(3))
     with DAG("d") as dag:
         pass
     ctx = context(task_state_store=store, dag=dag, dag_run=Run(start_date=datetime.now(UTC)))

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator
 from airflow_batches.submission import Attempt, Receipt, RecordStore, open_source
-from airflow_batches.submission.record import KEY, MemoryStore
+from airflow_batches.submission.record import KEY, STALLED_S, MemoryStore
 from airflow_batches.submission.submit import submit
 from tests.records import state_of
 
@@ -31,14 +31,14 @@ class Task:
     def __init__(self, emulator: Emulator, **options: Any) -> None:
         self.client = client_of(emulator)
         self.store = MemoryStore()
-        self.options: dict[str, Any] = {"settle_for": SOON, "look_every": 0.05, "missing_after": SOON, **options}
+        self.options: dict[str, Any] = {"settle_for": SOON, "search_every_s": 0.05, "missing_after": SOON, **options}
         self.generation = 0
 
     def try_(self, requests: Any, **options: Any) -> Receipt:
         """Submit as the next try; options are those of `submit` and of `Attempt`."""
         given = {"generation": self.generation, **self.options, **options}
         attempt = Attempt(**{name: given.pop(name) for name in ATTEMPT & given.keys()})
-        records = RecordStore(given.pop("store", self.store))
+        records = RecordStore(given.pop("store", self.store), stalled_s=given.pop("stalled_s", STALLED_S))
         with open_source(requests) as source:
             return submit(self.client, source, records=records, attempt=attempt, **given)
 

@@ -41,7 +41,7 @@ class Bytes(Source):
         return iter(self._cut(self._readings.pop(0) if len(self._readings) > 1 else self._readings[0]))
 
 
-def weigh(source: Source) -> Scan:
+def scanned(source: Source) -> Scan:
     return scan(source, model=MODEL, preflight="error", version="2026-10-21")
 
 
@@ -55,14 +55,14 @@ def with_model(request: dict[str, Any]) -> dict[str, Any]:
 def test_any_jsonl_becomes_the_body_of_its_requests(case: tuple[list[dict[str, Any]], bytes], cut: Any) -> None:
     requests, data = case
     source = Bytes(data, cut=cut)
-    weighed = weigh(source)
-    body = b"".join(RequestsBody(source, weighed, model=MODEL))
+    first = scanned(source)
+    sent, body = first.sent, b"".join(RequestsBody(source, first, model=MODEL))
     assert json.loads(body) == {"requests": [with_model(request) for request in requests]}
-    assert len(body) == weighed.size
-    assert hashlib.sha256(body).hexdigest() == weighed.sha256
-    assert weighed.requests == len(requests)
-    assert weighed.ids_digest == ids_digest(request["custom_id"] for request in requests)
-    assert set(weighed.models) == {with_model(request)["params"]["model"] for request in requests}
+    assert len(body) == sent.bytes
+    assert hashlib.sha256(body).hexdigest() == sent.sha256
+    assert sent.requests == len(requests)
+    assert sent.ids_digest == ids_digest(request["custom_id"] for request in requests)
+    assert set(sent.models) == {with_model(request)["params"]["model"] for request in requests}
 
 
 @settings(deadline=None)
@@ -73,7 +73,7 @@ def test_the_order_of_the_requests_changes_no_digest(
     _, data = case
     lines = data.split(b"\n")
     shuffler.shuffle(lines)
-    one, other = weigh(Bytes(data)), weigh(Bytes(b"\n".join(lines)))
+    one, other = scanned(Bytes(data)).sent, scanned(Bytes(b"\n".join(lines))).sent
     assert (one.ids_digest, one.fingerprint) == (other.ids_digest, other.fingerprint)
 
 
@@ -83,7 +83,7 @@ def test_any_other_prompt_changes_the_fingerprint_and_not_the_ids(case: tuple[li
     requests, data = case
     requests[-1]["params"]["messages"][0]["content"] += "?"
     changed = "\n".join(json.dumps(request) for request in requests).encode()
-    one, other = weigh(Bytes(data)), weigh(Bytes(changed))
+    one, other = scanned(Bytes(data)).sent, scanned(Bytes(changed)).sent
     assert one.fingerprint != other.fingerprint
     assert one.ids_digest == other.ids_digest
 
@@ -91,8 +91,8 @@ def test_any_other_prompt_changes_the_fingerprint_and_not_the_ids(case: tuple[li
 def test_lines_with_a_model_are_forwarded_byte_for_byte() -> None:
     line = b'{ "params" : {"max_tokens":1e1, "model":"m","messages":[ {"content":"\\u00e9"} ]}, "custom_id":"a"}'
     source = Bytes(line)
-    weighed = scan(source, model=MODEL, preflight="off", version="2026-10-21")
-    assert b"".join(RequestsBody(source, weighed, model=MODEL)) == b'{"requests":[' + line + b"]}"
+    first = scan(source, model=MODEL, preflight="off", version="2026-10-21")
+    assert b"".join(RequestsBody(source, first, model=MODEL)) == b'{"requests":[' + line + b"]}"
 
 
 def test_a_line_longer_than_any_batch_is_refused_before_it_is_held() -> None:

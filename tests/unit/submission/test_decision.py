@@ -1,4 +1,4 @@
-"""The two tables, row by row."""
+"""The tables of `decision` and `settlement`, row by row."""
 
 from __future__ import annotations
 
@@ -8,26 +8,21 @@ from typing import Any
 import pytest
 
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.submission.decision import (
+from airflow_batches.submission.decision import Attempt, Search, Send, is_useless, next_step
+from airflow_batches.submission.errors import RequestsChanged
+from airflow_batches.submission.receipt import Receipt, Sent
+from airflow_batches.submission.record import Intent, Record
+from airflow_batches.submission.settlement import (
     CLOCK_SKEW,
     Adopt,
-    Attach,
-    Attempt,
     Candidate,
     KeepLooking,
     NotSent,
-    Refuse,
-    Search,
-    Send,
     Undecided,
     WaitFor,
-    is_useless,
-    next_step,
     settle,
     unrecorded_intent,
 )
-from airflow_batches.submission.receipt import Receipt, Sent
-from airflow_batches.submission.record import Intent, Record
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -79,7 +74,7 @@ OF_USE = [
 
 def test_nothing_remembered_is_sent_unless_an_earlier_try_left_no_record() -> None:
     assert step(None, sent(), of=Record()) == Send()
-    assert step(None, sent(), of=Record(), started_at=NOW) == Search()
+    assert step(None, sent(), of=Record(), started_at=NOW) == Search(NOW)
 
 
 @pytest.mark.parametrize("its_batch", OF_USE)
@@ -87,7 +82,7 @@ def test_nothing_remembered_is_sent_unless_an_earlier_try_left_no_record() -> No
 @pytest.mark.parametrize("on_changed", ["fail", "cancel", "keep"])
 def test_the_same_requests_attach_to_their_batch(its_batch: MessageBatch, generation: int, on_changed: Any) -> None:
     taken = step(its_batch, sent(), generation=generation, on_changed=on_changed)
-    assert taken == Attach(Receipt.of(sent(), batch()))
+    assert taken == Receipt.of(sent(), batch())
 
 
 @pytest.mark.parametrize("its_batch", [None, *USELESS])
@@ -103,8 +98,9 @@ def test_a_batch_that_is_gone_or_of_no_use_is_replaced_with_a_warning(
 
 @pytest.mark.parametrize("its_batch", CANCELED)
 def test_a_retry_does_not_pay_for_what_a_person_has_canceled_and_a_clear_does(its_batch: MessageBatch) -> None:
-    assert step(its_batch, sent()) == Attach(Receipt.of(sent(), batch()))
-    assert isinstance(step(its_batch, sent("other")), Refuse)
+    assert step(its_batch, sent()) == Receipt.of(sent(), batch())
+    with pytest.raises(RequestsChanged):
+        step(its_batch, sent("other"))
     cleared = step(its_batch, sent(), generation=1)
     assert isinstance(cleared, Send)
     assert cleared.replaces is None
@@ -113,9 +109,9 @@ def test_a_retry_does_not_pay_for_what_a_person_has_canceled_and_a_clear_does(it
 
 @pytest.mark.parametrize("its_batch", OF_USE)
 def test_a_retry_with_other_requests_is_refused(its_batch: MessageBatch) -> None:
-    taken = step(its_batch, sent("other"))
-    assert isinstance(taken, Refuse)
-    assert taken.batch_id == "b"
+    with pytest.raises(RequestsChanged) as refused:
+        step(its_batch, sent("other"))
+    assert refused.value.batch_id == "b"
 
 
 @pytest.mark.parametrize(
@@ -127,12 +123,13 @@ def test_a_retry_with_other_requests_is_refused(its_batch: MessageBatch) -> None
         (sent("other"), "the same custom_ids with other params"),
     ],
 )
-def test_a_refusal_names_what_differs_and_the_cure(now: Sent, differs: str) -> None:
-    taken = step(RUNNING, now)
-    assert isinstance(taken, Refuse)
-    assert differs in taken.reason
-    assert "Nothing was sent" in taken.reason
-    assert "clear the task" in taken.reason
+def test_a_refusal_names_what_differs_and_what_to_do(now: Sent, differs: str) -> None:
+    with pytest.raises(RequestsChanged) as refused:
+        step(RUNNING, now)
+    message = str(refused.value)
+    assert differs in message
+    assert "Nothing was sent" in message
+    assert "clear the task" in message
 
 
 @pytest.mark.parametrize("attempt", [{"generation": 1}, {"on_changed": "cancel"}])
@@ -160,12 +157,12 @@ def test_a_batch_that_has_ended_or_is_kept_is_not_canceled_but_told(its_batch: M
 
 
 def test_resubmit_counts_once_for_each_clear() -> None:
-    assert step(ENDED, sent(), resubmit=True) == Attach(Receipt.of(sent(), batch()))
+    assert step(ENDED, sent(), resubmit=True) == Receipt.of(sent(), batch())
     cleared = step(RUNNING, sent(), resubmit=True, generation=1)
     assert isinstance(cleared, Send)
     assert cleared.replaces == "b"
     again = step(RUNNING, sent(), of=record(generation=1), resubmit=True, generation=1)
-    assert again == Attach(Receipt.of(sent(), batch()))
+    assert again == Receipt.of(sent(), batch())
 
 
 def intent(**more: Any) -> Intent:
@@ -232,7 +229,7 @@ def test_a_batch_that_may_be_older_or_younger_than_the_create_needs_a_person(whe
 def test_without_a_record_the_later_of_the_run_s_possible_starts_counts(ahead: timedelta) -> None:
     """Airflow's clock, which dates the run, may agree with the worker's or with the API's."""
     started = NOW - HOUR
-    unrecorded = unrecorded_intent(sent(), Attempt(started_at=started), now=NOW + ahead, clock_ahead=ahead)
+    unrecorded = unrecorded_intent(sent(), started, now=NOW + ahead, clock_ahead=ahead)
     latest = max(started, started + ahead)
     own, earlier = latest + timedelta(seconds=1), latest - timedelta(seconds=1)
     assert settle(unrecorded, [Candidate(batch(status="ended", created_at=own), "ids")], now=NOW) == Adopt(

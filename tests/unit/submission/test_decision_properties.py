@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_batches.api import BatchesError
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.submission.decision import (
+from airflow_batches.submission.decision import Attempt, Send, is_canceled, is_useless, next_step
+from airflow_batches.submission.errors import RequestsChanged
+from airflow_batches.submission.receipt import Receipt, Sent
+from airflow_batches.submission.record import Intent, Record
+from airflow_batches.submission.settlement import (
     Adopt,
-    Attach,
-    Attempt,
     Candidate,
     KeepLooking,
     NotSent,
-    Refuse,
-    Send,
     Undecided,
     WaitFor,
-    is_canceled,
     is_certain,
-    is_useless,
-    next_step,
     settle,
 )
-from airflow_batches.submission.receipt import Receipt, Sent
-from airflow_batches.submission.record import Intent, Record
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTES = st.integers(-30, 30).map(lambda minutes: timedelta(minutes=minutes))
 COUNTS = st.fixed_dictionaries(
     {}, optional={name: st.integers(0, 3) | st.none() for name in ("processing", "succeeded", "errored", "canceled")}
 )
+
+
+def outcome(decide: Callable[[], object]) -> object:
+    """What a decision returns or raises."""
+    try:
+        return decide()
+    except BatchesError as error:
+        return error
 
 
 def sent(fingerprint: str = "same") -> Sent:
@@ -111,11 +116,11 @@ def test_a_retry_never_pays_again_unless_the_user_says_so(
     )
     attempt = Attempt(on_changed=on_changed, resubmit=resubmit, generation=generation)
     asked_for = generation != record.generation
-    match next_step(record, batch, sent(fingerprint), attempt):
-        case Attach(receipt):
+    match outcome(lambda: next_step(record, batch, sent(fingerprint), attempt)):
+        case Receipt() as receipt:
             assert receipt.batch_id == "b"
             assert fingerprint == "same", "the answers to other requests"
-        case Refuse():
+        case RequestsChanged():
             assert fingerprint == "other"
             assert not asked_for
         case Send(replaces, warning):

@@ -11,9 +11,10 @@ import requests_mock
 
 from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.submission import LookFailed, ReconcilePending, RecordStore, Superseded, UncertainSubmit
+from airflow_batches.submission import LookupRefused, ReconcilePending, RecordStore, Superseded, UncertainSubmit
+from airflow_batches.submission.listing import CLOCK_SPREAD
 from airflow_batches.submission.receipt import Sent
-from airflow_batches.submission.reconcile import CLOCK_SPREAD, Candidates
+from airflow_batches.submission.reconcile import Reconciler
 from airflow_batches.submission.record import KEY, Intent, MemoryStore
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import submit
@@ -118,7 +119,7 @@ def test_a_batch_that_the_record_names_for_other_requests_is_no_candidate_even_i
     requests = some_requests(5, system="Be brief")
     emulator.fault(Fault(endpoint="create", action="reset"))
     with pytest.raises(ReconcilePending):
-        task.try_(requests, settle_for=timedelta(minutes=15), look_for=timedelta())
+        task.try_(requests, settle_for=timedelta(minutes=15), search_for=timedelta())
     record = task.store.get(KEY)
     assert old.batch_id in record["intent"]["before"]
 
@@ -140,7 +141,7 @@ def test_before_the_first_answer_the_time_is_asked_for(emulator: Emulator, minut
 
 
 def test_a_search_is_put_off_instead_of_holding_a_worker_slot(emulator: Emulator) -> None:
-    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta(seconds=0.2))
+    task = Task(emulator, settle_for=timedelta(minutes=15), search_for=timedelta(seconds=0.2))
     emulator.fault(Fault(endpoint="create", action="reset"))
     with pytest.raises(ReconcilePending, match="No batch of the create") as pending:
         task.try_(REQUESTS)
@@ -163,7 +164,7 @@ def test_a_batch_that_comes_into_being_long_after_the_task_was_retried_is_found(
 
 
 def test_after_an_answer_nothing_is_under_way_and_the_search_is_short(emulator: Emulator) -> None:
-    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta())
+    task = Task(emulator, settle_for=timedelta(minutes=15), search_for=timedelta())
     emulator.fault(Fault(endpoint="create", action="status", status=500))
     with pytest.raises(ReconcilePending) as pending:
         task.try_(REQUESTS)
@@ -201,7 +202,8 @@ def candidates(*batches: dict[str, Any]) -> list[str]:
     page = {"data": [*batches], "has_more": False, "first_id": None, "last_id": None}
     with requests_mock.Mocker() as http, BatchesClient("sk-ant-key") as client:
         http.get(requests_mock.ANY, json=page)
-        return [candidate.batch.id for candidate in Candidates(client, known=lambda: ()).of(intent)]
+        found = Reconciler(client=client, records=RecordStore(None)).candidates(intent)
+        return [candidate.batch.id for candidate in found]
 
 
 def test_a_server_that_dates_batches_to_the_second_hides_none() -> None:
@@ -242,7 +244,7 @@ def test_a_404_from_all_sides_is_no_proof(emulator: Emulator) -> None:
     task.try_(REQUESTS)
     for endpoint in ("get", "list"):
         emulator.fault(Fault(endpoint=endpoint, action="status", status=404, times=None))
-    with pytest.raises(LookFailed, match="Nothing was sent"):
+    with pytest.raises(LookupRefused, match="Nothing was sent"):
         task.try_(REQUESTS)
     assert len(ids(emulator)) == 1
 
@@ -252,7 +254,7 @@ def test_a_refused_look_at_the_batch_of_an_earlier_try_can_be_retried(emulator: 
     task = Task(emulator)
     first = task.try_(REQUESTS)
     emulator.fault(Fault(endpoint="get", action="status", status=status))
-    with pytest.raises(LookFailed, match=first.batch_id):
+    with pytest.raises(LookupRefused, match=first.batch_id):
         task.try_(REQUESTS)
     assert task.try_(REQUESTS) == first
 

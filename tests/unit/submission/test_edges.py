@@ -21,8 +21,8 @@ from airflow_batches.submission import (
     RequestsChanged,
     Superseded,
     UncertainSubmit,
-    reconcile,
 )
+from airflow_batches.submission.listing import api_now
 from airflow_batches.submission.record import KEY, MemoryStore
 from airflow_batches.submission.source import ListSource
 from airflow_batches.submission.submit import submit
@@ -107,20 +107,17 @@ def test_a_403_of_a_web_filter_does_not_prove_that_a_create_was_refused(emulator
     assert len(ids(emulator)) == 1
 
 
-def test_a_batch_that_another_task_made_during_a_long_upload_is_not_taken_for_ours(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_another_task_made_during_a_long_upload_is_not_taken_for_ours(emulator: Emulator) -> None:
     """A create is accepted after its last piece: what was created before that is another's."""
-    monkeypatch.setattr(reconcile, "CLOCK_SPREAD", timedelta(0))
     foreign: list[str] = []
 
     def another_task_submits() -> bool:
         if not foreign and emulator.counters["list"] > 0:  # after the fence
-            time.sleep(1.1)  # `Date` has whole seconds
+            emulator.clock.advance(10)
             with client_of(emulator) as client:
                 foreign.append(client.create(some_requests(5, model="claude-sonnet-4-6")).id)
             emulator.end_all()
-            time.sleep(2.1)
+            emulator.clock.advance(10)
         return False
 
     task = Task(emulator)
@@ -139,7 +136,7 @@ class Lagging(BatchesClient):
 
     def list(self, **options: Any) -> BatchPage:
         page = super().list(**options)
-        newest = reconcile.api_now(self) - self.lag
+        newest = api_now(self) - self.lag
         shown = [batch for batch in page.data if batch.created_at is None or batch.created_at < newest]
         return page.model_copy(update={"data": shown})
 
@@ -170,18 +167,14 @@ def test_a_retry_that_pays_again_names_the_batch_of_the_earlier_try(
     assert f"Batch {first.batch_id} of an earlier try does not exist for this key any more" in caplog.text
 
 
-def test_a_try_that_was_stopped_during_a_write_sends_nothing(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.submission.record.STALLED", 0.1)
-
+def test_a_try_that_was_stopped_during_a_write_sends_nothing(emulator: Emulator) -> None:
     class Stopped(MemoryStore):
         def set(self, key: str, value: Any) -> None:
             time.sleep(0.2 if "intent" in value else 0)
             super().set(key, value)
 
     with pytest.raises(Superseded):
-        Task(emulator).try_(REQUESTS, store=Stopped())
+        Task(emulator).try_(REQUESTS, store=Stopped(), stalled_s=0.1)
     assert ids(emulator) == []
 
 
@@ -191,7 +184,7 @@ def test_a_try_that_goes_on_after_waiting_in_its_slot_does_not_read_the_record_a
     """The operator calls `submit` again with the same `RecordStore` after it waited, `deferrable=False`."""
     store = MemoryStore()
     records = RecordStore(store)
-    records.write(records.read().but(claim="of the stopped try"))
+    records.write(records.read().replace(claim="of the stopped try"))
     store.set(KEY, {"claim": "of the next try"})
     with client_of(emulator) as client, pytest.raises(Superseded):
         submit(client, ListSource(REQUESTS), records=records)
@@ -223,7 +216,7 @@ def test_a_batch_of_ours_is_not_missed_though_its_time_is_behind_the_answers_dat
             time = super().api_time()
             return time and time + timedelta(seconds=30)
 
-    task = Task(emulator, settle_for=timedelta(minutes=15), look_for=timedelta())
+    task = Task(emulator, settle_for=timedelta(minutes=15), search_for=timedelta())
     task.client = Ahead(emulator.api_key, base_url=emulator.url)
     emulator.fault(Fault(endpoint="create", action="drop_after_accept"))
     with pytest.raises(ReconcilePending) as pending:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.submission.canonical import canonical
-from airflow_batches.submission.preflight import plain_requests
+from airflow_batches.submission.plain import plain_requests
 from airflow_batches.submission.scan import scan
 from airflow_batches.submission.source import ListSource, open_source
 from tests.samples import some_requests
@@ -28,7 +28,7 @@ REQUESTS = [
 
 def fingerprint(requests: Any, model: str | None = None) -> str:
     with open_source(requests) as source:
-        return scan(source, model=model, preflight="off", version="2026-10-21").fingerprint
+        return scan(source, model=model, preflight="off", version="2026-10-21").sent.fingerprint
 
 
 def turned(value: Any) -> Any:

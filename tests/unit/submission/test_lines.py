@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_batches.submission.lines import RUN_BYTES, line_runs
-from airflow_batches.submission.preflight import plain_requests
+from airflow_batches.submission.plain import plain_requests
 from tests.samples import some_requests
 
 LENGTHS = st.one_of(st.integers(0, 40), st.integers(RUN_BYTES - 2, RUN_BYTES + 2), st.integers(0, 3 * RUN_BYTES))

@@ -11,7 +11,8 @@ import pytest
 
 from airflow_batches.emulator import Emulator
 from airflow_batches.submission import PreflightError
-from airflow_batches.submission.preflight import UNKNOWN, judge
+from airflow_batches.submission.members import UNKNOWN
+from airflow_batches.submission.preflight import judge
 from tests.samples import some_requests
 from tests.unit.submission.helpers import Task, jsonl
 

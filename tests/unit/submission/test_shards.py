@@ -20,9 +20,11 @@ from airflow_batches.emulator import Emulator
 from airflow_batches.submission import EmptySource, PreflightError, SourceChanged, SourceError, open_source
 from airflow_batches.submission.encode import encode_requests
 from airflow_batches.submission.scan import scan
-from airflow_batches.submission.shard_files import Hashed, store_shards
-from airflow_batches.submission.shards import Shard, split_requests
+from airflow_batches.submission.shard import Shard
+from airflow_batches.submission.shard_files import HashedSource, store_shards
+from airflow_batches.submission.shards import split_requests
 from airflow_batches.submission.source import Source
+from airflow_batches.submission.stores import fsspec_store
 from tests.samples import some_requests
 from tests.unit.submission.helpers import Task
 from tests.unit.submission.helpers import jsonl as write_jsonl
@@ -38,7 +40,7 @@ def requests_of(shard: Shard) -> list[dict[str, Any]]:
 
 def size_of(shard: Shard) -> int:
     with open_source(shard.to_dict()) as source:
-        return scan(source, model=MODEL, preflight="error", version="2026-10-21").size
+        return scan(source, model=MODEL, preflight="error", version="2026-10-21").sent.bytes
 
 
 @settings(deadline=None)
@@ -117,11 +119,11 @@ def test_an_object_that_changes_while_it_is_planned_leaves_no_shards(tmp_path: P
         def blocks(self) -> Iterator[bytes]:
             return encode_requests(next(self.readings))
 
-    source = Hashed(Changes())
+    source = HashedSource(Changes())
     size = len(b"".join(source.blocks()))
     shard = Shard(uri="file:///x", start=0, end=size, requests=4, ids_digest="0" * 32)
     with pytest.raises(SourceChanged, match="changes changed while it was planned; nothing was sent"):
-        store_shards(source, [(shard, "f" * 32)], f"file://{tmp_path}/shards", None)
+        store_shards(source, [(shard, "f" * 32)], f"file://{tmp_path}/shards", fsspec_store)
     assert [*(tmp_path / "shards").iterdir()] == []
 
 

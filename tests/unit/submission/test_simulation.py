@@ -72,7 +72,7 @@ class Life:
         self.emulator = emulator
         self.random = Random(seed)
         self.store = MortalStore(self.random)
-        self.task = Task(emulator, settle_for=SETTLE_FOR, look_for=timedelta())
+        self.task = Task(emulator, settle_for=SETTLE_FOR, search_for=timedelta())
         self.task.store = self.store
         self.input = "first"
         self.allowed = Counter({"first": 1})

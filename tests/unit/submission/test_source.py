@@ -13,6 +13,7 @@ import zstandard
 from airflow.sdk import ObjectStoragePath
 
 from airflow_batches.api import InvalidRequest
+from airflow_batches.operators.stores import airflow_store
 from airflow_batches.submission import PreflightError, SourceError, open_source
 from airflow_batches.submission.source import SpooledSource
 from tests.samples import some_requests
@@ -22,9 +23,9 @@ from tests.unit.submission.helpers import jsonl
 REQUESTS = some_requests(700)
 
 
-def read(given: Any, **options: Any) -> list[Any]:
-    """The requests of a source, after reading it twice."""
-    with open_source(given, **options) as source:
+def read(given: Any, conn_id: str | None = None) -> list[Any]:
+    """The requests of a source in a store of Airflow's connections, after reading it twice."""
+    with open_source(given, open_store=airflow_store(conn_id)) as source:
         first, second = b"".join(source.blocks()), b"".join(source.blocks())
     assert first == second
     return [json.loads(line) for line in first.splitlines()]

@@ -316,7 +316,7 @@ def lost_before_the_api(emulator: Emulator, task: Task) -> Receipt:
     """A try whose create got lost on its way; then another task submits as many requests."""
     emulator.fault(Fault(endpoint="create", action="reset"))
     with pytest.raises(ReconcilePending):
-        task.try_(REQUESTS, settle_for=timedelta(minutes=15), look_for=timedelta())
+        task.try_(REQUESTS, settle_for=timedelta(minutes=15), search_for=timedelta())
     return Task(emulator).try_(some_requests(5, prefix="foreign"))
 
 

@@ -1,4 +1,4 @@
-"""The trigger of an asset: every batch of the workspace that ends, once, and on from there after a restart."""
+"""The trigger of an asset: each batch of the workspace that ends is reported once, also after a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +19,9 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.triggers import MessageBatchEndedTrigger
 from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.eventually import until, wait_until
 from tests.samples import some_requests
+from tests.unit.triggers.quick import QuickEndedTrigger
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -30,12 +32,7 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-@pytest.fixture(autouse=True)
-def small_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.GAP", 0.01)
-
-
-PLACE = "airflow_batches.told.anthropic_default"
+STATE_KEY = "airflow_batches.ended_cursor.anthropic_default"
 
 
 class Store:
@@ -48,8 +45,8 @@ class Store:
         self.reachable.set()
 
     @property
-    def told(self) -> str:
-        return self.values.get(PLACE, "")
+    def cursor(self) -> str:
+        return self.values.get(STATE_KEY, "")
 
     async def aget(self, key: str, default: Any = None) -> Any:
         self.reads += 1
@@ -73,14 +70,9 @@ def submit(emulator: Emulator, count: int = 1) -> list[str]:
 
 
 def trigger(store: Store | None = None, **kwargs: Any) -> MessageBatchEndedTrigger:
-    watching = MessageBatchEndedTrigger(**{"poll_interval": 0.05} | kwargs)
+    watching = QuickEndedTrigger(**{"poll_interval": 0.05} | kwargs)
     watching.asset_state_store = store  # type: ignore[assignment]  # the stand-in's
     return watching
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # it holds in another thread
-        await asyncio.sleep(0.005)
 
 
 class Watching:
@@ -92,12 +84,12 @@ class Watching:
         self.fired_at: list[float] = []
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def reported(self) -> list[dict[str, Any]]:
         return [batch for payload in self.payloads for batch in payload["batches"]]
 
     @property
     def ids(self) -> list[str]:
-        return [batch["batch_id"] for batch in self.told]
+        return [batch["batch_id"] for batch in self.reported]
 
     async def __aenter__(self) -> Watching:
         self._task = asyncio.create_task(self._run(self._trigger.run()))
@@ -114,46 +106,47 @@ class Watching:
             self.payloads.append(json.loads(json.dumps(event.payload)))
 
 
-async def looks(emulator: Emulator, count: int = 2) -> None:
-    """Until it has looked that often again."""
+async def polls(emulator: Emulator, count: int = 2) -> None:
+    """Wait until it has polled that often again."""
     before = emulator.counters["list"]
     await until(lambda: emulator.counters["list"] >= before + count)
 
 
-def test_it_can_watch_over_an_asset() -> None:
+def test_it_can_watch_an_asset() -> None:
     watcher = AssetWatcher(name="all", trigger=MessageBatchEndedTrigger(poll_interval=30))
     assert Asset("batches_ended", watchers=[watcher]).watchers == [watcher]
 
 
-def test_it_tells_once_of_each_batch_that_ends_and_says_how(emulator: Emulator) -> None:
+def test_each_batch_that_ends_is_reported_once_with_its_outcome(emulator: Emulator) -> None:
     async def main() -> Watching:
         (old,) = submit(emulator)
         emulator.end(old)
         async with Watching(trigger(Store())) as watching:
-            await looks(emulator)
+            await polls(emulator)
             batches = submit(emulator, 3)
             for batch_id in batches[:2]:
                 emulator.end(batch_id)
             await until(lambda: len(watching.ids) >= 2)
-            await looks(emulator, 3)
+            await polls(emulator, 3)
             assert sorted(watching.ids) == sorted(batches[:2])
         return watching
 
-    batch = asyncio.run(main()).told[0]
+    batch = asyncio.run(main()).reported[0]
     outcome = Outcome.from_event(batch)
     assert (outcome.ending, outcome.status, outcome.counts.succeeded) == (Ending.ENDED, "ended", 2)
     assert batch["created_at"] < batch["ended_at"]
 
 
-def test_what_ends_together_is_one_event_of_a_bearable_size(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+def test_batches_that_end_together_are_one_event_up_to_a_limit(
+    emulator: Emulator,
 ) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.MOST_IN_EVENT", 5)
+    ended = trigger(Store())
+    ended.MAX_IN_EVENT = 5  # type: ignore[misc]  # of this one
 
     async def main() -> None:
         batches = submit(emulator, 12)
-        async with Watching(trigger(Store())) as watching:
-            await looks(emulator)
+        async with Watching(ended) as watching:
+            await polls(emulator)
             emulator.configure(denied=("list",))
             for batch_id in batches:
                 emulator.end(batch_id)
@@ -164,24 +157,24 @@ def test_what_ends_together_is_one_event_of_a_bearable_size(
     asyncio.run(main())
 
 
-def test_events_keep_a_distance_that_airflow_can_follow(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_keep_a_distance_that_airflow_can_follow(emulator: Emulator) -> None:
     """An asset event that arrives while an earlier one waits for the scheduler is left over until the next one."""
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.MOST_IN_EVENT", 1)
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.GAP", 0.4)
+    ended = trigger(Store(), poll_interval=0.01)
+    ended.MAX_IN_EVENT, ended.EVENT_GAP_S = 1, 0.2  # type: ignore[misc]  # of this one
 
     async def main() -> None:
         submit(emulator, 3)
-        async with Watching(trigger(Store(), poll_interval=0.01)) as watching:
-            await looks(emulator)
+        async with Watching(ended) as watching:
+            await polls(emulator)
             emulator.end_all()
             await until(lambda: len(watching.fired_at) == 3)
         first, second, third = watching.fired_at
-        assert min(second - first, third - second) >= 0.4
+        assert min(second - first, third - second) >= 0.2
 
     asyncio.run(main())
 
 
-def test_after_a_restart_it_tells_what_ended_meanwhile_and_nothing_twice(emulator: Emulator) -> None:
+def test_after_a_restart_it_reports_what_ended_meanwhile_and_nothing_twice(emulator: Emulator) -> None:
     store = Store()
 
     async def main() -> None:
@@ -189,18 +182,18 @@ def test_after_a_restart_it_tells_what_ended_meanwhile_and_nothing_twice(emulato
         async with Watching(trigger(store)) as first:
             await until(lambda: store.writes > 0)
             emulator.end(before)
-            await until(lambda: before in store.told)
+            await until(lambda: before in store.cursor)
         emulator.end(meanwhile)
         async with Watching(trigger(store)) as second:
             await until(lambda: bool(second.ids))
-            await looks(emulator, 3)
+            await polls(emulator, 3)
         assert (first.ids, second.ids) == ([before], [meanwhile])
 
     asyncio.run(main())
 
 
-def test_what_was_told_is_stored_before_the_next_look_is_slept_for(emulator: Emulator) -> None:
-    """A triggerer that is stopped tells nothing twice, but within the moment in which Airflow takes the event."""
+def test_the_cursor_is_stored_before_the_pause_until_the_next_poll(emulator: Emulator) -> None:
+    """A triggerer that is stopped reports nothing twice, except while Airflow takes the event."""
     store = Store()
 
     async def main() -> None:
@@ -211,13 +204,13 @@ def test_what_was_told_is_stored_before_the_next_look_is_slept_for(emulator: Emu
             await until(lambda: seen.ids == [batch_id])
         restarted = trigger(store, poll_interval=3600.0)
         async with Watching(restarted):
-            await until(lambda: batch_id in store.told)
+            await until(lambda: batch_id in store.cursor)
 
     asyncio.run(main())
 
 
-def test_what_another_owner_told_during_the_look_is_not_told_again(emulator: Emulator) -> None:
-    """This one hung between its look and its event."""
+def test_what_another_owner_reported_during_the_poll_is_not_reported_again(emulator: Emulator) -> None:
+    """This one hung between its poll and its event."""
 
     async def main() -> None:
         store = Store()
@@ -231,16 +224,16 @@ def test_what_another_owner_told_during_the_look_is_not_told_again(emulator: Emu
             emulator.end(batch_id)
             reads = store.reads
             await until(lambda: store.reads > reads)
-            told = json.loads(store.told)
-            store.values[PLACE] = json.dumps(told | {"ids": {**told["ids"], batch_id: told["newest"] + 1e10}})
+            cursor = json.loads(store.cursor)
+            store.values[STATE_KEY] = json.dumps(cursor | {"ids": {**cursor["ids"], batch_id: cursor["newest"] + 1e10}})
             store.reachable.set()
-            await looks(emulator, 3)
+            await polls(emulator, 3)
             assert late.ids == []
 
     asyncio.run(main())
 
 
-def test_each_connection_has_a_place_of_its_own(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_connection_has_its_own_cursor(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_ANTHROPIC_DEFAULT"])
     store = Store()
 
@@ -249,13 +242,10 @@ def test_each_connection_has_a_place_of_its_own(emulator: Emulator, monkeypatch:
             await until(lambda: len(store.values) == 2)
 
     asyncio.run(main())
-    assert set(store.values) == {PLACE, "airflow_batches.told.other"}
+    assert set(store.values) == {STATE_KEY, "airflow_batches.ended_cursor.other"}
 
 
-def test_a_store_that_refuses_to_be_read_is_no_lost_place(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.FIRST_PAUSE", 0.01)
+def test_a_store_that_cannot_be_read_is_no_lost_cursor(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
 
     class Refusing(Store):
         async def aget(self, key: str, default: Any = None) -> Any:
@@ -269,24 +259,21 @@ def test_a_store_that_refuses_to_be_read_is_no_lost_place(
             assert not store.values
 
     asyncio.run(main())
-    assert "does not answer, asking again: ValueError: Task has 2 concrete inlets" in caplog.text
+    assert "does not answer; it is asked again: ValueError: Task has 2 concrete inlets" in caplog.text
     assert "starting from now" not in caplog.text
 
 
 def test_it_leaves_no_connection_behind(emulator: Emulator) -> None:
     async def main() -> None:
         async with Watching(trigger()):
-            await looks(emulator)
+            await polls(emulator)
 
     asyncio.run(main())
-    deadline = time.monotonic() + 10
-    while any(thread.name.startswith("ended-") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not any(thread.name.startswith("ended-") for thread in threading.enumerate()))
 
 
-def test_two_owners_for_a_while_tell_it_once(emulator: Emulator) -> None:
-    """One hung, the other took over, told an end and stored that; then the first one came back."""
+def test_two_owners_for_a_while_report_an_end_once(emulator: Emulator) -> None:
+    """One hung, the other took over, reported an end and stored that; then the first one came back."""
 
     async def main() -> None:
         store = Store()
@@ -298,22 +285,20 @@ def test_two_owners_for_a_while_tell_it_once(emulator: Emulator) -> None:
             reads = store.reads
             await until(lambda: store.reads > reads)
             async with Watching(trigger(same)) as other:
-                await looks(emulator)
+                await polls(emulator)
                 emulator.end(batch_id)
-                await until(lambda: batch_id in same.told)
+                await until(lambda: batch_id in same.cursor)
                 assert other.ids == [batch_id]
             store.reachable.set()
-            await looks(emulator, 3)
+            await polls(emulator, 3)
             assert hung.ids == []
 
     asyncio.run(main())
 
 
 def test_a_state_store_that_does_not_answer_is_not_an_empty_one(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("airflow_batches.triggers.batch_ended.FIRST_PAUSE", 0.01)
     store = Store()
 
     async def main() -> None:
@@ -321,7 +306,7 @@ def test_a_state_store_that_does_not_answer_is_not_an_empty_one(
         async with Watching(trigger(store)):
             await until(lambda: store.writes > 0)
             emulator.end(before)
-            await until(lambda: before in store.told)
+            await until(lambda: before in store.cursor)
         emulator.end(meanwhile)
         store.failing_reads = 3
         async with Watching(trigger(store)) as second:
@@ -330,7 +315,7 @@ def test_a_state_store_that_does_not_answer_is_not_an_empty_one(
 
     asyncio.run(main())
     assert store.failing_reads == 0
-    assert caplog.text.count("does not answer, asking again") == 3
+    assert caplog.text.count("does not answer; it is asked again") == 3
 
 
 def test_what_could_not_be_stored_is_stored_later(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
@@ -342,22 +327,22 @@ def test_what_could_not_be_stored_is_stored_later(emulator: Emulator, caplog: py
             await until(lambda: store.writes > 0)
             store.failing_writes = 2
             emulator.end(batch_id)
-            await until(lambda: batch_id in store.told)
+            await until(lambda: batch_id in store.cursor)
             assert watching.ids == [batch_id]
 
     asyncio.run(main())
     assert "could not be stored" in caplog.text
 
 
-def test_a_state_that_cannot_be_read_begins_anew(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_state_is_replaced_by_a_new_cursor(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
-    store.values[PLACE] = '{"floor": "yesterday"}'
+    store.values[STATE_KEY] = '{"floor": "yesterday"}'
 
     async def main() -> None:
         old, new = submit(emulator, 2)
         emulator.end(old)
         async with Watching(trigger(store)) as watching:
-            await looks(emulator)
+            await polls(emulator)
             emulator.end(new)
             await until(lambda: bool(watching.ids))
             assert watching.ids == [new]
@@ -366,12 +351,12 @@ def test_a_state_that_cannot_be_read_begins_anew(emulator: Emulator, caplog: pyt
     assert "starting from now" in caplog.text
 
 
-def test_without_a_state_store_it_begins_now_and_says_so(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_state_store_it_starts_from_now(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         old, new = submit(emulator, 2)
         emulator.end(old)
         async with Watching(trigger(None)) as watching:
-            await looks(emulator)
+            await polls(emulator)
             emulator.end(new)
             await until(lambda: bool(watching.ids))
             assert watching.ids == [new]
@@ -381,16 +366,13 @@ def test_without_a_state_store_it_begins_now_and_says_so(emulator: Emulator, cap
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503, 529])
-def test_no_failure_ends_it(
-    status: int, emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_batches.waiting.outage.LONGEST_PAUSE", 0.02)
+def test_no_failure_ends_it(status: int, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "airflow_batches.waiting")
 
     async def main() -> None:
         (batch_id,) = submit(emulator)
         async with Watching(trigger(Store())) as watching:
-            await looks(emulator)
+            await polls(emulator)
             fault = Fault(endpoint="list", action="status", status=status, times=4, retry_after=0)
             plan = emulator.fault(fault)
             emulator.end(batch_id)
@@ -399,7 +381,7 @@ def test_no_failure_ends_it(
             assert plan.struck == 4
 
     asyncio.run(main())
-    assert caplog.text.count("fails and is tried again") == 1
+    assert caplog.text.count("fails and is retried") == 1
     assert emulator.api_key not in caplog.text
 
 

@@ -16,7 +16,9 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.triggers import MessageBatchTrigger, message_batch
+from tests.eventually import until
 from tests.samples import some_requests
+from tests.unit.triggers.quick import QuickTrigger
 from tests.unit.triggers.supervisor import Supervisor, TaskInstance
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -37,7 +39,7 @@ def trigger(emulator: Emulator) -> MessageBatchTrigger:
 
 
 def deferred(batch_id: str, *, map_index: int = -1, cancel_on_kill: bool = True) -> MessageBatchTrigger:
-    trigger = MessageBatchTrigger(conn_id="anthropic_default", batch_id=batch_id, cancel_on_kill=cancel_on_kill)
+    trigger = QuickTrigger(conn_id="anthropic_default", batch_id=batch_id, cancel_on_kill=cancel_on_kill)
     trigger.task_instance = TaskInstance(map_index=map_index)  # type: ignore[assignment]  # the stand-in's
     return trigger
 
@@ -51,7 +53,7 @@ def kill(trigger: MessageBatchTrigger, *, interrupt_after: float | None = None) 
             await asyncio.wait({work}, timeout=interrupt_after)
             work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-        await asyncio.gather(*trigger._kills)
+        await asyncio.gather(*trigger._cancels)
 
     asyncio.run(killing())
 
@@ -168,9 +170,8 @@ def test_nobody_is_asked_if_the_batch_is_to_go_on_anyway(
 
 
 def test_after_its_event_a_kill_means_nothing(
-    trigger: MessageBatchTrigger, supervisor: Supervisor, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    trigger: MessageBatchTrigger, supervisor: Supervisor, emulator: Emulator
 ) -> None:
-    monkeypatch.setattr(message_batch, "QUIET", 0.0)
     supervisor.states = {"run": {"task": "failed"}}
     trigger.deadline = 0.0
 
@@ -198,13 +199,12 @@ def test_where_triggers_do_not_hear_kills_a_cancellation_is_looked_into(
 
     async def killing() -> None:
         run = asyncio.ensure_future(anext(aiter(trigger.run())))
-        while not emulator.counters["get"]:  # noqa: ASYNC110  # counted in another thread
-            await asyncio.sleep(0.01)
+        await until(lambda: emulator.counters["get"] > 0)
         while not run.done():
             run.cancel()
             await asyncio.wait({run}, timeout=0.05)
         assert run.cancelled()
-        await asyncio.gather(*trigger._kills)
+        await asyncio.gather(*trigger._cancels)
 
     trigger.poll_interval = 0.05
     asyncio.run(killing())
@@ -212,10 +212,7 @@ def test_where_triggers_do_not_hear_kills_a_cancellation_is_looked_into(
     assert emulator.counters["cancel"] == cancels
 
 
-def test_a_run_of_many_tasks_that_is_failed_does_not_storm_the_api(
-    emulator: Emulator, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(message_batch, "KILLS_AT_ONCE", 3)
+def test_a_run_of_many_tasks_that_is_failed_does_not_storm_the_api(emulator: Emulator, supervisor: Supervisor) -> None:
     supervisor.states = {"run": {"task": "failed"}}
     with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
         triggers = [deferred(client.create(some_requests(1)).id) for _ in range(12)]

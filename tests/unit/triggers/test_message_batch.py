@@ -1,4 +1,4 @@
-"""The trigger of a deferred wait: what it stores, when it fires, what it says meanwhile."""
+"""The trigger of a deferred wait: what it stores, when it fires, and what it logs meanwhile."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.triggers import MessageBatchTrigger, message_batch
-from airflow_batches.waiting import decision, hub, progress
+from airflow_batches.triggers import MessageBatchTrigger
 from airflow_batches.waiting.outcome import Ending, Outcome
 from tests.airflows import through_the_database
+from tests.eventually import until
 from tests.samples import some_requests
+from tests.unit.triggers.quick import FAST, QuickTrigger, waiting_for
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -35,16 +36,6 @@ def submit(emulator: Emulator, count: int = 2) -> str:
         return client.create(some_requests(count)).id
 
 
-def waiting_for(batch_id: str, **kwargs: Any) -> MessageBatchTrigger:
-    given: dict[str, Any] = {"conn_id": "anthropic_default", "batch_id": batch_id, "poll_interval": 0.05, **kwargs}
-    return MessageBatchTrigger(**given)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # it holds in another thread
-        await asyncio.sleep(0.005)
-
-
 async def events(trigger: MessageBatchTrigger) -> list[TriggerEvent]:
     return [event async for event in trigger.run()]
 
@@ -55,72 +46,60 @@ def outcome(trigger: MessageBatchTrigger) -> Outcome:
     return Outcome.from_event(json.loads(json.dumps(event.payload)))
 
 
-def test_nothing_fires_in_the_first_ten_seconds(emulator: Emulator) -> None:
-    """Not a timing: the batch has ended before, and the trigger sleeps for that long whatever happens."""
+def test_nothing_fires_in_the_first_seconds(emulator: Emulator) -> None:
+    """Not a timing: the batch has ended before, and the trigger sleeps for that long in any case."""
+    assert MessageBatchTrigger.QUIET_S == 10.0
     batch_id = submit(emulator)
     emulator.end_all()
+    trigger = waiting_for(batch_id)
+    trigger.QUIET_S = 0.5  # type: ignore[misc]  # of this one
     began = time.monotonic()
-    assert outcome(waiting_for(batch_id)).ending is Ending.ENDED
-    assert time.monotonic() - began >= 10.0
-
-
-def test_a_trigger_that_fails_does_not_fire_sooner_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To Airflow, a trigger that raises has fired: the same race, lost by a bug of ours."""
-    monkeypatch.setattr(message_batch, "QUIET", 0.5)
-
-    async def wait(_: MessageBatchTrigger) -> Outcome:
-        raise LookupError("a bug in here")
-
-    monkeypatch.setattr(MessageBatchTrigger, "_wait", wait)
-    began = time.monotonic()
-    with pytest.raises(LookupError, match="a bug in here"):
-        asyncio.run(events(waiting_for("msgbatch_1")))
+    assert outcome(trigger).ending is Ending.ENDED
     assert time.monotonic() - began >= 0.5
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_batch, "QUIET", 0.1)
+def test_a_trigger_that_fails_does_not_fire_sooner_either() -> None:
+    """To Airflow, a trigger that raises has fired: the same race, lost by a bug of ours."""
+
+    class Broken(QuickTrigger):
+        async def _wait(self) -> Outcome:
+            raise LookupError("a bug in here")
+
+    began = time.monotonic()
+    with pytest.raises(LookupError, match="a bug in here"):
+        asyncio.run(events(Broken(conn_id="anthropic_default", batch_id="msgbatch_1")))
+    assert time.monotonic() - began >= Broken.QUIET_S
 
 
-@pytest.mark.usefixtures("soon")
-def test_it_fires_once_with_how_the_batch_ended(emulator: Emulator) -> None:
+def test_it_fires_once_with_the_outcome(emulator: Emulator) -> None:
     batch_id = submit(emulator)
     emulator.end_all()
     end = outcome(waiting_for(batch_id))
     assert (end.batch_id, end.ending, end.status, end.counts.succeeded) == (batch_id, Ending.ENDED, "ended", 2)
 
 
-@pytest.mark.usefixtures("soon")
 def test_it_fires_at_the_deadline_and_leaves_the_batch_alone(emulator: Emulator) -> None:
     end = outcome(waiting_for(submit(emulator), since=time.time(), deadline=time.time() + 0.2))
     assert (end.ending, end.counts.processing) == (Ending.TIMED_OUT, 2)
     assert emulator.counters["cancel"] == 0
 
 
-@pytest.mark.usefixtures("soon")
-def test_it_gives_up_on_a_batch_that_stays_missing(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decision, "FRESH_404", timedelta(seconds=0.2))
+def test_it_gives_up_on_a_batch_that_stays_missing(emulator: Emulator) -> None:
     end = outcome(waiting_for("msgbatch_01unknown", since=time.time() - 3600))
     assert end.ending is Ending.GAVE_UP
     assert "404" in end.message
 
 
-@pytest.mark.usefixtures("soon")
 def test_without_a_beginning_in_its_kwargs_the_wait_begins_now(emulator: Emulator) -> None:
     """So a batch that is not there yet may still be fresh."""
-    end = outcome(waiting_for("msgbatch_01unknown", deadline=time.time() + 0.3))
+    trigger = waiting_for("msgbatch_01unknown", deadline=time.time() + 0.3)
+    trigger.grace = timedelta(seconds=60)
+    end = outcome(trigger)
     assert end.ending is Ending.TIMED_OUT
 
 
-@pytest.mark.usefixtures("soon")
-def test_a_connection_that_is_gone_is_told_and_names_no_secret(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from airflow_batches.waiting import line
-
-    monkeypatch.setattr(line, "CONNECTION_GRACE", 0.0)
-    end = outcome(waiting_for("msgbatch_1", conn_id="nowhere"))
+def test_a_missing_connection_ends_the_wait_and_names_no_secret(emulator: Emulator) -> None:
+    end = outcome(waiting_for("msgbatch_1", conn_id="nowhere", settings=replace(FAST, connection_grace_s=0.0)))
     assert end.ending is Ending.GAVE_UP
     assert "nowhere" in end.message
 
@@ -139,7 +118,7 @@ def test_its_kwargs_are_plain_json_without_a_secret(emulator: Emulator) -> None:
 
 
 def test_it_survives_the_way_through_airflows_database() -> None:
-    trigger = waiting_for("msgbatch_1", since=1.5, deadline=2.5, cancel_on_kill=False)
+    trigger = MessageBatchTrigger(conn_id="c", batch_id="b", since=1.5, deadline=2.5, cancel_on_kill=False)
     path, kwargs = trigger.serialize()
     read = through_the_database(path, kwargs)
     assert path == "airflow_batches.triggers.message_batch.MessageBatchTrigger"
@@ -152,16 +131,12 @@ def test_it_takes_the_kwargs_of_an_older_and_of_a_newer_version() -> None:
     assert older.serialize() == newer.serialize()
 
 
-@pytest.mark.usefixtures("soon")
-def test_it_says_how_the_batch_is_getting_on_when_that_changes(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "LEAST_GAP", 0.0)
+def test_it_logs_changes_of_the_batch(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     batch_id = submit(emulator)
 
     async def main() -> None:
-        firing = asyncio.create_task(events(waiting_for(batch_id)))
+        firing = asyncio.create_task(events(waiting_for(batch_id, settings=replace(FAST, min_line_gap_s=0.0))))
         for status in ("in_progress", "canceling"):
             await until(lambda status=status: f"{batch_id} is {status}" in caplog.text)  # type: ignore[misc]
             polls = emulator.counters["get"]
@@ -181,8 +156,7 @@ def test_it_says_how_the_batch_is_getting_on_when_that_changes(
     assert "0 min old, expires in 24 h 00 min" in lines[0]
 
 
-@pytest.mark.usefixtures("soon")
-def test_what_it_counts_goes_to_airflow(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_metrics_go_to_airflow(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: set[str] = set()
 
     class Stats:
@@ -201,16 +175,12 @@ def test_what_it_counts_goes_to_airflow(emulator: Emulator, monkeypatch: pytest.
     }
 
 
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heartbeats after a tenth of a second instead of a quarter of an hour."""
-    monkeypatch.setattr(progress, "LEAST_GAP", 0.05)
-    monkeypatch.setattr(progress, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(hub, "LOOK_AT_CLOCK", 0.05)
+OFTEN = replace(FAST, min_line_gap_s=0.05, heartbeat_s=0.1)
+"""Heartbeats after a tenth of a second instead of a quarter of an hour."""
 
 
-def said_until(trigger: MessageBatchTrigger, caplog: pytest.LogCaptureFixture, text: str, times: int) -> list[str]:
-    """What the trigger logs until it has said something so often; then it is canceled."""
+def logged_until(trigger: MessageBatchTrigger, caplog: pytest.LogCaptureFixture, text: str, times: int) -> list[str]:
+    """Return what the trigger logs until a text has appeared so often; then cancel it."""
 
     async def main() -> None:
         firing = asyncio.create_task(events(trigger))
@@ -221,17 +191,16 @@ def said_until(trigger: MessageBatchTrigger, caplog: pytest.LogCaptureFixture, t
     return [record.getMessage() for record in caplog.records if text in record.getMessage()]
 
 
-@pytest.mark.usefixtures("soon", "often")
-def test_a_batch_that_does_not_change_is_told_again_and_again(
+def test_a_batch_that_does_not_change_is_logged_at_each_heartbeat(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     batch_id = submit(emulator)
-    lines = said_until(waiting_for(batch_id, cancel_on_kill=False), caplog, f"Batch {batch_id} is in_progress", 3)
+    waiting = waiting_for(batch_id, settings=OFTEN, cancel_on_kill=False)
+    lines = logged_until(waiting, caplog, f"Batch {batch_id} is in_progress", 3)
     assert all("2 processing; 0 min old, expires in 24 h 00 min" in line for line in lines)
 
 
-@pytest.mark.usefixtures("soon", "often")
 @pytest.mark.parametrize("action", ["reset", "broken_json"])
 def test_an_outage_shows_in_the_tasks_own_log(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, action: str
@@ -239,20 +208,19 @@ def test_an_outage_shows_in_the_tasks_own_log(
     caplog.set_level(logging.INFO)
     batch_id = submit(emulator)
     emulator.fault(Fault(endpoint="get", action=action, times=None))
-    said_until(waiting_for(batch_id, cancel_on_kill=False), caplog, "polls fail; last error", 2)
+    logged_until(waiting_for(batch_id, settings=OFTEN, cancel_on_kill=False), caplog, "polls fail; last error", 2)
     records = [record for record in caplog.records if "polls fail" in record.getMessage()]
     assert {record.name for record in records} == {"airflow_batches.triggers.message_batch"}
     assert "last successful poll: none since this wait began" in records[0].getMessage()
 
 
-@pytest.mark.usefixtures("soon", "often")
 def test_a_server_that_does_not_answer_at_all_shows_in_the_tasks_own_log(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     batch_id = submit(emulator)
     emulator.fault(Fault(endpoint="get", action="stall", times=None, seconds=3600))
-    said_until(waiting_for(batch_id, cancel_on_kill=False), caplog, "no answer yet", 2)
+    logged_until(waiting_for(batch_id, settings=OFTEN, cancel_on_kill=False), caplog, "no answer yet", 2)
 
 
 def test_the_poll_interval_may_be_a_timedelta() -> None:
@@ -262,11 +230,7 @@ def test_the_poll_interval_may_be_a_timedelta() -> None:
         waiting_for("msgbatch_1", poll_interval=0)
 
 
-@pytest.mark.usefixtures("soon")
-def test_the_key_is_nowhere_but_in_the_request(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(decision, "REFUSED", timedelta(seconds=0.2))
+def test_the_key_is_nowhere_but_in_the_request(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     emulator.configure(denied=("get",))
     trigger = waiting_for(submit(emulator))

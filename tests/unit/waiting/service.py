@@ -1,4 +1,4 @@
-"""An emulator as those see it who wait over one connection, and what their tests share."""
+"""An emulator as the waits over one connection see it, and what their tests share."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from airflow_batches.api import BatchesClient
+from airflow_batches.api.polling import Watch
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator
-from airflow_batches.waiting.decision import Watch
-from airflow_batches.waiting.hub import wait_async
+from airflow_batches.waiting.async_wait import wait_async
 from airflow_batches.waiting.outcome import Ending, Outcome
+from airflow_batches.waiting.settings import PollSettings
+from tests.eventually import until
 from tests.samples import some_requests
 
 INTERVAL = 0.05
+FAST = PollSettings(first_poll_s=0.02, min_gap_s=0.01, list_pause_s=0.15, max_backoff_s=0.05, deadline_grace_s=0.5)
+"""The usual times, a hundred times shorter or more."""
 
 
 class Service:
@@ -24,6 +28,7 @@ class Service:
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
         self.key = emulator.api_key
+        self.settings = FAST
         self.opened: list[BatchesClient] = []
         self.closed: list[BatchesClient] = []
 
@@ -47,17 +52,24 @@ class Service:
         return counters["get"] + counters["list"]
 
     def wait(self, batch_id: str, *, timeout: float | None = 30.0, **options: Any) -> Coroutine[Any, Any, Outcome]:
+        """Wait for a batch; the options are those of `wait_async` and of `Watch`."""
         now = time.time()
-        deadline = None if timeout is None else now + timeout
-        since = options.pop("since", now)
-        given: dict[str, Any] = {"poll_interval": INTERVAL, "connect": self.connect, **options}
-        return wait_async("conn", watch=Watch(batch_id=batch_id, since=since, deadline=deadline), **given)
+        watch = Watch(
+            batch_id=batch_id,
+            deadline=None if timeout is None else now + timeout,
+            **{"since": now, **{name: options.pop(name) for name in WATCH_OPTIONS & options.keys()}},
+        )
+        given: dict[str, Any] = {
+            "poll_interval": INTERVAL,
+            "connect": self.connect,
+            "on_answer": lambda _: None,
+            "settings": self.settings,
+            **options,
+        }
+        return wait_async("conn", watch=watch, **given)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Look again and again; the test's own timeout ends a wait in vain."""
-    while not condition():  # noqa: ASYNC110  # it holds in another thread
-        await asyncio.sleep(0.005)
+WATCH_OPTIONS = {"since", "refusal_grace", "missing_grace"}
 
 
 async def then(condition: Callable[[], bool], act: Callable[[], object], *waits: Awaitable[Outcome]) -> list[Outcome]:

@@ -1,10 +1,11 @@
-"""Each end of a batch is news once: however often one looks, whatever was interrupted, wherever it was stored."""
+"""Each end of a batch is reported once, also after failed polls, restarts and changes of the owner."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,9 +17,9 @@ from airflow_batches.api import BatchesClient, BatchesError
 from airflow_batches.api.models import MessageBatch
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.waiting import line
-from airflow_batches.waiting.endings import MOST_IDS, OVERLAP, SKEW, Told, look
-from airflow_batches.waiting.line import Line
+from airflow_batches.waiting.client import PollClient
+from airflow_batches.waiting.endings import MAX_IDS, OVERLAP, SKEW, EndedCursor, poll_ended
+from airflow_batches.waiting.settings import DEFAULTS
 from tests.samples import some_requests
 
 START = 1_700_000_000.0
@@ -33,28 +34,28 @@ def ids(batches: list[MessageBatch]) -> list[str]:
     return [batch.id for batch in batches]
 
 
-def begun(*ended: float) -> Told:
-    """After a first look at batches that had ended by then."""
-    told = Told()
-    assert told.sift(batch(f"before{number}", at) for number, at in enumerate(ended)) == []
-    told.settle(START)
-    return told
+def started(*ended: float) -> EndedCursor:
+    """Return the cursor after a first poll that showed batches ended by then."""
+    cursor = EndedCursor()
+    assert cursor.new_ends(batch(f"before{number}", at) for number, at in enumerate(ended)) == []
+    cursor.advance(START)
+    return cursor
 
 
-def test_what_had_ended_before_the_first_look_is_no_news() -> None:
-    told = begun(-50, -10)
-    assert ids(told.sift([batch("before1", -10), batch(1, 5), batch(2, None)])) == ["b1"]
+def test_batches_that_ended_before_the_first_poll_are_not_reported() -> None:
+    cursor = started(-50, -10)
+    assert ids(cursor.new_ends([batch("before1", -10), batch(1, 5), batch(2, None)])) == ["b1"]
 
 
-def test_where_nothing_had_ended_all_ends_to_come_are_news() -> None:
-    assert ids(begun().sift([batch(1, 5), batch(2, -SKEW + 1)])) == ["b2", "b1"]
+def test_without_an_ended_batch_at_first_all_later_ends_are_new() -> None:
+    assert ids(started().new_ends([batch(1, 5), batch(2, -SKEW + 1)])) == ["b2", "b1"]
 
 
-def test_an_end_that_the_list_shows_late_is_news_too() -> None:
-    told = begun(0)
-    assert ids(told.sift([batch("late", 100)])) == ["blate"]
-    told.settle(START + 100)
-    assert ids(told.sift([batch("late", 100), batch("later shown", 99)])) == ["blater shown"]
+def test_an_end_that_the_list_shows_late_is_reported_too() -> None:
+    cursor = started(0)
+    assert ids(cursor.new_ends([batch("late", 100)])) == ["blate"]
+    cursor.advance(START + 100)
+    assert ids(cursor.new_ends([batch("late", 100), batch("later shown", 99)])) == ["blater shown"]
 
 
 def without_end(name: str, created_at: float) -> MessageBatch:
@@ -64,93 +65,96 @@ def without_end(name: str, created_at: float) -> MessageBatch:
     )
 
 
-def test_an_end_whose_time_cannot_be_read_is_news_once_and_moves_no_floor() -> None:
-    told = Told()
-    assert told.sift([without_end("old", -50), batch("before", -10)]) == []
-    told.settle(START)
-    assert ids(told.sift([without_end("old", -50), without_end("new", 100), batch("late", 50)])) == ["blate", "bnew"]
-    told.settle(START + 100)
-    assert told.floor is not None
-    assert told.floor < START
-    assert told.sift([without_end("old", -50), without_end("new", 100), batch("late", 50)]) == []
-    told.settle(START + 3 * 86_400)
-    assert not told.ids
-    assert told.sift([without_end("new", 100)]) == []
+def test_an_end_with_an_unreadable_time_is_reported_once_and_moves_no_floor() -> None:
+    cursor = EndedCursor()
+    assert cursor.new_ends([without_end("old", -50), batch("before", -10)]) == []
+    cursor.advance(START)
+    assert ids(cursor.new_ends([without_end("old", -50), without_end("new", 100), batch("late", 50)])) == [
+        "blate",
+        "bnew",
+    ]
+    cursor.advance(START + 100)
+    assert cursor.floor is not None
+    assert cursor.floor < START
+    assert cursor.new_ends([without_end("old", -50), without_end("new", 100), batch("late", 50)]) == []
+    cursor.advance(START + 3 * 86_400)
+    assert not cursor.ids
+    assert cursor.new_ends([without_end("new", 100)]) == []
 
 
-def test_ids_are_forgotten_when_the_floor_has_passed_them_and_are_no_news_again() -> None:
-    told = begun(0)
-    told.sift([batch(1, 10)])
-    told.settle(START + 10)
-    assert told.ids
-    assert ids(told.sift([batch(1, 10), batch(2, 20 + OVERLAP)])) == ["b2"]
-    told.settle(START + 20 + OVERLAP)
-    assert list(told.ids) == ["b2"]
-    assert told.sift([batch(1, 10), batch(2, 20 + OVERLAP)]) == []
+def test_ids_below_the_floor_are_forgotten_and_not_reported_again() -> None:
+    cursor = started(0)
+    cursor.new_ends([batch(1, 10)])
+    cursor.advance(START + 10)
+    assert cursor.ids
+    assert ids(cursor.new_ends([batch(1, 10), batch(2, 20 + OVERLAP)])) == ["b2"]
+    cursor.advance(START + 20 + OVERLAP)
+    assert list(cursor.ids) == ["b2"]
+    assert cursor.new_ends([batch(1, 10), batch(2, 20 + OVERLAP)]) == []
 
 
-def test_the_state_is_bounded_and_what_it_forgets_stays_told() -> None:
-    told = begun(0)
+def test_the_state_is_bounded_and_forgotten_ids_stay_reported() -> None:
+    cursor = started(0)
     many = [batch(number, 1 + number / 10) for number in range(5_000)]
-    assert len(told.sift(many)) == 5_000
-    told.settle(START + 600)
-    assert len(told.ids) <= MOST_IDS
+    assert len(cursor.new_ends(many)) == 5_000
+    cursor.advance(START + 600)
+    assert len(cursor.ids) <= MAX_IDS
     assert (
-        len(json.dumps(Told(0.0, {f"msgbatch_01{number:022}": START for number in range(MOST_IDS)}).to_state()))
+        len(json.dumps(EndedCursor(0.0, {f"msgbatch_01{number:022}": START for number in range(MAX_IDS)}).to_state()))
         < 65_535
     )
-    assert told.sift(many) == []
+    assert cursor.new_ends(many) == []
 
 
-def test_the_state_comes_back_from_storage_also_from_another_version() -> None:
-    told = begun(0)
-    told.sift([batch(1, 10)])
-    state = json.loads(json.dumps(told.to_state()))
-    assert Told.from_state(state) == Told.from_state(state | {"added later": 1}) == told
+def test_the_state_of_another_version_can_be_read() -> None:
+    cursor = started(0)
+    cursor.new_ends([batch(1, 10)])
+    state = json.loads(json.dumps(cursor.to_state()))
+    assert EndedCursor.from_state(state) == EndedCursor.from_state(state | {"added later": 1}) == cursor
     with pytest.raises(ValueError, match="Expected"):
-        Told.from_state({"ids": "none"})
+        EndedCursor.from_state({"ids": "none"})
 
 
-def test_what_another_owner_has_told_is_told() -> None:
-    ours, theirs = begun(0), begun(0)
-    theirs.sift([batch(1, 10)])
+def test_ends_that_another_owner_reported_are_not_reported_again() -> None:
+    ours, theirs = started(0), started(0)
+    theirs.new_ends([batch(1, 10)])
     ours.merge(theirs)
-    assert ids(ours.sift([batch(1, 10), batch(2, 20)])) == ["b2"]
+    assert ids(ours.new_ends([batch(1, 10), batch(2, 20)])) == ["b2"]
 
-    theirs.sift([batch(3, 2 * OVERLAP)])
-    theirs.settle(START + 2 * OVERLAP)
+    theirs.new_ends([batch(3, 2 * OVERLAP)])
+    theirs.advance(START + 2 * OVERLAP)
     ours.merge(theirs)
     assert (ours.floor, list(ours.ids)) == (theirs.floor, ["b3"])
 
 
-def test_a_first_look_after_what_another_owner_has_stored_is_not_the_first() -> None:
-    ours = Told()
-    ours.merge(begun(0))
-    assert ids(ours.sift([batch(1, 10)])) == ["b1"]
-    ours.merge(Told())
-    assert ours.sift([batch(1, 10)]) == []
+def test_a_stored_cursor_of_another_owner_counts_as_a_first_poll() -> None:
+    ours = EndedCursor()
+    ours.merge(started(0))
+    assert ids(ours.new_ends([batch(1, 10)])) == ["b1"]
+    ours.merge(EndedCursor())
+    assert ours.new_ends([batch(1, 10)]) == []
 
 
 @given(
     ends=st.lists(st.floats(1, 3 * OVERLAP), max_size=30),
-    looks=st.lists(st.tuples(st.floats(0, 4 * OVERLAP), st.booleans(), st.booleans()), max_size=8),
+    polls=st.lists(st.tuples(st.floats(0, 4 * OVERLAP), st.booleans(), st.booleans()), max_size=8),
     delays=st.lists(st.floats(0, OVERLAP / 3), min_size=30, max_size=30),
 )
-@settings(max_examples=300)
-def test_every_end_is_told_exactly_once(
-    ends: list[float], looks: list[tuple[float, bool, bool]], delays: list[float]
+@settings(max_examples=150)
+def test_every_end_is_reported_exactly_once(
+    ends: list[float], polls: list[tuple[float, bool, bool]], delays: list[float]
 ) -> None:
-    """`looks`: when, whether the list was read to its end, and whether the process was restarted after."""
+    """`polls`: when, whether the list was read to its end, and whether the process was restarted after."""
     batches = [batch(number, at) for number, at in enumerate(ends)]
     shown_from = {f"b{number}": at + delays[number] for number, at in enumerate(ends)}
-    told, news = begun(0), []
-    for at, whole, restarted in [*sorted(looks), (5 * OVERLAP, True, False)]:
+    cursor, news = started(0), []
+    for at, whole, restarted in [*sorted(polls), (5 * OVERLAP, True, False)]:
         shown = [each for each in batches if shown_from[each.id] <= at]
-        news += told.sift(shown if whole else shown[::2])
+        news += cursor.new_ends(shown if whole else shown[::2])
         if whole:
-            told.settle(START + at)
+            cursor.advance(START + at)
         if restarted:
-            told = Told.from_state(json.loads(json.dumps(told.to_state())))
+            cursor = EndedCursor.from_state(json.loads(json.dumps(cursor.to_state())))
     assert sorted(ids(news)) == sorted(ids(batches))
 
 
@@ -160,82 +164,76 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
-class Looker:
-    """Looks again and again, over one line."""
+class EndedPolls:
+    """Polls again and again with one cursor."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: Emulator, *, page_size: int = DEFAULTS.page_size) -> None:
         self.emulator = emulator
-        self.told = Told()
+        self.cursor = EndedCursor()
+        self.settings = replace(DEFAULTS, page_size=page_size)
 
     def submit(self, count: int = 1) -> list[str]:
         with BatchesClient(self.emulator.api_key, base_url=self.emulator.url) as client:
             return [client.create(some_requests(1)).id for _ in range(count)]
 
-    def look(self) -> tuple[list[str], BatchesError | None]:
-        return asyncio.run(self._look())
+    def poll(self) -> tuple[list[str], BatchesError | None]:
+        return asyncio.run(self._poll())
 
-    async def _look(self) -> tuple[list[str], BatchesError | None]:
+    async def _poll(self) -> tuple[list[str], BatchesError | None]:
         async def connect() -> BatchesClient:
             return BatchesClient(self.emulator.api_key, base_url=self.emulator.url, retry=ONCE)
 
-        calls = Line("looker", connect)
+        client = PollClient("ended", connect, self.settings)
         try:
-            news, error = await look(calls, self.told, now=self.emulator.clock.now().timestamp())
+            news, error = await poll_ended(client, self.cursor, now=self.emulator.clock.now().timestamp())
             return ids(news), error
         finally:
-            calls.hang_up()
+            client.close()
 
 
-def test_a_look_at_the_api_finds_what_has_ended_since(emulator: Emulator) -> None:
-    looker = Looker(emulator)
-    early, late, running = looker.submit(3)
+def test_a_poll_of_the_api_finds_what_has_ended_since(emulator: Emulator) -> None:
+    polls = EndedPolls(emulator)
+    early, late, running = polls.submit(3)
     emulator.end(early)
-    assert looker.look() == ([], None)
+    assert polls.poll() == ([], None)
     emulator.end(late)
-    assert looker.look() == ([late], None)
-    assert looker.look() == ([], None)
+    assert polls.poll() == ([late], None)
+    assert polls.poll() == ([], None)
     emulator.end(running)
-    assert looker.look() == ([running], None)
+    assert polls.poll() == ([running], None)
 
 
-def test_a_look_reads_as_many_pages_as_there_are(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "MAX_PAGE", 5)
-    looker = Looker(emulator)
-    batches = looker.submit(23)
-    looker.look()
+def test_a_poll_reads_all_pages(emulator: Emulator) -> None:
+    polls = EndedPolls(emulator, page_size=5)
+    batches = polls.submit(23)
+    polls.poll()
     for batch_id in batches[::5]:
         emulator.end(batch_id)
-    news, error = looker.look()
+    news, error = polls.poll()
     assert (sorted(news), error) == (sorted(batches[::5]), None)
     assert emulator.counters["list"] == 10
 
 
-def test_a_look_reads_no_further_back_than_what_may_have_ended_since(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line, "MAX_PAGE", 5)
-    looker = Looker(emulator)
-    looker.submit(23)
+def test_a_poll_reads_no_further_back_than_batches_can_have_ended_since(emulator: Emulator) -> None:
+    polls = EndedPolls(emulator, page_size=5)
+    polls.submit(23)
     emulator.clock.advance(48 * 3600.0)
-    fresh = looker.submit(3)
-    looker.look()
+    fresh = polls.submit(3)
+    polls.poll()
     emulator.end_all()
-    news, error = looker.look()
+    news, error = polls.poll()
     assert (sorted(news), error) == (sorted(fresh), None)
     assert emulator.counters["list"] == 2
 
 
-def test_what_a_look_that_fails_has_seen_is_told_and_the_rest_at_the_next(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line, "MAX_PAGE", 5)
-    looker = Looker(emulator)
-    batches = looker.submit(12)
-    looker.look()
+def test_a_poll_that_fails_reports_what_it_saw_and_the_next_one_the_rest(emulator: Emulator) -> None:
+    polls = EndedPolls(emulator, page_size=5)
+    batches = polls.submit(12)
+    polls.poll()
     emulator.end_all()
     emulator.fault(Fault(endpoint="list", action="status", status=503, skip=1))
-    first, error = looker.look()
-    second, none = looker.look()
+    first, error = polls.poll()
+    second, none = polls.poll()
 
     assert sorted(first + second) == sorted(batches)
     assert len(first) == 5
@@ -243,8 +241,8 @@ def test_what_a_look_that_fails_has_seen_is_told_and_the_rest_at_the_next(
     assert none is None
 
 
-def test_a_batch_that_cannot_be_read_does_not_keep_others_from_being_told(caplog: pytest.LogCaptureFixture) -> None:
-    told = begun(0)
+def test_an_unreadable_batch_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    cursor = started(0)
     wire = {
         "data": [
             {"id": "bodd", "processing_status": None},
@@ -257,13 +255,13 @@ def test_a_batch_that_cannot_be_read_does_not_keep_others_from_being_told(caplog
         async def connect() -> BatchesClient:
             return BatchesClient("key", base_url="http://localhost:1", retry=ONCE)
 
-        calls = Line("looker", connect)
+        client = PollClient("ended", connect)
         try:
-            news, error = await look(calls, told, now=START)
+            news, error = await poll_ended(client, cursor, now=START)
             assert error is None
             return ids(news)
         finally:
-            calls.hang_up()
+            client.close()
 
     with requests_mock.Mocker() as http:
         http.get("http://localhost:1/v1/messages/batches", json=wire)
@@ -271,22 +269,19 @@ def test_a_batch_that_cannot_be_read_does_not_keep_others_from_being_told(caplog
     assert "1 batches of the list cannot be read" in caplog.text
 
 
-def test_a_cursor_that_has_vanished_ends_a_look_and_loses_nothing(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line, "MAX_PAGE", 1)
-    looker = Looker(emulator)
-    batches = looker.submit(3)
-    looker.look()
+def test_a_deleted_page_cursor_ends_a_poll_and_loses_nothing(emulator: Emulator) -> None:
+    polls = EndedPolls(emulator, page_size=1)
+    batches = polls.submit(3)
+    polls.poll()
     emulator.end_all()
 
     async def main() -> list[str]:
         async def connect() -> BatchesClient:
             return Vanishing(emulator.api_key, base_url=emulator.url, retry=ONCE)
 
-        calls = Line("looker", connect)
-        news, error = await look(calls, looker.told, now=emulator.clock.now().timestamp())
-        calls.hang_up()
+        client = PollClient("ended", connect, polls.settings)
+        news, error = await poll_ended(client, polls.cursor, now=emulator.clock.now().timestamp())
+        client.close()
         assert error is not None
         return ids(news)
 
@@ -299,6 +294,6 @@ def test_a_cursor_that_has_vanished_ends_a_look_and_loses_nothing(
             return page
 
     first = asyncio.run(main())
-    second, _ = looker.look()
+    second, _ = polls.poll()
     assert first == [batches[-1]]
     assert sorted(first + second) == sorted(batches)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batches.waiting.outcome import LONGEST_MESSAGE, Counts, Ending, Outcome
+from airflow_batches.api import InvalidRequest, MessageBatch
+from airflow_batches.api.polling import StopReason, Watch
+from airflow_batches.waiting.outcome import MAX_MESSAGE, Counts, Ending, Outcome, next_step, outcome_of
 
 STATES = ("processing", "succeeded", "errored", "canceled", "expired", "other")
 COUNTS = st.builds(Counts, known=st.booleans(), **{state: st.integers(0, 100_000) for state in STATES})
@@ -19,7 +21,7 @@ OUTCOMES = st.builds(
     batch_id=st.text(),
     status=st.text(),
     counts=COUNTS,
-    message=st.text(max_size=LONGEST_MESSAGE),
+    message=st.text(max_size=MAX_MESSAGE),
 )
 EVENT = {
     "ending": "ended",
@@ -43,7 +45,7 @@ def test_the_event_is_what_airflow_stores() -> None:
 
 def test_a_message_of_any_length_is_cut_in_the_event() -> None:
     event = Outcome(ending=Ending.GAVE_UP, batch_id="b", message="x" * 1_000_000).to_event()
-    assert len(json.dumps(event)) < LONGEST_MESSAGE + 500
+    assert len(json.dumps(event)) < MAX_MESSAGE + 500
 
 
 def test_an_event_of_an_older_version_lacks_some_fields() -> None:
@@ -83,7 +85,7 @@ def test_no_event_is_too_odd_to_read(event: Any) -> None:
     if outcome.ending is Ending.UNREADABLE and event != outcome.to_event():
         assert "not one of ours" in outcome.message or event.get("ending") == "unreadable"
     assert all(isinstance(count, int) for count in vars(outcome.counts).values())
-    assert len(outcome.to_event()["message"]) <= LONGEST_MESSAGE
+    assert len(outcome.to_event()["message"]) <= MAX_MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -116,3 +118,31 @@ def test_counts_name_what_there_is() -> None:
 def test_counts_that_are_unknown_stay_so_in_the_event() -> None:
     outcome = Outcome(ending=Ending.ENDED, batch_id="b", status="ended", counts=Counts(other=3, known=False))
     assert Outcome.from_event(outcome.to_event()).counts == Counts(other=3, known=False)
+
+
+def test_an_outcome_keeps_the_counts_and_what_is_in_no_known_state() -> None:
+    counts = {"processing": 1, "succeeded": 2, "errored": 3, "canceled": 4, "expired": 5, "deferred": 6}
+    seen = MessageBatch.model_validate({"id": "b", "processing_status": "ended", "request_counts": counts})
+    outcome = outcome_of(seen, Ending.ENDED, "why")
+    assert outcome.counts == Counts(processing=1, succeeded=2, errored=3, canceled=4, expired=5, other=6)
+    assert (outcome.status, outcome.message) == ("ended", "why")
+
+
+@pytest.mark.parametrize("counts", [None, {}, "none", {"succeeded": 5, "errored": None}])
+def test_an_end_whose_counts_cannot_be_read_is_an_end_with_unknown_counts(counts: object) -> None:
+    seen = MessageBatch.model_validate({"id": "b", "processing_status": "ended", "request_counts": counts})
+    decision = next_step(Watch(batch_id="b", since=0.0), seen, now=0.0)
+    assert isinstance(decision, Outcome)
+    assert decision.ending is Ending.ENDED
+    assert not decision.counts.known
+    assert Outcome.from_event(decision.to_event()) == decision
+
+
+def test_the_end_of_a_wait_without_a_batch_names_the_batch_and_the_error() -> None:
+    error = InvalidRequest("no key")
+    outcome = next_step(Watch(batch_id="b", since=0.0), error, now=0.0)
+    assert outcome == Outcome(ending=Ending.GAVE_UP, batch_id="b", message="no key")
+
+
+def test_every_reason_to_stop_is_an_ending() -> None:
+    assert {Ending(reason) for reason in StopReason} == set(Ending) - {Ending.UNREADABLE}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_batches.api.errors import ApiError, TransportError
 from airflow_batches.api.models import BatchPage, MessageBatch
-from airflow_batches.waiting.paging import FEW, Answer, Call, Findings, Get, Page, Wanted, cycle
+from airflow_batches.waiting.paging import FEW, Call, CallAnswer, GetCall, ListCall, ListResult, Wanted, choose_calls
 
 
 def batch(number: int, status: str = "in_progress") -> MessageBatch:
@@ -30,15 +30,15 @@ class Api:
     hidden: set[int] = field(default_factory=set)
     gone_cursor_is_an_error: bool = False
 
-    def answer(self, call: Call) -> Answer:
-        if isinstance(call, Get):
+    def answer(self, call: Call) -> CallAnswer:
+        if isinstance(call, GetCall):
             number = int(call.batch_id[1:])
             if number in self.listed:
                 return batch(number, self.listed[number])
             return batch(number) if number in self.hidden else ApiError(404, "not_found_error", "not there")
         return self._page(call.after_id)
 
-    def _page(self, after_id: str | None) -> Answer:
+    def _page(self, after_id: str | None) -> CallAnswer:
         top = math.inf if after_id is None else int(after_id[1:])
         if after_id is not None and top not in self.listed:
             return (
@@ -54,27 +54,27 @@ class Ran:
     """What a cycle did."""
 
     calls: list[Call]
-    sights: dict[str, list[Answer]]
+    sights: dict[str, list[CallAnswer]]
     reached: int | None
-    findings: Findings
+    result: ListResult
 
     @property
-    def pages(self) -> list[Page]:
-        return [call for call in self.calls if isinstance(call, Page)]
+    def pages(self) -> list[ListCall]:
+        return [call for call in self.calls if isinstance(call, ListCall)]
 
     @property
     def gets(self) -> list[str]:
-        return [call.batch_id for call in self.calls if isinstance(call, Get)]
+        return [call.batch_id for call in self.calls if isinstance(call, GetCall)]
 
 
 def run(api: Api, wanted: Sequence[Wanted], between: Iterable[object] = (), oldest_running: float = -1.0) -> Ran:
     """A whole cycle; before each call one of the changes `between` happens."""
-    flow: Generator[Call, Answer, Findings] = cycle(wanted, oldest_running=oldest_running)
+    flow: Generator[Call, CallAnswer, ListResult] = choose_calls(wanted, oldest_running=oldest_running)
     changes = iter(between)
     calls: list[Call] = []
-    sights: dict[str, list[Answer]] = {}
+    sights: dict[str, list[CallAnswer]] = {}
     reached: int | None = None
-    answer: Answer | None = None
+    answer: CallAnswer | None = None
     while True:
         try:
             call = next(flow) if answer is None else flow.send(answer)
@@ -83,7 +83,7 @@ def run(api: Api, wanted: Sequence[Wanted], between: Iterable[object] = (), olde
         apply(api, next(changes, None))
         answer = api.answer(call)
         calls.append(call)
-        if isinstance(call, Get):
+        if isinstance(call, GetCall):
             sights.setdefault(call.batch_id, []).append(answer)
         elif isinstance(answer, BatchPage):
             for shown in answer.data:
@@ -116,13 +116,13 @@ def test_a_thousand_are_shown_by_one_page() -> None:
     ran = run(Api(1000, dict.fromkeys(range(1000), "in_progress")), wants(range(1000), known=False))
 
     assert len(ran.calls) == 1
-    assert len(ran.findings.shown) == 1000
+    assert len(ran.result.shown) == 1000
 
 
 def test_pages_go_back_to_the_oldest_wanted_and_no_further() -> None:
     ran = run(Api(10, dict.fromkeys(range(1000), "in_progress")), wants(range(965, 1000)))
 
-    assert ran.pages == [Page(None), Page("b0990"), Page("b0980"), Page("b0970")]
+    assert ran.pages == [ListCall(None), ListCall("b0990"), ListCall("b0980"), ListCall("b0970")]
     assert not ran.gets
 
 
@@ -132,14 +132,14 @@ def test_pages_are_not_read_for_what_is_too_deep_to_be_worth_them() -> None:
 
     assert len(ran.pages) == 4
     assert ran.gets == ["b0003", "b0004"]
-    assert ran.findings.unlisted == {"b0003", "b0004"}
+    assert ran.result.unlisted == {"b0003", "b0004"}
 
 
 def test_pages_are_not_read_beyond_what_can_still_run() -> None:
     ran = run(Api(10, dict.fromkeys(range(1000), "in_progress")), wants(range(20, 40), known=False), oldest_running=985)
 
     assert len(ran.pages) == 2
-    assert len(ran.findings.unlisted) == 20
+    assert len(ran.result.unlisted) == 20
 
 
 def test_what_the_list_does_not_show_is_asked_for_by_itself() -> None:
@@ -148,7 +148,7 @@ def test_what_the_list_does_not_show_is_asked_for_by_itself() -> None:
 
     assert len(ran.pages) == 1
     assert ran.gets == ["b0200"]
-    assert ran.findings.unlisted == {"b0200"}
+    assert ran.result.unlisted == {"b0200"}
 
 
 def test_no_page_is_read_for_what_is_known_not_to_be_listed() -> None:
@@ -160,21 +160,21 @@ def test_no_page_is_read_for_what_is_known_not_to_be_listed() -> None:
 
 
 def test_a_page_that_fails_is_only_a_lost_shortcut() -> None:
-    flow = cycle(wants(range(20)), oldest_running=0)
+    flow = choose_calls(wants(range(20)), oldest_running=0)
     failure = TransportError("reset", maybe_sent=True)
     calls = [next(flow), flow.send(failure)]
     calls += [flow.send(batch(1)) for _ in range(FEW - 1)]
 
-    assert calls == [Page(None), *(Get(f"b{number:04}") for number in range(FEW))]
+    assert calls == [ListCall(None), *(GetCall(f"b{number:04}") for number in range(FEW))]
 
 
 def test_a_server_that_ignores_the_cursor_is_not_asked_for_ever() -> None:
-    flow = cycle(wants(range(10_000), known=False), oldest_running=0)
+    flow = choose_calls(wants(range(10_000), known=False), oldest_running=0)
     page = BatchPage(data=[batch(1)], has_more=True, last_id="b1")
 
-    assert next(flow) == Page(None)
-    assert flow.send(page) == Page("b1")
-    assert isinstance(flow.send(page), Get)
+    assert next(flow) == ListCall(None)
+    assert flow.send(page) == ListCall("b1")
+    assert isinstance(flow.send(page), GetCall)
 
 
 numbers = st.integers(0, 40)
@@ -191,7 +191,7 @@ changes = st.tuples(st.sampled_from(["appear", "end", "vanish"]), numbers) | st.
     between=st.lists(changes | st.none(), max_size=30),
     error=st.booleans(),
 )
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_nothing_that_was_there_all_along_is_missed(
     page_size: int,
     listed: set[int],
@@ -205,16 +205,16 @@ def test_nothing_that_was_there_all_along_is_missed(
     ids = [Wanted(f"b{number:04}", float(number) if known else None) for number, known in wanted]
     ran = run(api, ids, between)
 
-    seen = ran.findings.shown | set(ran.gets)
+    seen = ran.result.shown | set(ran.gets)
     for number in listed - vanished:
         passed = ran.reached is not None and ran.reached <= number
         if passed and any(each.batch_id == f"b{number:04}" for each in ids):
             assert f"b{number:04}" in seen
-    assert ran.findings.shown.isdisjoint(ran.gets)
-    assert ran.findings.shown.isdisjoint(ran.findings.unlisted)
+    assert ran.result.shown.isdisjoint(ran.gets)
+    assert ran.result.shown.isdisjoint(ran.result.unlisted)
     assert len(ran.gets) <= FEW
     assert len(ran.gets) == len(set(ran.gets))
-    assert seen | ran.findings.unlisted <= {each.batch_id for each in ids}
+    assert seen | ran.result.unlisted <= {each.batch_id for each in ids}
 
 
 @given(page_size=st.integers(1, 12), listed=st.sets(st.integers(0, 300)), wanted=st.sets(st.integers(0, 300)))
@@ -227,12 +227,12 @@ def test_no_more_pages_are_read_than_two_for_each_batch_or_than_the_list_has(
 
 
 def test_a_cursor_that_has_vanished_is_no_failure_of_the_connection() -> None:
-    flow = cycle([Wanted(f"b{number:04}") for number in range(FEW + 1)], oldest_running=0)
-    assert next(flow) == Page(None)
-    assert flow.send(BatchPage(data=[batch(99)], has_more=True, last_id="b0099")) == Page("b0099")
-    answer: Answer = ApiError(400, "invalid_request_error", "after_id b0099 not found")
+    flow = choose_calls([Wanted(f"b{number:04}") for number in range(FEW + 1)], oldest_running=0)
+    assert next(flow) == ListCall(None)
+    assert flow.send(BatchPage(data=[batch(99)], has_more=True, last_id="b0099")) == ListCall("b0099")
+    answer: CallAnswer = ApiError(400, "invalid_request_error", "after_id b0099 not found")
     gets = [flow.send(answer) for _ in range(FEW)]
-    assert all(isinstance(call, Get) for call in gets)
+    assert all(isinstance(call, GetCall) for call in gets)
     with pytest.raises(StopIteration) as end:
         flow.send(answer)
     assert end.value.value.failure is None

@@ -1,30 +1,29 @@
-"""Many waits on one event loop, against the emulator: who is told what, with how many calls, and what is left."""
+"""Many waits on one event loop against the emulator: which calls they share, and which answers they get."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from airflow_batches.api import BatchesClient, BatchesError, InvalidRequest, TransportError
+from airflow_batches.api import BatchesClient, InvalidRequest
 from airflow_batches.api.models import MessageBatch
+from airflow_batches.api.polling import Watch
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Fault
-from airflow_batches.waiting import line, poller
-from airflow_batches.waiting.decision import Watch
-from airflow_batches.waiting.hub import wait_async
+from airflow_batches.waiting.async_wait import wait_async
 from airflow_batches.waiting.outcome import Ending, Outcome
-from airflow_batches.waiting.paging import Page
 from tests.samples import some_requests
-from tests.unit.waiting.service import INTERVAL, Service, endings, gather, then, until
+from tests.unit.waiting.service import FAST, INTERVAL, Service, endings, gather, then
 
 
-def test_a_few_are_polled_one_by_one(service: Service) -> None:
+def test_few_batches_are_polled_one_by_one(service: Service) -> None:
     ids = service.submit(3)
     outcomes = asyncio.run(
         then(lambda: service.polls() > 8, service.emulator.end_all, *(service.wait(batch_id) for batch_id in ids))
@@ -35,7 +34,7 @@ def test_a_few_are_polled_one_by_one(service: Service) -> None:
     assert service.emulator.counters["list"] == 0
 
 
-def test_many_are_polled_by_the_page_over_one_connection(service: Service) -> None:
+def test_many_batches_are_polled_by_the_page_over_one_connection(service: Service) -> None:
     ids = service.submit(60)
     connections = service.emulator.connections
     outcomes = asyncio.run(
@@ -47,41 +46,22 @@ def test_many_are_polled_by_the_page_over_one_connection(service: Service) -> No
     assert len(service.opened) == service.emulator.connections - connections == 1
 
 
-def test_waits_that_began_at_different_times_come_to_share_their_polls(service: Service) -> None:
-    ids = service.submit(20)
-
-    async def main() -> list[Outcome]:
-        waits = []
-        for batch_id in ids:
-            waits.append(asyncio.create_task(service.wait(batch_id, poll_interval=0.3)))
-            await asyncio.sleep(0.012)
-        before = service.emulator.counters["list"]
-        await until(lambda: service.emulator.counters["list"] >= before + 4)
-        gets = service.emulator.counters["get"]
-        await until(lambda: service.emulator.counters["list"] >= before + 7)
-        assert service.emulator.counters["get"] == gets
-        service.emulator.end_all()
-        return list(await asyncio.gather(*waits))
-
-    assert endings(asyncio.run(main())) == {Ending.ENDED}
-
-
-def test_each_has_its_own_deadline(service: Service) -> None:
+def test_each_wait_has_its_own_deadline(service: Service) -> None:
     ids = service.submit(8)
 
     async def main() -> list[Outcome]:
-        patient = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids[1:]]
-        hasty = await service.wait(ids[0], timeout=0.1)
-        assert not any(wait.done() for wait in patient)
+        long = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids[1:]]
+        short = await service.wait(ids[0], timeout=0.1)
+        assert not any(wait.done() for wait in long)
         service.emulator.end_all()
-        return [hasty, *await asyncio.gather(*patient)]
+        return [short, *await asyncio.gather(*long)]
 
-    hasty, *patient = asyncio.run(main())
-    assert (hasty.ending, hasty.counts.processing) == (Ending.TIMED_OUT, 1)
-    assert endings(patient) == {Ending.ENDED}
+    short, *long = asyncio.run(main())
+    assert (short.ending, short.counts.processing) == (Ending.TIMED_OUT, 1)
+    assert endings(long) == {Ending.ENDED}
 
 
-def test_two_may_wait_for_the_same_batch(service: Service) -> None:
+def test_two_waits_may_have_the_same_batch(service: Service) -> None:
     (batch_id,) = service.submit()
     outcomes = asyncio.run(
         then(lambda: service.polls() > 2, service.emulator.end_all, service.wait(batch_id), service.wait(batch_id))
@@ -103,7 +83,8 @@ class SpanningKey(AuthBase):
         return request
 
 
-def test_batches_of_another_workspace_are_found_by_themselves(service: Service) -> None:
+def test_batches_of_another_workspace_are_polled_one_by_one(service: Service) -> None:
+    service.settings = replace(FAST, list_pause_s=60.0)
     service.emulator.configure(workspaces={"sk-ant-other": "wrkspc_other", "sk-ant-span": "*"})
     with BatchesClient("sk-ant-other", base_url=service.emulator.url) as other:
         ids = [other.create(some_requests(1)).id for _ in range(12)]
@@ -123,7 +104,7 @@ def test_batches_of_another_workspace_are_found_by_themselves(service: Service) 
     assert service.emulator.counters["list"] == 1
 
 
-def test_a_hint_on_a_success_is_heeded(service: Service) -> None:
+def test_a_hint_on_a_success_is_obeyed(service: Service) -> None:
     service.emulator.configure(retry_after=1)
     (batch_id,) = service.submit()
     asyncio.run(gather(service.wait(batch_id, timeout=0.5, poll_interval=0.01)))
@@ -131,8 +112,8 @@ def test_a_hint_on_a_success_is_heeded(service: Service) -> None:
     assert service.polls() == 2
 
 
-def test_a_connection_that_is_wrong_ends_all_waits(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "CONNECTION_GRACE", 0.1)
+def test_a_connection_that_is_wrong_ends_all_waits(service: Service) -> None:
+    service.settings = replace(FAST, connection_grace_s=0.1)
 
     async def connect() -> BatchesClient:
         raise InvalidRequest("connection 'conn' has no API key")
@@ -159,7 +140,7 @@ def test_a_connection_that_cannot_be_looked_up_for_a_moment_ends_no_wait(service
     assert endings(outcomes) == {Ending.ENDED}
 
 
-def test_a_slow_look_up_holds_up_nobody_else(service: Service) -> None:
+def test_a_slow_look_up_delays_no_other_connection(service: Service) -> None:
     ids = service.submit(2)
 
     async def main() -> None:
@@ -170,7 +151,9 @@ def test_a_slow_look_up_holds_up_nobody_else(service: Service) -> None:
             raise AssertionError
 
         watch = Watch(batch_id=ids[0], since=time.time())
-        slow = asyncio.create_task(wait_async("other", connect, watch, poll_interval=INTERVAL))
+        slow = asyncio.create_task(
+            wait_async("other", connect, watch, poll_interval=INTERVAL, on_answer=lambda _: None)
+        )
         await then(lambda: service.polls() > 2, service.emulator.end_all, service.wait(ids[1]))
         assert not slow.done()
         slow.cancel()
@@ -179,24 +162,24 @@ def test_a_slow_look_up_holds_up_nobody_else(service: Service) -> None:
     asyncio.run(main())
 
 
-def test_what_a_listener_raises_is_his_own(service: Service) -> None:
+def test_an_error_in_on_answer_ends_only_its_own_wait(service: Service) -> None:
     ids = service.submit(9)
 
-    def stumble(_: MessageBatch) -> None:
+    def fail(_: MessageBatch) -> None:
         raise RuntimeError("a bug in here")
 
     async def main() -> list[Outcome]:
-        clumsy = asyncio.create_task(service.wait(ids[0], on_answer=stumble))
+        broken_wait = asyncio.create_task(service.wait(ids[0], on_answer=fail))
         others = [service.wait(batch_id) for batch_id in ids[1:]]
-        outcomes = await then(lambda: clumsy.done() and service.polls() > 3, service.emulator.end_all, *others)
+        outcomes = await then(lambda: broken_wait.done() and service.polls() > 3, service.emulator.end_all, *others)
         with pytest.raises(RuntimeError, match="a bug in here"):
-            await clumsy
+            await broken_wait
         return outcomes
 
     assert endings(asyncio.run(main())) == {Ending.ENDED}
 
 
-def test_an_error_nobody_foresaw_is_raised_to_all_and_not_waited_out(service: Service) -> None:
+def test_an_unexpected_error_ends_all_waits_with_it(service: Service) -> None:
     ids = service.submit(9)
 
     async def connect() -> BatchesClient:
@@ -218,9 +201,9 @@ def test_an_error_nobody_foresaw_is_raised_to_all_and_not_waited_out(service: Se
 OWNER: ContextVar[str] = ContextVar("OWNER", default="none")
 
 
-def test_each_hears_of_his_batch_in_his_own_context_and_what_the_loop_does_is_nobodys(service: Service) -> None:
+def test_on_answer_runs_in_its_waits_context_and_the_loop_in_none(service: Service) -> None:
     """Airflow sends what is logged to the log of the task whose context it is in."""
-    heard: set[tuple[str, str]] = set()
+    noted: set[tuple[str, str]] = set()
     looked_up_by: list[str] = []
 
     async def connect() -> BatchesClient:
@@ -229,68 +212,28 @@ def test_each_hears_of_his_batch_in_his_own_context_and_what_the_loop_does_is_no
 
     async def owned(batch_id: str) -> Outcome:
         OWNER.set(batch_id)
-        hear = lambda batch: heard.add((batch.id, OWNER.get()))  # noqa: E731
-        return await service.wait(batch_id, connect=connect, on_answer=hear)
+        note = lambda batch: noted.add((batch.id, OWNER.get()))  # noqa: E731
+        return await service.wait(batch_id, connect=connect, on_answer=note)
 
     ids = service.submit(2)
-    asyncio.run(then(lambda: len(heard) > 1, service.emulator.end_all, *map(owned, ids)))
-    assert heard == {(batch_id, batch_id) for batch_id in ids}
+    asyncio.run(then(lambda: len(noted) > 1, service.emulator.end_all, *map(owned, ids)))
+    assert noted == {(batch_id, batch_id) for batch_id in ids}
     assert looked_up_by == ["none"]
 
 
-def test_intervals_are_shortened_at_random_and_never_lengthened(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[tuple[float, float]] = []
-
-    def uniform(low: float, high: float) -> float:
-        drawn.append((low, high))
-        return high
-
-    monkeypatch.setattr("random.uniform", uniform)
+def test_cycles_keep_their_distance_however_short_an_interval_is(service: Service) -> None:
+    service.settings = replace(FAST, min_gap_s=3600.0, deadline_grace_s=0.1)
     (batch_id,) = service.submit()
-    asyncio.run(then(lambda: service.polls() > 2, service.emulator.end_all, service.wait(batch_id)))
-    assert set(drawn) == {(0.9, 1.0)}
+    asyncio.run(gather(service.wait(batch_id, timeout=0.3, poll_interval=0.001)))
+    assert service.polls() == 1
 
 
-def test_cycles_keep_apart_however_short_an_interval_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "TICK", 0.2)
-    (batch_id,) = service.submit()
-    asyncio.run(gather(service.wait(batch_id, timeout=1.0, poll_interval=0.001)))
-    assert 2 <= service.polls() <= 7
-
-
-def test_a_connection_that_is_missing_now_and_then_is_not_believed_to_be_gone(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line, "CONNECTION_GRACE", 0.1)
-    there = iter([False, True, False])
-
-    async def connect() -> BatchesClient:
-        if next(there):
-            return await service.connect()
-        raise InvalidRequest("connection 'conn' cannot be looked up")
-
-    async def main() -> list[BatchesError | None]:
-        calls = line.Line("line", connect)
-        shared = []
-        for _ in range(3):
-            shared.append((await calls.ask(Page())).shared)
-            calls.hang_up()
-            await asyncio.sleep(0.15)
-        return shared
-
-    assert [type(error) for error in asyncio.run(main())] == [TransportError, type(None), TransportError]
-
-
-def test_a_call_that_hangs_holds_up_none_after_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "LONGEST_CALL", 0.3)
+def test_a_call_that_hangs_does_not_delay_the_next_one(service: Service) -> None:
+    service.settings = replace(FAST, max_call_s=0.2)
     (batch_id,) = service.submit()
     service.emulator.end(batch_id)
-    service.emulator.fault(Fault(endpoint="get", action="stall", seconds=6))
-    began = time.monotonic()
+    service.emulator.fault(Fault(endpoint="get", action="stall", seconds=3600))
     assert asyncio.run(service.wait(batch_id)).ending is Ending.ENDED
-    assert time.monotonic() - began < 4
 
 
 class Counting:

@@ -1,4 +1,4 @@
-"""What is said of a batch that goes on, and how often."""
+"""The log lines about a running batch, and how often they come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_batches.api.errors import TransportError
 from airflow_batches.api.models import MessageBatch
-from airflow_batches.waiting.progress import HEARTBEAT, LEAST_GAP, Progress
+from airflow_batches.waiting.progress import HEARTBEAT_S, MIN_GAP_S, ProgressLog
 
 START = 1_700_000_000.0
 BEGAN = datetime.fromtimestamp(START, UTC)
@@ -26,11 +26,11 @@ def batch(done: int = 0, **more: Any) -> MessageBatch:
     )
 
 
-def progress() -> Progress:
-    return Progress("msgbatch_1")
+def progress() -> ProgressLog:
+    return ProgressLog("msgbatch_1")
 
 
-def test_counts_age_and_expiry_are_told() -> None:
+def test_a_line_has_counts_age_and_expiry() -> None:
     line = progress().line(batch(40), now=START + 5400)
     assert line == (
         "Batch msgbatch_1 is in_progress: 60 processing, 40 succeeded; 1 h 30 min old, expires in 22 h 30 min"
@@ -40,53 +40,53 @@ def test_counts_age_and_expiry_are_told() -> None:
     )
 
 
-def test_a_change_is_told_at_most_once_a_minute_and_the_latest_then() -> None:
-    said = progress()
-    told = [(second, said.line(batch(second), now=START + second)) for second in range(100)]
-    assert [second for second, line in told if line] == [0, int(LEAST_GAP)]
-    assert LEAST_GAP == 60
-    assert "60 succeeded" in str(told[60][1])
+def test_a_change_is_logged_at_most_once_a_minute_with_the_latest_counts() -> None:
+    log = progress()
+    lines = [(second, log.line(batch(second), now=START + second)) for second in range(100)]
+    assert [second for second, line in lines if line] == [0, int(MIN_GAP_S)]
+    assert MIN_GAP_S == 60
+    assert "60 succeeded" in str(lines[60][1])
 
 
-def test_what_does_not_change_is_told_every_quarter_of_an_hour() -> None:
-    said = progress()
-    told = [(minute, said.line(batch(), now=START + 60 * minute)) for minute in range(61)]
-    assert [minute for minute, line in told if line] == [0, 15, 30, 45, 60]
-    assert HEARTBEAT == 900
-    assert said.line(batch(processing_status="canceling"), now=START + 3660)
+def test_without_a_change_there_is_a_line_every_quarter_of_an_hour() -> None:
+    log = progress()
+    lines = [(minute, log.line(batch(), now=START + 60 * minute)) for minute in range(61)]
+    assert [minute for minute, line in lines if line] == [0, 15, 30, 45, 60]
+    assert HEARTBEAT_S == 900
+    assert log.line(batch(processing_status="canceling"), now=START + 3660)
 
 
-def test_without_a_poll_the_heartbeat_tells_when_the_last_one_was() -> None:
-    said = progress()
-    said.line(batch(), now=START)
-    assert said.line(None, now=START + 600) is None
-    assert said.line(None, now=START + 900) == (
+def test_without_a_poll_the_heartbeat_says_when_the_last_one_was() -> None:
+    log = progress()
+    log.line(batch(), now=START)
+    assert log.line(None, now=START + 600) is None
+    assert log.line(None, now=START + 900) == (
         "Batch msgbatch_1 is in_progress: 100 processing; 15 min old, expires in 23 h 45 min; "
         "last poll 2023-11-14 22:13 UTC (15 min ago)"
     )
 
 
-def test_an_outage_is_told_when_it_begins_and_every_quarter_of_an_hour_with_the_last_error() -> None:
-    said = progress()
-    said.line(batch(), now=START)
-    told = [
-        (minute, said.line(TransportError(f"reset {minute}", maybe_sent=True), now=START + 60 * minute))
+def test_an_outage_is_logged_when_it_begins_and_every_quarter_of_an_hour() -> None:
+    log = progress()
+    log.line(batch(), now=START)
+    lines = [
+        (minute, log.line(TransportError(f"reset {minute}", maybe_sent=True), now=START + 60 * minute))
         for minute in range(1, 40)
     ]
-    assert [minute for minute, line in told if line] == [1, 16, 31]
-    assert told[15][1] == (
+    assert [minute for minute, line in lines if line] == [1, 16, 31]
+    assert lines[15][1] == (
         "Batch msgbatch_1 is waited for, but polls fail; last error: reset 16; last successful poll: "
         "2023-11-14 22:13 UTC (16 min ago); when last polled it was in_progress: 100 processing; "
         "16 min old, expires in 23 h 44 min"
     )
 
 
-def test_that_polls_work_again_is_told() -> None:
-    said = progress()
-    said.line(batch(), now=START)
-    said.line(TransportError("reset", maybe_sent=True), now=START + 60)
-    assert said.line(batch(), now=START + 119) is None
-    assert "is in_progress" in str(said.line(batch(), now=START + 120))
+def test_the_end_of_an_outage_is_logged() -> None:
+    log = progress()
+    log.line(batch(), now=START)
+    log.line(TransportError("reset", maybe_sent=True), now=START + 60)
+    assert log.line(batch(), now=START + 119) is None
+    assert "is in_progress" in str(log.line(batch(), now=START + 120))
 
 
 def test_a_wait_whose_polls_never_succeeded_says_so() -> None:

@@ -1,4 +1,4 @@
-"""What fails while many wait: whom it concerns, how long it is waited out, and what is said."""
+"""Failures while many wait: which waits they concern, how long they are waited out, and what is logged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,30 +15,28 @@ import pytest
 from airflow_batches.api import BatchesClient, BatchesError
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Fault
-from airflow_batches.waiting import decision, hub, line, outage, poller
-from airflow_batches.waiting.decision import Watch
-from airflow_batches.waiting.hub import wait_async
 from airflow_batches.waiting.outcome import Ending, Outcome
+from tests.eventually import until
 from tests.unit.api.wire import answering, serving
-from tests.unit.waiting.service import INTERVAL, Service, endings, gather, then, until
+from tests.unit.waiting.service import FAST, Service, endings, gather, then
+
+SHORT = timedelta(seconds=0.3)
+GRACES: dict[str, Any] = {"refusal_grace": SHORT, "missing_grace": SHORT}
+"""Refusals and absences are believed after a third of a second instead of minutes."""
 
 
-@pytest.fixture
-def believed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals and absences are believed after a third of a second instead of minutes."""
-    monkeypatch.setattr(decision, "REFUSED", timedelta(seconds=0.3))
-    monkeypatch.setattr(decision, "FRESH_404", timedelta(seconds=0.3))
-
-
-@pytest.mark.usefixtures("believed_soon")
-def test_a_key_that_stays_refused_ends_all_waits_with_the_connection_read_anew(service: Service) -> None:
+def test_a_key_that_stays_refused_ends_all_waits_with_the_connection_read_again(service: Service) -> None:
     ids = service.submit(3)
 
     def revoke() -> None:
         service.emulator.configure(api_key="sk-ant-new")
 
     outcomes = asyncio.run(
-        then(lambda: service.polls() >= 3, revoke, *(service.wait(batch_id, poll_interval=0.1) for batch_id in ids))
+        then(
+            lambda: service.polls() >= 3,
+            revoke,
+            *(service.wait(batch_id, poll_interval=0.1, **GRACES) for batch_id in ids),
+        )
     )
 
     assert endings(outcomes) == {Ending.GAVE_UP}
@@ -80,7 +79,6 @@ def test_a_single_404_after_polls_that_succeeded_ends_no_wait(service: Service) 
     assert asyncio.run(main()).ending is Ending.ENDED
 
 
-@pytest.mark.usefixtures("believed_soon")
 @pytest.mark.parametrize("status", [302, 401, 403, 404])
 def test_the_page_of_a_web_filter_is_waited_out_however_long_it_stands(service: Service, status: int) -> None:
     (batch_id,) = service.submit()
@@ -90,7 +88,7 @@ def test_the_page_of_a_web_filter_is_waited_out_however_long_it_stands(service: 
         async def connect() -> BatchesClient:
             return BatchesClient("key", base_url=url, retry=ONCE)
 
-        return await service.wait(batch_id, connect=connect, timeout=1.0)
+        return await service.wait(batch_id, connect=connect, timeout=0.6, **GRACES)
 
     with serving(*[page] * 200) as server:
         outcome = asyncio.run(main(server.url))
@@ -100,21 +98,21 @@ def test_the_page_of_a_web_filter_is_waited_out_however_long_it_stands(service: 
 
 @pytest.mark.parametrize("count", [2, 12])
 @pytest.mark.parametrize("failure", [{"action": "status", "status": 503}, {"action": "reset"}])
-def test_an_outage_is_told_to_every_wait(service: Service, count: int, failure: dict[str, Any]) -> None:
+def test_every_wait_gets_the_error_of_an_outage(service: Service, count: int, failure: dict[str, Any]) -> None:
     ids = service.submit(count)
-    told: dict[str, list[object]] = {batch_id: [] for batch_id in ids}
+    got: dict[str, list[object]] = {batch_id: [] for batch_id in ids}
     service.emulator.fault(Fault(endpoint="*", times=None, **failure))
 
     async def main() -> None:
-        waits = asyncio.gather(*(service.wait(batch_id, on_answer=told[batch_id].append) for batch_id in ids))
-        await until(lambda: all(told.values()))
+        waits = asyncio.gather(*(service.wait(batch_id, on_answer=got[batch_id].append) for batch_id in ids))
+        await until(lambda: all(got.values()))
         waits.cancel()
 
     asyncio.run(main())
-    assert all(isinstance(answer, BatchesError) for answers in told.values() for answer in answers)
+    assert all(isinstance(answer, BatchesError) for answers in got.values() for answer in answers)
 
 
-def test_a_rotated_key_is_taken_up(service: Service) -> None:
+def test_a_rotated_key_is_read_and_used(service: Service) -> None:
     ids = service.submit(12)
 
     def rotate() -> None:
@@ -135,7 +133,8 @@ def test_a_rotated_key_is_taken_up(service: Service) -> None:
     assert len(service.opened) == 2
 
 
-def test_without_the_permission_to_list_batches_are_asked_for_one_by_one(service: Service) -> None:
+def test_without_the_permission_to_list_batches_are_polled_one_by_one(service: Service) -> None:
+    service.settings = replace(FAST, max_backoff_s=60.0)
     service.emulator.configure(denied=("list",))
     ids = service.submit(12)
     outcomes = asyncio.run(
@@ -147,13 +146,15 @@ def test_without_the_permission_to_list_batches_are_asked_for_one_by_one(service
     )
 
     assert endings(outcomes) == {Ending.ENDED}
-    assert service.emulator.counters["list"] <= 2
+    assert service.emulator.counters["list"] <= 8, "two calls each time, the second one with the connection read again"
 
 
-@pytest.mark.usefixtures("believed_soon")
 def test_an_unknown_batch_ends_its_own_wait_alone(service: Service) -> None:
     ids = service.submit(2)
-    waits = [service.wait("msgbatch_01unknown", since=time.time() - 3600), *map(service.wait, ids)]
+    waits = [
+        service.wait("msgbatch_01unknown", since=time.time() - 3600, **GRACES),
+        *map(service.wait, ids),
+    ]
 
     async def main() -> list[Outcome]:
         unknown, *known = map(asyncio.create_task, waits)
@@ -176,8 +177,18 @@ def test_a_fresh_batch_may_be_unknown_for_a_while(service: Service) -> None:
     assert endings(outcomes) == {Ending.ENDED}
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("airflow_batches.waiting")]
+
+
+def beginnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What began to fail, according to the log."""
+    return sorted(line.partition(" fails and ")[0] for line in logged(caplog) if " fails and " in line)
+
+
+def ends(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What works again, according to the log."""
+    return sorted(line.partition(" works again ")[0] for line in logged(caplog) if " works again " in line)
 
 
 FAULTS = {
@@ -192,10 +203,10 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("count", [2, 12])
-def test_what_passes_is_tried_again_and_said_once(
-    name: str, count: int, service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_temporary_failures_are_retried_and_logged_once(
+    name: str, count: int, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(line, "LONGEST_CALL", 0.3)
+    service.settings = replace(FAST, max_call_s=0.3)
     caplog.set_level(logging.INFO, "airflow_batches.waiting")
     ids = service.submit(count)
     plan = service.emulator.fault(FAULTS[name])
@@ -204,17 +215,17 @@ def test_what_passes_is_tried_again_and_said_once(
         waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
         await until(lambda: plan.fault.times == plan.struck)
         struck = service.polls()
-        await until(lambda: service.polls() > struck + count and len(said(caplog)) > 1)
+        await until(lambda: service.polls() > struck + count and beginnings(caplog) == ends(caplog) != [])
         service.emulator.end_all()
         return list(await asyncio.gather(*waits))
 
     assert endings(asyncio.run(main())) == {Ending.ENDED}
-    first, second = said(caplog)
-    assert "fails and is tried again" in first
-    assert "works again" in second
+    assert beginnings(caplog) == ends(caplog)
+    assert set(beginnings(caplog)) <= {"Polling over connection conn", "Listing batches over connection conn"}
+    assert len(logged(caplog)) == 2 * len(set(beginnings(caplog)))
 
 
-def test_an_outage_lasts_no_longer_than_a_deadline(service: Service) -> None:
+def test_an_outage_keeps_no_wait_beyond_its_deadline(service: Service) -> None:
     ids = service.submit(12)
     service.emulator.fault(Fault(endpoint="*", action="status", status=503, times=None))
     outcomes = asyncio.run(gather(*(service.wait(batch_id, timeout=0.4) for batch_id in ids)))
@@ -223,7 +234,7 @@ def test_an_outage_lasts_no_longer_than_a_deadline(service: Service) -> None:
     assert all("503" in outcome.message for outcome in outcomes)
 
 
-def test_a_deadline_is_kept_while_the_server_wants_to_be_left_alone(service: Service) -> None:
+def test_a_deadline_is_kept_while_the_server_asks_for_a_longer_pause(service: Service) -> None:
     ids = service.submit(2)
     plan = service.emulator.fault(Fault(endpoint="get", action="status", status=429, times=None, retry_after=300))
     outcomes = asyncio.run(gather(*(service.wait(batch_id, timeout=0.3) for batch_id in ids)))
@@ -243,10 +254,8 @@ def test_a_deadline_is_kept_while_a_call_hangs(service: Service) -> None:
 
 
 @pytest.mark.parametrize("failure", [{"action": "status", "status": 503}, {"action": "broken_json"}])
-def test_a_server_in_trouble_is_asked_less_often_not_more(
-    service: Service, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outage, "LONGEST_PAUSE", 60.0)
+def test_a_failing_server_is_called_less_often(service: Service, failure: dict[str, Any]) -> None:
+    service.settings = replace(FAST, max_backoff_s=60.0)
     ids = service.submit(30)
 
     async def main() -> int:
@@ -265,34 +274,19 @@ def test_a_server_in_trouble_is_asked_less_often_not_more(
     assert asyncio.run(main()) <= 4 * 6
 
 
-def test_a_failure_that_is_over_costs_no_interval(service: Service) -> None:
+def test_a_failed_poll_is_made_up_for_without_waiting_for_the_interval(service: Service) -> None:
     """The poll is made up for at once, not when the interval has passed again."""
     (batch_id,) = service.submit()
     service.emulator.fault(Fault(endpoint="get", action="reset", times=1))
     service.emulator.end(batch_id)
-    began = time.monotonic()
-    outcome = asyncio.run(service.wait(batch_id, poll_interval=20.0))
+    outcome = asyncio.run(service.wait(batch_id, poll_interval=3600.0))
     assert outcome.ending is Ending.ENDED
-    assert time.monotonic() - began < 10
 
 
-def test_a_deadline_is_kept_to_the_second_while_the_server_wants_to_be_left_alone(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+def test_a_look_up_that_never_answers_is_repeated(
+    service: Service,
 ) -> None:
-    monkeypatch.setattr(hub, "PATIENCE", 60.0)
-    (batch_id,) = service.submit()
-    service.emulator.fault(Fault(endpoint="get", action="status", status=429, retry_after=300, times=None))
-    began = time.monotonic()
-    outcome = asyncio.run(service.wait(batch_id, timeout=0.5))
-    assert outcome.ending is Ending.TIMED_OUT
-    assert "429" in outcome.message
-    assert 0.4 < time.monotonic() - began < 3
-
-
-def test_a_look_up_that_never_answers_is_given_up_and_made_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line, "LONGEST_CALL", 0.1)
+    service.settings = replace(FAST, max_call_s=0.1)
     (batch_id,) = service.submit()
     service.emulator.end(batch_id)
     looks = 0
@@ -308,7 +302,7 @@ def test_a_look_up_that_never_answers_is_given_up_and_made_again(
     assert looks == 3
 
 
-def test_a_wait_in_a_hurry_wakes_a_loop_that_sleeps(service: Service) -> None:
+def test_a_wait_that_is_due_sooner_wakes_the_poller(service: Service) -> None:
     slow, fast = service.submit(2)
 
     async def main() -> Outcome:
@@ -322,7 +316,6 @@ def test_a_wait_in_a_hurry_wakes_a_loop_that_sleeps(service: Service) -> None:
     assert asyncio.run(asyncio.wait_for(main(), 20)).ending is Ending.ENDED
 
 
-@pytest.mark.usefixtures("believed_soon")
 def test_a_refusal_says_nothing_to_waits_that_are_not_polled_meanwhile(service: Service) -> None:
     slow, fast = service.submit(2)
 
@@ -330,7 +323,7 @@ def test_a_refusal_says_nothing_to_waits_that_are_not_polled_meanwhile(service: 
         lazy = asyncio.create_task(service.wait(slow, poll_interval=3600.0))
         await until(lambda: service.polls() == 1)
         service.emulator.fault(Fault(endpoint="get", action="status", status=401, times=None))
-        outcome = await service.wait(fast, poll_interval=0.1)
+        outcome = await service.wait(fast, poll_interval=0.1, **GRACES)
         assert not lazy.done()
         lazy.cancel()
         return outcome
@@ -338,20 +331,20 @@ def test_a_refusal_says_nothing_to_waits_that_are_not_polled_meanwhile(service: 
     assert asyncio.run(asyncio.wait_for(main(), 20)).ending is Ending.GAVE_UP
 
 
-def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+def test_other_tasks_of_the_loop_run_while_a_page_is_delivered(
+    service: Service,
 ) -> None:
-    monkeypatch.setattr(poller, "BREATH", 1)
+    service.settings = replace(FAST, yield_every=1)
     ids = service.submit(40)
-    told: list[str] = []
+    got: list[str] = []
     turns: set[int] = set()
 
     async def main() -> None:
         waits = asyncio.gather(
-            *(service.wait(batch_id, on_answer=lambda batch: told.append(batch.id)) for batch_id in ids)
+            *(service.wait(batch_id, on_answer=lambda batch: got.append(batch.id)) for batch_id in ids)
         )
-        while len(told) < len(ids):
-            turns.add(len(told))
+        while len(got) < len(ids):
+            turns.add(len(got))
             await asyncio.sleep(0)
         waits.cancel()
 
@@ -360,7 +353,7 @@ def test_other_tasks_of_the_loop_have_their_turn_while_a_page_is_told_of(
 
 
 async def turns_until_done(waits: list[asyncio.Task[Outcome]]) -> set[int]:
-    """How many of the waits were over, each time that another task had its turn."""
+    """Return how many of the waits were over, each time that another task ran."""
     turns: set[int] = set()
     while (done := sum(wait.done() for wait in waits)) < len(waits):
         turns.add(done)
@@ -368,35 +361,19 @@ async def turns_until_done(waits: list[asyncio.Task[Outcome]]) -> set[int]:
     return turns
 
 
-@pytest.mark.usefixtures("believed_soon")
-def test_other_tasks_of_the_loop_have_their_turn_while_all_are_told_that_the_key_is_refused(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+def test_other_tasks_of_the_loop_run_while_a_refusal_is_delivered(
+    service: Service,
 ) -> None:
-    monkeypatch.setattr(poller, "BREATH", 1)
+    service.settings = replace(FAST, yield_every=1)
     service.emulator.configure(api_key="sk-ant-another")
 
     async def main() -> set[int]:
-        return await turns_until_done([asyncio.create_task(service.wait(f"msgbatch_{n}")) for n in range(40)])
+        return await turns_until_done([asyncio.create_task(service.wait(f"msgbatch_{n}", **GRACES)) for n in range(40)])
 
     assert len(asyncio.run(main())) > 20
 
 
-def test_other_tasks_of_the_loop_have_their_turn_while_deadlines_pass_that_could_not_be_asked_for(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poller, "BREATH", 1)
-    service.emulator.fault(Fault(endpoint="*", action="status", status=429, retry_after=300, times=None))
-
-    async def main() -> set[int]:
-        now = time.time()
-        watches = [Watch(batch_id=f"msgbatch_{n}", since=now, deadline=now + 0.5) for n in range(40)]
-        waits = [wait_async("conn", service.connect, watch, poll_interval=INTERVAL) for watch in watches]
-        return await turns_until_done([*map(asyncio.create_task, waits)])
-
-    assert len(asyncio.run(main())) > 20
-
-
-def test_a_list_that_fails_while_single_batches_are_had_is_one_outage(
+def test_a_list_that_fails_while_gets_succeed_is_logged_once(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "airflow_batches.waiting")
@@ -406,49 +383,29 @@ def test_a_list_that_fails_while_single_batches_are_had_is_one_outage(
     async def main() -> list[Outcome]:
         waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
         await until(lambda: plan.struck == 4)
-        assert len(said(caplog)) == 1
-        await until(lambda: len(said(caplog)) == 2)
+        assert len(logged(caplog)) == 1
+        await until(lambda: len(logged(caplog)) == 2)
         service.emulator.end_all()
         return list(await asyncio.gather(*waits))
 
     assert endings(asyncio.run(main())) == {Ending.ENDED}
-    first, second = said(caplog)
-    assert "fails and is tried again: " in first
+    first, second = logged(caplog)
+    assert "Listing batches over connection conn fails and is retried: " in first
     assert ": 503: " in first
-    assert "works again" in second
+    assert "Listing batches over connection conn works again" in second
 
 
-def test_a_list_that_failed_is_left_alone_for_a_while(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "LIST_PAUSE", 60.0)
+def test_a_list_that_failed_is_not_called_for_a_while(service: Service) -> None:
+    service.settings = replace(FAST, max_backoff_s=60.0)
     service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=None))
     waits = [service.wait(batch_id) for batch_id in service.submit(12)]
-    asyncio.run(then(lambda: service.emulator.counters["get"] > 30, service.emulator.end_all, *waits))
-    assert service.emulator.counters["list"] == 1
+    asyncio.run(then(lambda: service.emulator.counters["get"] > 60, service.emulator.end_all, *waits))
+    assert service.emulator.counters["list"] <= 6
 
 
-def test_an_outage_of_the_list_is_over_when_so_few_wait_that_nobody_needs_it(
+def test_a_key_that_must_not_list_is_no_outage_of_the_polls_and_logged_once(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "airflow_batches.waiting")
-    ids = service.submit(12)
-    service.emulator.fault(Fault(endpoint="list", action="status", status=503, times=None))
-
-    async def main() -> list[Outcome]:
-        waits = [asyncio.create_task(service.wait(batch_id)) for batch_id in ids]
-        await until(lambda: len(said(caplog)) == 1)
-        for batch_id in ids[2:]:
-            service.emulator.end(batch_id)
-        await until(lambda: len(said(caplog)) == 2)
-        service.emulator.end_all()
-        return list(await asyncio.gather(*waits))
-
-    assert endings(asyncio.run(main())) == {Ending.ENDED}
-
-
-def test_that_batches_may_not_be_listed_is_no_outage_and_said_once(
-    service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poller, "RELIST", 0.1)
     caplog.set_level(logging.INFO, "airflow_batches.waiting")
     service.emulator.configure(denied=("list",))
     ids = service.submit(12)
@@ -460,6 +417,6 @@ def test_that_batches_may_not_be_listed_is_no_outage_and_said_once(
         )
     )
     assert endings(outcomes) == {Ending.ENDED}
-    (line,) = said(caplog)
-    assert "asked for one by one" in line
+    (line,) = logged(caplog)
+    assert "Listing batches over connection conn fails and is retried" in line
     assert "403" in line

@@ -1,0 +1,69 @@
+"""The steps of the demo: an API, an Airflow, one run of the example DAG, what it landed."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from airflow_batches.api import BatchesClient
+from airflow_batches.demo.example import ExampleRun, example_dag
+from airflow_batches.demo.interruptions import Interruptions
+from airflow_batches.demo.private_airflow import PrivateAirflow
+from airflow_batches.demo.report import print_report
+from airflow_batches.demo.screen import Screen
+from airflow_batches.demo.service import Service, emulated, live
+from airflow_batches.provider import DEFAULT_CONNECTION
+
+
+def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, keep: Path | None = None) -> None:
+    """Run the demo; however it ends, none of its processes is left.
+
+    :param console: where progress and results are printed.
+    :param on_live_api: use Anthropic's API, which costs money; the emulator by default.
+    :param ui: keep Airflow running after the run until Ctrl-C.
+    :param keep: folder in which the results stay; None: they are removed with Airflow.
+    :raises BatchesError: when the demo fails.
+    """
+    with Interruptions(), ExitStack() as outer:
+        service = outer.enter_context(live(os.environ) if on_live_api else emulated())
+        client = outer.enter_context(BatchesClient(api_key=service.api_key, base_url=service.url))
+        screen = outer.enter_context(Screen(console))
+        inner = outer.enter_context(ExitStack())
+        screen.show(service.name, f"{service.url}, {service.price}")
+        screen.show("A private Airflow starts")
+        airflow = inner.enter_context(_airflow(service, screen))
+        inner.push(lambda kind, *_: screen.show("Airflow is stopped and removed", failed=kind is not None))
+        run = ExampleRun(airflow, client, screen, service)
+        inner.callback(run.cancel_batch)
+        landed = run.to_its_end(keep or airflow.home / "landed")
+        if not ui:
+            inner.close()
+        screen.finish()
+        print_report(console, landed.manifest, landed.first_lines, screen.steps)
+        if not keep:
+            console.print("\nThe files go with Airflow; --keep DIR leaves them in a folder of yours.")
+        if ui:
+            _stay(console, airflow)
+
+
+def _airflow(service: Service, screen: Screen) -> PrivateAirflow:
+    started: list[str] = []
+
+    def progress(part: str) -> None:
+        started.append(part)
+        screen.show(screen.steps[-1].title, ", ".join(started))
+
+    connections = {DEFAULT_CONNECTION: service.connection()}
+    return PrivateAirflow(dags=[example_dag()], connections=connections, on_progress=progress)
+
+
+def _stay(console: Console, airflow: PrivateAirflow) -> None:
+    console.print(f"\nAirflow is at {airflow.api.url} (every visitor is admin). Ctrl-C ends it.", soft_wrap=True)
+    with suppress(KeyboardInterrupt):
+        while True:
+            airflow.check_alive()
+            time.sleep(1)
