@@ -138,12 +138,11 @@ def _end(message: str, exit_code: int) -> int:
 
 def _interrupted(runner: TerminalRunner) -> str:
     """Say what goes on, and how to resume."""
-    sent = "Nothing was sent yet"
-    if runner.ledger and (live := runner.ledger.live):
-        requests = sum(runner.ledger.shards[batch.shard].requests for batch in live)
-        sent = f"{len(live):,} batches with {requests:,} requests go on at the API, and are billed"
-    elif runner.ledger and runner.ledger.batches:
-        sent = "No batch is under way"
+    ledger = runner.ledger
+    sent = "No batch is under way"
+    if ledger and (live := ledger.live):
+        requests = sum(ledger.shards[batch.shard].requests for batch in live)
+        sent = f"Batches under way: {len(live):,}, with {requests:,} requests. They go on at the API, and are billed"
     return (
         f"interrupted. Nothing is canceled. {sent}.\n"
         f"To go on:  {shlex.join(['airflow-batches', *sys.argv[1:]])}\n"

@@ -237,7 +237,7 @@ def test_an_interrupted_run_cancels_nothing_and_the_same_command_goes_on(
     process.send_signal(number)
     _, said = process.communicate()
     assert process.returncode == exit_code
-    assert "Nothing is canceled. 2 batches with 10 requests go on at the API" in said
+    assert "Nothing is canceled. Batches under way: 2, with 10 requests. They go on at the API" in said
     assert "airflow-batches run requests.jsonl answers --max-requests 5 --poll-interval 40\n" in said
     assert f"airflow-batches cancel file://{terminal.job}\n" in said
     assert "Traceback" not in said
@@ -257,7 +257,7 @@ def test_ctrl_c_during_a_step_stops_after_it(terminal: Terminal) -> None:
     _, said = process.communicate()
     assert process.returncode == 130
     assert "Stopping after this step. Nothing is canceled" in said
-    assert "1 batches with 5 requests go on" in said
+    assert "Batches under way: 1, with 5 requests" in said
     assert terminal.ledger["pending"] is None
     assert terminal.ledger["lease"] is None
     assert terminal.run("--max-requests", "5").returncode == 0
@@ -415,5 +415,5 @@ def test_ctrl_c_in_a_terminal_ends_the_table_and_says_how_to_go_on(terminal: Ter
 
     exit_code, seen = seen_by_a_person(terminal, then)
     assert exit_code == 130
-    assert "2 batches with 10 requests go on at the API" in seen.rpartition("\x1b[2K")[2]
+    assert "Batches under way: 2, with 10 requests" in seen.rpartition("\x1b[2K")[2]
     assert terminal.ledger["lease"] is None
