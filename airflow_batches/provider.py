@@ -36,12 +36,17 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules(
             "airflow_batches.operators.cancel",
             "airflow_batches.operators.delete",
+            "airflow_batches.operators.job",
             "airflow_batches.operators.plan",
             "airflow_batches.operators.results",
             "airflow_batches.operators.submit",
         ),
         "sensors": _modules("airflow_batches.sensors.message_batch"),
-        "triggers": _modules("airflow_batches.triggers.batch_ended", "airflow_batches.triggers.message_batch"),
+        "triggers": _modules(
+            "airflow_batches.triggers.batch_ended",
+            "airflow_batches.triggers.message_batch",
+            "airflow_batches.triggers.message_batches",
+        ),
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

@@ -92,7 +92,7 @@ class File:
     def unexplained(self) -> Iterator[str]:
         """Yield the constants that name no source of their value."""
         for node in ast.walk(self.tree):
-            body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
+            body = node.body if isinstance(node, ast.Module | ast.ClassDef) and not is_enum(node) else []
             for statement, following in pairwise([*body, ast.Pass()]):
                 name = number_name(statement)
                 if name and not SOURCE.search(self._explanation(statement, following)):
@@ -104,6 +104,12 @@ class File:
         beside = self.lines[statement.lineno - 1 : statement.end_lineno]
         below = ast.get_source_segment(self.text, following) if is_text(following) else ""
         return "\n".join([*above, *(line.partition("#")[2] for line in beside), below or ""])
+
+
+def is_enum(node: ast.Module | ast.ClassDef) -> bool:
+    """Whether a class is an enumeration, whose numbers are only labels."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return any(isinstance(base, ast.Name) and base.id.endswith("Enum") for base in bases)
 
 
 def text_of(docstring: ast.Expr) -> str:

@@ -22,9 +22,11 @@ CacheUse = tuple[int, int, int]
 NO_CACHE: Final[CacheUse] = (0, 0, 0)
 _TTLS: Final[Mapping[str, int]] = {"5m": 300, "1h": 3600}
 _SMALLEST: Final = {(4, 7): 2_048, (4, 8): 1_024, (5, 0): 512}
-"""From which version on which prefixes are large enough (reported, 2026); Sonnet 4.5, 4.6 and 5 differ."""
+"""Tokens of the smallest prefix that is cached, from a version on (reported, 2026)."""
 _SMALLEST_BEFORE: Final = 4_096
+"""The same for older versions (reported, 2026)."""
 _SMALLEST_SONNET: Final = 1_024
+"""The same for Sonnet 4.5, 4.6 and 5 (reported, 2026)."""
 
 
 class Prefix(NamedTuple):

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from typing import Final
 
 SECOND: Final = 1_000_000
+"""Microseconds, because the API's times have as many digits."""
 DAY: Final = 24 * 3600 * SECOND
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -38,14 +38,15 @@ _SHORT: Final = 512
 """Characters of a question that is searched for the trigger, which the docs use as the whole prompt; chosen: to search
 long questions would make a create slower."""
 _ENOUGH: Final = 128
-"""Tokens that leave any echo whole: 1.3 for each of `_ECHOED` characters, and a few around them."""
+"""Tokens that leave any echo whole; chosen: 1.3 for each of `_ECHOED` characters, and a few around them."""
 _CHARS_PER_TOKEN: Final = 4
 """Where `max_tokens` cuts a text; chosen: the usual rule of thumb for English text."""
 _THINKS_UNASKED: Final = (5, 0)
 """First version that thinks unless told not to: recorded for Opus 5, docs for 5.5, an assumption for the rest of 5."""
 _THINKING_TOKENS: Final = 10
+"""Tokens of thinking about a short question; recorded live for Opus 5 (2026-09-02)."""
 _THINKING_TOKENS_FOR_JSON: Final = 54
-"""Tokens of thinking; both recorded live for Opus 5 (2026-09-02), for a short question and a structured answer."""
+"""The same before a structured answer; recorded live for Opus 5 (2026-09-02)."""
 _OMITS_THINKING: Final = (4, 7)
 """First version whose thinking blocks are empty by default (docs: "Extended thinking", `display`)."""
 _THOUGHT: Final = "The question is short and complete, so it can be answered at once."

@@ -56,7 +56,9 @@ def answer(emulator: Emulator, head: Head, body: Body) -> Response:
 
 
 def _admit(emulator: Emulator, headers: Mapping[str, str]) -> None:
-    """Ask for the key where other machines can connect."""
+    """Ask for the key where other machines can connect, and refuse pages in a browser on this one."""
+    if "origin" in headers:
+        raise ControlError(403, "The control address takes no calls from web pages: this call has an Origin header")
     given = {headers.get("x-api-key"), headers.get("authorization", "").removeprefix("Bearer ")}
     if not emulator.address.is_loopback and emulator.api_key not in given:
         raise ControlError(

@@ -48,7 +48,9 @@ _LARGE: Final = (4, 6)
 _ADAPTIVE: Final = (4, 7)
 """First version without sampling parameters and fixed thinking budgets."""
 _WINDOW: Final = 200_000
+"""Tokens of the context window of older versions (docs: "Context windows")."""
 _LARGE_WINDOW: Final = 1_000_000
+"""The same from `_LARGE` on (docs: "Context windows")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ _IN_MEMORY: Final = 1_000_000
 _AT_ONCE: Final = 1 << 20
 """Bytes decoded at once, so that a small body that decodes to gigabytes costs no memory; chosen."""
 _ZLIB: Final = 15
-_GZIP: Final = 31
-"""What zlib calls the window's bits; 16 more mean gzip."""
+"""Bits of the window; the default of zlib."""
+_GZIP: Final = _ZLIB + 16
+"""The same with gzip's header (documented in Python's `zlib.decompressobj`)."""
 
 
 def spool(body: Body, encoding: str, limit: int) -> bytes | mmap.mmap:

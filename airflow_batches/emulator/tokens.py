@@ -17,8 +17,9 @@ _SAMPLED: Final = 64
 """Characters of a text that are looked at, evenly spread; chosen: half a microsecond for a text of any length, because
 it is done for each of 100,000 requests. 192 characters made a create a tenth slower."""
 PER_REQUEST: Final = 4
+"""Tokens around all messages. Chosen: half of the 8 that recorded counts have for one message."""
 PER_TURN: Final = 4
-"""Tokens around a message; 8 for one message are fitted to recorded counts, how they split is an assumption."""
+"""Tokens around each message. Chosen: the other half."""
 PER_ANSWER: Final = 3
 """Tokens of an answer beyond its text; recorded: the answer `Hello` counts 4 (2026-05-02)."""
 TOOLS_TOKENS: Final = 346
@@ -30,6 +31,7 @@ _DOCUMENT: Final = 2_000
 _NEWER: Final = (4, 7)
 """First version of the tokenizer that gives about 30 % more tokens (docs: "Pricing")."""
 _NEWER_FACTOR: Final = 1.3
+"""Its factor (docs: "Pricing")."""
 _VERSION: Final = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 
 

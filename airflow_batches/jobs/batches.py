@@ -20,17 +20,16 @@ from airflow_batches.api.limits import FRESH_404
 from airflow_batches.api.models import MessageBatch, ProcessingStatus
 from airflow_batches.api.retry import ONCE
 from airflow_batches.jobs.decision import BatchState
-from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull
+from airflow_batches.jobs.effects import CreateUnanswered, Intend, QueueFull, Settled
 from airflow_batches.jobs.ledger import JobBatch, PendingCreate, PlannedShard
 from airflow_batches.submission.body import RequestsBody
 from airflow_batches.submission.errors import SourceChanged
 from airflow_batches.submission.listing import CLOCK_SPREAD, FENCE_SPAN, api_now, list_fence
-from airflow_batches.submission.receipt import Sent
 from airflow_batches.submission.reconcile import Reconciler
 from airflow_batches.submission.record import Intent, RecordStore
 from airflow_batches.submission.scan import Scan, scan
 from airflow_batches.submission.sender import ACCEPTED_WITHIN, SETTLE_FOR, nothing_accepted
-from airflow_batches.submission.settlement import LIST_LAG, Settlement, settle
+from airflow_batches.submission.settlement import LIST_LAG, settle
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
@@ -80,7 +79,7 @@ class BatchesApi:
             intents: list[Intent] = []
 
             def before_last() -> None:
-                intent = self._intent(scanned.sent)
+                intent = self._intent(scanned)
                 intend(intent)
                 intents.append(intent)
 
@@ -97,20 +96,19 @@ class BatchesApi:
 
     def _scan(self, source: Source, shard: PlannedShard) -> Scan:
         scanned = scan(source, model=self._model, preflight="off", version=self._client.anthropic_version)
-        sent = scanned.sent
-        if sent.fingerprint != shard.fingerprint or sent.requests != shard.requests:
+        if scanned.sent.fingerprint != shard.fingerprint or scanned.sent.requests != shard.requests:
             raise SourceChanged(
-                f"{source.name} holds other requests than when the job was planned (fingerprint {sent.fingerprint} "
-                f"instead of {shard.fingerprint}); shard {shard.number} was not sent. Restore the object, or use "
-                "another folder for the new requests"
+                f"{source.name} holds other requests than when the job was planned (fingerprint "
+                f"{scanned.sent.fingerprint} instead of {shard.fingerprint}); shard {shard.number} was not sent. "
+                "Restore the object, or use another folder for the new requests"
             )
         return scanned
 
-    def _intent(self, sent: Sent) -> Intent:
+    def _intent(self, scanned: Scan) -> Intent:
         before = list_fence(self._client)
         now = api_now(self._client)
         return Intent(
-            sent=sent, sent_at=now, since=now - FENCE_SPAN, certain_from=now - CLOCK_SPREAD,
+            sent=scanned.sent, sent_at=now, since=now - FENCE_SPAN, certain_from=now - CLOCK_SPREAD,
             certain_until=now + ACCEPTED_WITHIN, before=before, until=now + self._settle_for,
         )  # fmt: skip
 
@@ -148,11 +146,10 @@ class BatchesApi:
         self._missing_since.pop(batch_id, None)
         return state_of(batch)
 
-    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settlement:
+    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settled:
         """Search for the batch of a create; see `JobApi`."""
         # The time first, then the search, so that the search covers everything created up to that time.
         now = api_now(self._client)
-        # The job's ledger takes the place of a submission's record.
         search = Reconciler(client=self._client, records=RecordStore(None), known_batches=lambda: known)
         return settle(pending.intent, search.candidates(pending.intent), now=now)
 

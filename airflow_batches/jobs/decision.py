@@ -190,7 +190,7 @@ def _trouble(ledger: JobLedger, limits: JobLimits) -> StopJob | None:
 
 def _canary(landed: LandedBatch, limits: JobLimits) -> StopJob | None:
     allowed = limits.max_failure_rate
-    failures = landed.failures - (landed.no_credit if landed.forgiven else 0)
+    failures = landed.failures - (landed.no_credit if landed.forgiven else 0) - landed.again.get("canceled", 0)
     if allowed is None or failures <= allowed * landed.lines:
         return None
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in {**landed.counts, **landed.error_types}.items())
@@ -227,18 +227,19 @@ def _has_room(ledger: JobLedger, shard: PlannedShard, limits: JobLimits) -> bool
 
 
 def _pause(ledger: JobLedger, view: JobView, now: datetime, limits: JobLimits, reason: str) -> Pause:
-    until = now + timedelta(seconds=limits.poll_interval)
+    others: list[datetime] = []
     if ledger.pending and view.settle_at:
-        until = min(until, view.settle_at)
+        others.append(view.settle_at)
     if ledger.unsent and view.queue_full_until and view.queue_full_until > now:
-        until = min(until, view.queue_full_until)
-    return Pause(until, reason)
+        others.append(view.queue_full_until)
+    until = min([now + timedelta(seconds=limits.poll_interval), *others])
+    return Pause(until, reason, for_batches=not others)
 
 
 def _another_round(ledger: JobLedger, limits: JobLimits) -> bool:
     failed = sum(landed.retryable for batch, landed in ledger.landed if ledger.round_of(batch) == ledger.rounds)
-    # A round that only repeats what had no credit does not count.
-    extra = {ledger.round_of(batch) for batch, landed in ledger.landed if landed.forgiven}
+    # A round that repeats what had no credit, or what was canceled with its task, does not count.
+    extra = {ledger.round_of(batch) for batch, each in ledger.landed if each.forgiven or each.again.get("canceled")}
     if not failed or ledger.rounds >= limits.rounds + len(extra):
         return False
     money, cap = spending(ledger), limits.max_cost_usd

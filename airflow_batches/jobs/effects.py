@@ -13,13 +13,14 @@ from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PendingCreate, PlannedShard
 from airflow_batches.jobs.store import LedgerStore
 from airflow_batches.submission.record import Intent
-from airflow_batches.submission.settlement import Settlement
+from airflow_batches.submission.settlement import Adopt, KeepLooking, NotSent, Undecided, WaitFor
 
 if TYPE_CHECKING:
     from airflow_batches.jobs.manifest import JobManifest
 
 Intend: TypeAlias = Callable[[Intent], None]
 """Records a create in the ledger, just before the last piece of its body is sent."""
+Settled: TypeAlias = Adopt | WaitFor | KeepLooking | NotSent | Undecided
 
 
 class QueueFull(JobError):
@@ -71,7 +72,7 @@ class JobApi(Protocol):
         :raises BatchesError: it could not be found out.
         """
 
-    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settlement:
+    def settle(self, pending: PendingCreate, known: Collection[str]) -> Settled:
         """Find out whether a create made a batch.
 
         :param known: the job's other batches.

@@ -36,7 +36,7 @@ from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
 from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, StopReason
 from airflow_batches.jobs.progress import describe, describe_canceled
-from airflow_batches.jobs.rounds import forgiven
+from airflow_batches.jobs.rounds import after_landing, forgiven, wanted
 from airflow_batches.jobs.sending import ShardSender
 from airflow_batches.jobs.steps import JobStep, Pause
 
@@ -55,6 +55,7 @@ class Engine:
     :param owner: the same for all runners that replace each other, such as a task's tries; they need not wait for the
         lease to expire. Empty: none.
     :param cancel: cancel the job. Takes over from any runner.
+    :param resend_canceled: a person begins this run: requests of batches under way that were canceled are sent again.
     :param on_step: is called with the ledger after each step.
     """
 
@@ -66,11 +67,13 @@ class Engine:
         runner: str,
         owner: str = "",
         cancel: bool = False,
+        resend_canceled: bool = False,
         on_step: Callable[[JobLedger], None] = lambda ledger: None,
     ) -> None:
         self._effects = effects
         self._limits = limits
         self._cancel = cancel
+        self._resend_canceled = resend_canceled
         self._on_step = on_step
         self._held = HeldLedger(
             effects.store, effects.clock, runner=runner, owner=owner,
@@ -88,6 +91,15 @@ class Engine:
     def ledger(self) -> JobLedger | None:
         """The ledger as this runner knows it; None: there is none yet."""
         return self._held.known
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last step failed and is tried again; only this engine knows since when."""
+        return self._trouble_since is not None
+
+    def is_current(self) -> bool:
+        """Whether this runner still has the job. Reads the stored ledger; safe in another thread."""
+        return self._held.is_current()
 
     def run(self) -> JobManifest:
         """Advance until the job is done; wait in between. After an error another runner can go on at once."""
@@ -191,12 +203,16 @@ class Engine:
             changes["cancel_requested"] = True
         if ledger.stopped and ledger.stopped.kind == "credit":
             changes["batches"] = tuple(forgiven(batch) for batch in ledger.batches)
+        if self._resend_canceled and not ledger.cancel_requested:
+            changes["batches"] = tuple(wanted(batch) for batch in changes.get("batches", ledger.batches))
         return changes
 
     def _update(self, batch: JobBatch, **changes: Any) -> None:
-        changed = msgspec.structs.replace(batch, **changes)
+        self._replace(msgspec.structs.replace(batch, **changes))
+
+    def _replace(self, changed: JobBatch) -> None:
         self._held.save(self._held.ledger.with_batch(changed))
-        left = {batch_id: state for batch_id, state in self._view.batches.items() if batch_id != batch.id}
+        left = {batch_id: state for batch_id, state in self._view.batches.items() if batch_id != changed.id}
         self._view = replace(self._view, batches=left)
 
     # The steps
@@ -211,7 +227,7 @@ class Engine:
     def _land(self, batch: JobBatch) -> None:
         shard = self._held.ledger.shards[batch.shard]
         landed = self._effects.files.land(batch, shard)
-        self._update(batch, landed=landed)
+        self._replace(after_landing(batch, landed))
         logger.info("Landed %s: %s", batch.id, ", ".join(f"{n:,} {kind}" for kind, n in landed.counts.items()))
 
     def _cancel_batch(self, batch: JobBatch) -> None:

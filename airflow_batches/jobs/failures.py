@@ -16,7 +16,7 @@ from airflow_batches.api.errors import (
 from airflow_batches.landing.errors import LandingError, LandingMismatch, LandingRefused
 from airflow_batches.submission.errors import SourceChanged, SourceError
 
-TEMPORARY: Final = (TransportError, DecodeError, StreamInterrupted, LandingError, SourceError)
+PASSING: Final = (TransportError, DecodeError, StreamInterrupted, LandingError, SourceError)
 """Failures that may pass: no or half an answer of the API, a store that fails."""
 TROUBLE_FOR: Final = timedelta(minutes=30)
 """How long failures that may pass are tried again. Chosen: longer than most outages, and no batch expires meanwhile."""
@@ -30,4 +30,4 @@ def tolerance(error: BatchesError) -> timedelta | None:
         return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.retryable else None
     if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch | SourceChanged):
         return None
-    return TROUBLE_FOR if isinstance(error, TEMPORARY) else None
+    return TROUBLE_FOR if isinstance(error, PASSING) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -24,16 +24,23 @@ class JobFolder:
 
     :param path: URI of the folder, or an absolute path.
     :param storage_options: options for the fsspec file system of the URI.
+    :param open_place: makes the place of a URI; by default with fsspec's own configuration and these options.
     """
 
-    def __init__(self, path: str | PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        open_place: Callable[[str], Location] | None = None,
+    ) -> None:
         self.uri = folder_uri(path)
         self.name = redact_uri(self.uri)
-        self._options = storage_options
+        self._open = open_place or (lambda uri: Location.parse(uri, storage_options))
 
     def at(self, name: str) -> Location:
         """Return the place of a published object."""
-        return Location.parse(f"{self.uri}/{name}", self._options)
+        return self._open(f"{self.uri}/{name}")
 
     def internal(self, name: str) -> Location:
         """Return the place of an object in `_job/`."""

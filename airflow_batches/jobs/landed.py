@@ -35,7 +35,7 @@ def land_batch(
     manifest = land(
         client, batch.id, folder.internal(results), failed_path=folder.internal(failed), receipt=shard.ids_digest
     )
-    kinds = _kinds(folder, results if truncated else failed, truncated=truncated)
+    kinds = _kinds(folder, results if truncated else failed, truncated=truncated, canceled=batch.resend_canceled)
     no_credit = kinds.pop(NO_CREDIT, 0)
     return LandedBatch(
         results=results, failed=failed, sha256=manifest.results.sha256, lines=manifest.lines,
@@ -58,13 +58,14 @@ def result_lines(landed: Source) -> Iterator[tuple[bytes, list[tuple[bytes, Resu
             yield data, [pair for line in lines for pair in results_in(line)]
 
 
-def _kinds(folder: JobFolder, name: str, *, truncated: bool) -> dict[str, int]:
+def _kinds(folder: JobFolder, name: str, *, truncated: bool, canceled: bool) -> dict[str, int]:
     found: Counter[str] = Counter()
     location = folder.internal(name)
     if location.version() is None:
         return {}
     for _, lines in result_lines(StoredRequests(location)):
-        found.update(kind for _, line in lines if line and (kind := kind_of(line, truncated=truncated)))
+        kinds = (kind_of(line, truncated=truncated, canceled=canceled) for _, line in lines if line)
+        found.update(filter(None, kinds))
     return dict(found)
 
 

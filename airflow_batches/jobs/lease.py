@@ -110,6 +110,11 @@ class HeldLedger:
         self._saved = save_surely(self._store, new, self._saved)
         return self._saved.ledger
 
+    def is_current(self) -> bool:
+        """Whether no other runner has written since; reads the stored ledger. Safe in another thread."""
+        found = self._store.load()
+        return found is not None and self._is_ours(found.ledger)
+
     def _is_ours(self, ledger: JobLedger) -> bool:
         known = self.known
         same = known is not None and ledger.generation == known.generation and ledger.lease == known.lease

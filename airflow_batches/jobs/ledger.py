@@ -135,6 +135,7 @@ class JobBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param sha256: of the create's body.
     :param adopted: it was found after its create had no answer.
     :param canceling: the API has confirmed that it is canceling or has ended.
+    :param resend_canceled: a person ran the job again while it was under way; its canceled lines are sent again.
     :param lost: why its results are given up; its shard is sent again.
     :param free: nothing in it was billed.
     """
@@ -145,6 +146,7 @@ class JobBatch(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     adopted: bool = False
     canceling: bool = False
+    resend_canceled: bool = False
     lost: str = ""
     free: bool = False
     landed: LandedBatch | None = None
@@ -177,6 +179,11 @@ class TokenEstimate(msgspec.Struct, frozen=True, kw_only=True):
     method: str = ""
     prices: str = ""
     unpriced: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, for XCom."""
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return values
 
 
 class JobPlan(msgspec.Struct, frozen=True, kw_only=True):

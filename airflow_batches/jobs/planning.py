@@ -48,7 +48,7 @@ class JobRequests:
     :param canary_sample: which requests are the canary.
     :param max_tokens_growth: answers that `max_tokens` stopped are sent again with this many times the limit; None:
         they are final.
-    :param open_store: finds the store of a source URI.
+    :param open_store: finds the store of a source's URI.
     """
 
     requests: Any
@@ -116,13 +116,13 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
         if uri
         else PreparedRequests(asked.requests, ledger.plan.job_id, defaults=asked.defaults, open_store=asked.open_store)
     )
-    found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version).sent
-    if found.fingerprint != ledger.plan.fingerprint:
+    found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version)
+    if found.sent.fingerprint != ledger.plan.fingerprint:
         raise JobRefused(
             f"{folder.name} holds a job with other requests: {ledger.plan.requests:,} with fingerprint "
             f"{ledger.plan.fingerprint}, planned at {ledger.plan.created_at:%F %T %Z} from {ledger.plan.source}; given "
-            f"are {found.requests:,} with fingerprint {found.fingerprint}. Nothing was sent. Use another folder for "
-            "these requests; or give the same requests, model and defaults as before to continue the job"
+            f"are {found.sent.requests:,} with fingerprint {found.sent.fingerprint}. Nothing was sent. Use another "
+            "folder for these requests; or give the same requests, model and defaults as before to continue the job"
         )
 
 

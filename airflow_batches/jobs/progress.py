@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow_batches.jobs.ledger import JobLedger
 from airflow_batches.jobs.money import spending, usd
 
@@ -23,6 +25,21 @@ def describe(ledger: JobLedger) -> str:
         f"{usd(money.spent)} spent, {usd(money.projected)} projected",
     ]
     return ", ".join(parts)
+
+
+def progress_of(ledger: JobLedger) -> dict[str, Any]:
+    """Return the same numbers as plain JSON values, for programs."""
+    money = spending(ledger)
+    return {
+        "round": ledger.rounds,
+        "batches": len(ledger.shards),
+        "landed": len(ledger.landed),
+        "counts": dict(ledger.counts()),
+        "under_way": sum(ledger.shards[batch.shard].requests for batch in ledger.live),
+        "unsent": sum(shard.requests for shard in ledger.unsent),
+        "spent_usd": None if money.spent is None else str(money.spent),
+        "projected_usd": None if money.projected is None else str(money.projected),
+    }
 
 
 def describe_queue(ledger: JobLedger) -> str:

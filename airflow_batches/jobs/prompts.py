@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches._uri import is_path, redact_uri
+from airflow_batches._uri import is_path
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.submission.encode import encode_requests
 from airflow_batches.submission.errors import PreflightError
@@ -121,6 +121,8 @@ def in_place(requests: Any, defaults: Mapping[str, Any] | None) -> str | None:
 
 def source_name(requests: Any) -> str:
     """Return the source's name for people."""
+    from airflow_batches._uri import redact_uri
+
     return redact_uri(UriSource(requests).uri) if not callable(requests) and is_place(requests) else "requests"
 
 

@@ -36,7 +36,7 @@ def next_round(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> l
 
 def _digest(ledger: JobLedger) -> str:
     """Return a digest of what the round follows from."""
-    landed = [f"{batch.id} {each.forgiven}" for batch, each in _last_round(ledger)]
+    landed = [f"{batch.id} {each.forgiven} {batch.resend_canceled}" for batch, each in _last_round(ledger)]
     return sha256(" ".join([str(ledger.plan.settings), *landed]).encode()).hexdigest()[:16]
 
 
@@ -48,7 +48,7 @@ def _requests(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> It
     growth = ledger.plan.settings.get("max_tokens_growth")
     model = ledger.plan.settings.get("model")
     for batch, landed in _last_round(ledger):
-        again = _again(folder, landed, truncated=growth is not None)
+        again = _again(folder, landed, truncated=growth is not None, canceled=batch.resend_canceled)
         if not again:
             continue
         with open_shard(ledger.shards[batch.shard]) as source:
@@ -60,7 +60,7 @@ def _requests(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> It
                         yield (with_more_tokens(request.data, growth or 1.0) if more else request.data) + b"\n"
 
 
-def _again(folder: JobFolder, landed: LandedBatch, *, truncated: bool) -> Mapping[str, str]:
+def _again(folder: JobFolder, landed: LandedBatch, *, truncated: bool, canceled: bool) -> Mapping[str, str]:
     """Return the custom_ids to send again, with the kind of their failure."""
     if not landed.retryable:
         return {}
@@ -68,7 +68,7 @@ def _again(folder: JobFolder, landed: LandedBatch, *, truncated: bool) -> Mappin
     name = landed.results if truncated else landed.failed
     for _, lines in result_lines(StoredRequests(folder.internal(name))):
         for _, line in lines:
-            kind = kind_of(line, truncated=truncated) if line else None
+            kind = kind_of(line, truncated=truncated, canceled=canceled) if line else None
             if line and kind and (kind != NO_CREDIT or landed.forgiven):
                 found[line.custom_id] = kind
     return found

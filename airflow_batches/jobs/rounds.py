@@ -8,7 +8,9 @@
 | errored: api, overloaded, rate limit or timeout error           | the error's type    | yes                     |
 | errored: billing, permission, authentication; no credit         | `NO_CREDIT`         | after a person ran the  |
 |                                                                 |                     | job again               |
-| errored otherwise (invalid requests), canceled                  | -                   | no                      |
+| canceled                                                        | `canceled`          | after a person ran the  |
+|                                                                 |                     | job again meanwhile     |
+| errored otherwise (invalid requests)                            | -                   | no                      |
 
 The docs ("Batch processing") say that only invalid requests must be changed before they are sent again.
 """
@@ -19,11 +21,12 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_batches.jobs.ledger import JobBatch
+from airflow_batches.jobs.ledger import JobBatch, LandedBatch
 from airflow_batches.landing.lines import ResultLine
 
 NO_CREDIT: Final = "no_credit"
 MAX_TOKENS: Final = "max_tokens"
+CANCELED: Final = "canceled"
 RETRYABLE: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 CREDIT: Final = frozenset({"billing_error", "permission_error", "authentication_error"})
 CREDIT_MESSAGE: Final = "credit balance is too low"
@@ -31,11 +34,12 @@ CREDIT_MESSAGE: Final = "credit balance is too low"
 curator issue 296)."""
 
 
-def kind_of(line: ResultLine, *, truncated: bool) -> str | None:
+def kind_of(line: ResultLine, *, truncated: bool, canceled: bool) -> str | None:
     """Return the kind of a line that may be sent again; None: it is final.
 
     :param line: the result.
     :param truncated: answers that `max_tokens` stopped are sent again.
+    :param canceled: canceled requests are sent again.
     """
     result = line.result
     if result.type == "succeeded":
@@ -45,7 +49,7 @@ def kind_of(line: ResultLine, *, truncated: bool) -> str | None:
         if result.error_type in CREDIT or CREDIT_MESSAGE in (result.error_message or ""):
             return NO_CREDIT
         return result.error_type if result.error_type in RETRYABLE else None
-    return result.type if result.type == "expired" else None
+    return result.type if result.type == "expired" or (canceled and result.type == CANCELED) else None
 
 
 def with_more_tokens(request: bytes, growth: float) -> bytes:
@@ -53,6 +57,23 @@ def with_more_tokens(request: bytes, growth: float) -> bytes:
     plain: dict[str, Any] = msgspec.json.decode(request)
     plain["params"]["max_tokens"] = int(plain["params"]["max_tokens"] * growth)
     return msgspec.json.encode(plain)
+
+
+def wanted(batch: JobBatch) -> JobBatch:
+    """Return a batch under way whose requests are sent again if they were canceled: a person runs the job again."""
+    if batch.landed is not None or batch.lost:
+        return batch
+    return msgspec.structs.replace(batch, resend_canceled=True)
+
+
+def after_landing(batch: JobBatch, landed: LandedBatch) -> JobBatch:
+    """Return a batch with what has landed.
+
+    If it was canceled as a whole and its requests are wanted, its shard is sent again, as the canary if it was that.
+    """
+    if batch.resend_canceled and landed.counts.get(CANCELED) == landed.lines:
+        return msgspec.structs.replace(batch, lost="was canceled before a request was answered", free=True)
+    return msgspec.structs.replace(batch, landed=landed)
 
 
 def forgiven(batch: JobBatch) -> JobBatch:

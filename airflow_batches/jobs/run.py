@@ -116,6 +116,7 @@ def make_engine(
     owner: str = "",
     format_name: str = "jsonl",
     cancel: bool = False,
+    resend_canceled: bool = False,
     clock: JobClock | None = None,
     on_step: Callable[[JobLedger], None] = lambda ledger: None,
     **api_options: Any,
@@ -124,6 +125,7 @@ def make_engine(
 
     :param owner: the same for runners that replace each other, such as a task's tries.
     :param cancel: cancel the job.
+    :param resend_canceled: a person begins this run; see `Engine`.
     :param on_step: is called with the ledger after each step.
     :param api_options: further options of `BatchesApi`.
     """
@@ -136,7 +138,15 @@ def make_engine(
     if not writes_conditionally(folder.ledger):
         ledger = JournaledStore(ledger, CreateFiles(folder))
     effects = Effects(store=ledger, api=api, files=files, clock=clock)
-    return Engine(effects, limits, runner=secrets.token_hex(8), owner=owner, cancel=cancel, on_step=on_step)
+    return Engine(
+        effects,
+        limits,
+        runner=secrets.token_hex(8),
+        owner=owner,
+        cancel=cancel,
+        resend_canceled=resend_canceled,
+        on_step=on_step,
+    )
 
 
 def run_job(
@@ -188,7 +198,7 @@ def run_job(
     :param on_missing: when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: when no search can tell whether a create made a batch: `fail`, or `resubmit`, which may pay
         twice.
-    :param open_store: finds the store of a source URI; by default fsspec's, with its own configuration.
+    :param open_store: finds the store of a source's URI; by default fsspec's, with its own configuration.
     :param storage_options: options for the fsspec file system of the folder.
     :param poll_interval: seconds (or a timedelta) between two looks at the batches.
     :param owner: a name; a run with the same one need not wait until the lease of a killed run has expired.

@@ -63,10 +63,14 @@ class PublishJob:
 
 @dataclass(frozen=True)
 class Pause:
-    """Do nothing until a time."""
+    """Do nothing until a time.
+
+    `for_batches`: nothing but the end of a batch can change what comes next; `until` is only the next look.
+    """
 
     until: datetime
     reason: str
+    for_batches: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from airflow_batches.landing.mismatch import Mismatch
 from airflow_batches.landing.usage import ModelUsage
 
 SCHEMA_VERSION: Final = 1
+"""Grows when readers of older manifests would misread newer ones, because a member has changed its meaning."""
 SUFFIX: Final = ".manifest.json"
 PUBLISHING: Final = "publishing"
 COMPLETE: Final = "complete"

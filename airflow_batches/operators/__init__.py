@@ -1,4 +1,4 @@
-"""Operators: plan, submit, land, cancel and delete batches.
+"""Operators: run a job; plan, submit, land, cancel and delete batches.
 
 The journey of a batch, file by file:
 1. `plan` cuts a large source into shards, one for each mapped submit task.
@@ -7,7 +7,8 @@ The journey of a batch, file by file:
    the task.
 3. `waiting`, which the sensor shares, polls once, then defers to a trigger or blocks; `conclusion` judges the outcome.
 4. `results` lands the batch with `landing`. `cancel` and `delete` make one call each.
-5. `failures` turns permanent errors into `AirflowFailException`; `links` leads from a task to the Console.
+5. `job` does all of it in one task; `job_run` runs the engine of `jobs`, and defers until it can go on.
+6. `failures` turns permanent errors into `AirflowFailException`; `links` leads from a task to the Console.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from airflow_batches._lazy import exports
 if TYPE_CHECKING:
     from airflow_batches.operators.cancel import MessageBatchCancelOperator as MessageBatchCancelOperator
     from airflow_batches.operators.delete import MessageBatchDeleteOperator as MessageBatchDeleteOperator
+    from airflow_batches.operators.job import MessageBatchJobOperator as MessageBatchJobOperator
     from airflow_batches.operators.plan import MessageBatchPlanOperator as MessageBatchPlanOperator
     from airflow_batches.operators.results import MessageBatchResultsOperator as MessageBatchResultsOperator
     from airflow_batches.operators.submit import MessageBatchSubmitOperator as MessageBatchSubmitOperator
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "MessageBatchCancelOperator": "cancel",
     "MessageBatchDeleteOperator": "delete",
+    "MessageBatchJobOperator": "job",
     "MessageBatchPlanOperator": "plan",
     "MessageBatchResultsOperator": "results",
     "MessageBatchSubmitOperator": "submit",

@@ -1,4 +1,4 @@
-"""Cancel a killed task's batch only if the task is over and this is its current try.
+"""Cancel a killed task's batches only if the task is over and this is its current try.
 
 Airflow calls `on_kill` for many reasons: a person ended or cleared the task, its worker is shutting down, its
 `execution_timeout` has passed, or another try took over while this process was stopped. Only if a person ended the
@@ -12,7 +12,7 @@ client). So it only queues a request, and a thread with a second client asks for
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_batches._task_state import GONE, OVER, state_on_worker
@@ -36,7 +36,7 @@ task's state and two calls, so that the log can still say that the cancel is not
 
 
 class KillHandler:
-    """The thread that cancels a killed task's batch, for use in a `with`.
+    """The thread that cancels a killed task's batches, for use in a `with`.
 
     :param client: sends the cancel; the thread closes it.
     :param ti: the task instance.
@@ -48,8 +48,8 @@ class KillHandler:
         self._client = client
         self._ti = ti
         self._is_current = is_current
-        self._batch_id: str | None = None
-        self._is_done = False
+        self._batch_ids: tuple[str, ...] = ()
+        self._handled: set[str] = set()
         self._thread = WorkerThread("kill-handler")
 
     def __enter__(self) -> Self:
@@ -63,14 +63,18 @@ class KillHandler:
     def request(self) -> None:
         """Note that the task was killed. Safe in a signal handler."""
         self.requested = True
-        if self._batch_id is not None:
-            self._thread.submit(self._cancel_if_over, self._batch_id)
+        if self._batch_ids:
+            self._thread.submit(self._cancel_if_over, self._batch_ids)
 
     def set_batch(self, batch_id: str) -> None:
         """Note that the batch exists from now on."""
-        self._batch_id = batch_id
-        if self.requested:
-            self._thread.submit(self._cancel_if_over, batch_id)
+        self.set_batches((batch_id,))
+
+    def set_batches(self, batch_ids: Iterable[str]) -> None:
+        """Note that these batches, and no others, are under way from now on."""
+        self._batch_ids = tuple(batch_ids)
+        if self.requested and self._batch_ids:
+            self._thread.submit(self._cancel_if_over, self._batch_ids)
 
     def check(self) -> None:
         """Raise `SubmitKilled` if the task was killed.
@@ -78,21 +82,35 @@ class KillHandler:
         Its next try, if there is one, attaches to the batch.
         """
         if self.requested:
-            raise SubmitKilled(f"batch {self._batch_id} goes on if the task does")
+            raise SubmitKilled(f"batch {', '.join(self._batch_ids)} goes on if the task does")
 
-    def _cancel_if_over(self, batch_id: str) -> None:
-        if self._is_done:  # the kill was requested twice
-            return
-        self._is_done = True
+    def _cancel_if_over(self, batch_ids: tuple[str, ...]) -> None:
+        new = [batch_id for batch_id in batch_ids if batch_id not in self._handled]  # a kill may be requested twice
+        self._handled.update(new)
+        names = ", ".join(new)
         try:
-            state = state_on_worker(self._ti)
-            if state not in OVER:
-                logger.info("The task was killed, but is %s: batch %s goes on", state, batch_id)
-            # The record of a task whose run was deleted is gone as well.
-            elif state != GONE and not self._is_current():
-                logger.warning("Another try of this task has taken over: batch %s is left to it", batch_id)
-            else:
-                reason = f"the task is {state}"
-                cancel_if_running(self._client, batch_id, reason=reason, look_first=False, watch_404_s=WATCH_404_S)
+            if not new or (state := self._over(names)) is None:
+                return
         except Exception:  # the task ends in any case, so this log is the only place to report it
+            logger.exception("Canceling %s failed after the task was killed. It may still run and be billed", names)
+            return
+        for batch_id in new:
+            self._cancel(batch_id, f"the task is {state}")
+
+    def _over(self, names: str) -> str | None:
+        """Return the task's state if it is over and no other try needs the batches."""
+        state = state_on_worker(self._ti)
+        if state not in OVER:
+            logger.info("The task was killed, but is %s: batch %s goes on", state, names)
+            return None
+        # The record of a task whose run was deleted is gone as well.
+        if state != GONE and not self._is_current():
+            logger.warning("Another try of this task has taken over: batch %s is left to it", names)
+            return None
+        return state
+
+    def _cancel(self, batch_id: str, reason: str) -> None:
+        try:
+            cancel_if_running(self._client, batch_id, reason=reason, look_first=False, watch_404_s=WATCH_404_S)
+        except Exception:  # as above; the other batches are canceled all the same
             logger.exception("Canceling %s failed after the task was killed. It may still run and be billed", batch_id)

@@ -185,20 +185,9 @@ class MessageBatchResultsOperator(BaseOperator):
         )
 
     def _location(self, path: str) -> Location:
-        from airflow.sdk import ObjectStoragePath
+        from airflow_batches.operators.stores import airflow_location
 
-        from airflow_batches._extras import install_hint
-        from airflow_batches._uri import conn_id_for, redact_uri
-        from airflow_batches.landing import LandingRefused, Location
-        from airflow_batches.landing.location import require_uri
-
-        uri = require_uri(path)
-        try:
-            stored = ObjectStoragePath(uri, conn_id=conn_id_for(uri, self.storage_conn_id))
-            # The bare file system, because files opened through ObjectStoragePath report lineage at every write.
-            return Location(stored.fs, stored.path, f"{stored.protocol}://{stored.path}")
-        except (ValueError, ImportError) as exc:
-            raise LandingRefused(f"{redact_uri(uri)!r} cannot be opened: {exc}{install_hint(uri)}") from exc
+        return airflow_location(path, self.storage_conn_id)
 
     def _submitted_ids(self) -> Iterator[str]:
         from airflow_batches.operators.stores import airflow_store

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_batches.submission.record import RecordStore
 
 SETTLE_AT_LEAST: Final = 120.0
-"""Seconds. An existing batch may be missing from the list for as long (`submission.settlement.LIST_LAG`)."""
+"""Seconds. Chosen: an existing batch may be missing from the list for as long (`submission.settlement.LIST_LAG`)."""
 SETTLE_AT_MOST: Final = 86_400.0
 """Seconds: the 24 hours after which the API has ended every batch (docs, page "Batch processing")."""
 LEAST_DEFERRAL: Final = 12.0

@@ -46,7 +46,7 @@ def started_at(context: Context, *, resumed: bool) -> datetime | None:
     :return: None if no earlier try can have sent one.
     """
     run = context.get("dag_run")
-    if run is None or context.get("task_state_store") is not None or (_is_first(context) and not resumed):
+    if run is None or context.get("task_state_store") is not None or (is_first(context) and not resumed):
         return None
     return run.start_date or run.run_after
 
@@ -62,7 +62,7 @@ def known_batches(context: Context) -> set[str]:
     return {receipt["batch_id"] for receipts in pulled for receipt in receipts if receipt and receipt != own}
 
 
-def _is_first(context: Context) -> bool:
+def is_first(context: Context) -> bool:
     """Whether this is the first try in the run, or the first after the task was cleared."""
     ti: Any = context["ti"]
     return bool(ti.try_number == ti.max_tries - (ti.task.retries or 0) + 1)

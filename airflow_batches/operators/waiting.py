@@ -38,7 +38,7 @@ BACKSTOP: Final = 600.0
 60 s of `deadline_grace_s` (`waiting.settings`) and the 26 s that another triggerer took at most to replace a killed one
 (measured)."""
 MAX_FAILURE_RATE: Final = 0.05
-"""As `waiting.policy.MAX_FAILURE_RATE`, which is not imported here to keep the import of operators fast."""
+"""The default; `waiting.policy.MAX_FAILURE_RATE`, which is not imported here to keep the import of operators fast."""
 
 
 def share(value: float | None) -> float | None:

@@ -20,10 +20,12 @@ SHELL: Final = [
     "from airflow_batches.operators import MessageBatchCancelOperator",
     "from airflow_batches.operators import MessageBatchDeleteOperator",
     "from airflow_batches.operators import MessageBatchPlanOperator",
+    "from airflow_batches.operators import MessageBatchJobOperator",
     "from airflow_batches.sensors import MessageBatchSensor",
     "from airflow_batches.hooks import MessageBatchesHook",
     "from airflow_batches.triggers import MessageBatchTrigger",
     "from airflow_batches.triggers import MessageBatchEndedTrigger",
+    "from airflow_batches.triggers import MessageBatchesTrigger",
     "from airflow_batches.decorators.message_batch import message_batch_task",
     "from airflow_batches.provider import get_provider_info",
 ]

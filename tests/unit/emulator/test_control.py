@@ -246,3 +246,11 @@ def test_received_calls_can_be_forgotten(start: Start) -> None:
     client.list()
     assert ask(emulator, "DELETE", "requests") == {"calls": [], "dropped": {"calls": 0, "bytes": 0}}
     assert len(emulator.requests) == 0
+
+
+def test_a_web_page_cannot_control_an_emulator_on_the_same_machine(emulator: Emulator) -> None:
+    response = requests.post(
+        f"{emulator.control_url}/end_all", headers={"Origin": "https://example.org"}, data="{}", timeout=30
+    )
+    assert response.status_code == 403
+    assert "web pages" in response.json()["error"]

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_batches.api.polling import Watch
-from airflow_batches.triggers import MessageBatchEndedTrigger, MessageBatchTrigger
+from airflow_batches.triggers import MessageBatchEndedTrigger, MessageBatchesTrigger, MessageBatchTrigger
+from airflow_batches.triggers.base import WaitTrigger
 from airflow_batches.waiting.settings import PollSettings
 
 FAST = PollSettings(first_poll_s=0.02, min_gap_s=0.01, max_backoff_s=0.02)
 
 
-class QuickTrigger(MessageBatchTrigger):
+class Quick(WaitTrigger):
     """Fires after a tenth of a second, and believes a refusal or a 404 after two."""
 
     QUIET_S = 0.1
@@ -24,8 +25,17 @@ class QuickTrigger(MessageBatchTrigger):
     def _settings(self) -> PollSettings:
         return self.settings
 
-    def _watch(self) -> Watch:
-        return replace(super()._watch(), refusal_grace=self.grace, missing_grace=self.grace)
+    def _watch(self, batch_id: str, deadline: float | None) -> Watch:
+        watch = super()._watch(batch_id, deadline)
+        return replace(watch, refusal_grace=self.grace, missing_grace=self.grace)
+
+
+class QuickTrigger(Quick, MessageBatchTrigger):
+    """The same for one batch."""
+
+
+class QuickBatchesTrigger(Quick, MessageBatchesTrigger):
+    """The same for several batches."""
 
 
 class QuickEndedTrigger(MessageBatchEndedTrigger):

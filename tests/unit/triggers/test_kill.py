@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow_batches.api import BatchesClient
 from airflow_batches.api.retry import ONCE
 from airflow_batches.emulator import Emulator, Fault
-from airflow_batches.triggers import MessageBatchTrigger, message_batch
+from airflow_batches.triggers import MessageBatchTrigger, base
 from tests.eventually import until
 from tests.samples import some_requests
 from tests.unit.triggers.quick import QuickTrigger
@@ -193,7 +193,7 @@ def test_where_triggers_do_not_hear_kills_a_cancellation_is_looked_into(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Airflow 3.1 and 3.2: a kill and a shutdown look the same, and both cancel again and again."""
-    monkeypatch.setattr(message_batch, "TRIGGERS_HEAR_KILLS", False)
+    monkeypatch.setattr(base, "TRIGGERS_HEAR_KILLS", False)
     supervisor.states = {"run": {"task": state}}
     supervisor.delay = 0.2
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
@@ -62,7 +63,7 @@ def test_a_trigger_that_fails_does_not_fire_sooner_either() -> None:
     """To Airflow, a trigger that raises has fired: the same race, lost by a bug of ours."""
 
     class Broken(QuickTrigger):
-        async def _wait(self) -> Outcome:
+        async def payload(self) -> dict[str, Any]:
             raise LookupError("a bug in here")
 
     began = time.monotonic()
@@ -210,7 +211,7 @@ def test_an_outage_shows_in_the_tasks_own_log(
     emulator.fault(Fault(endpoint="get", action=action, times=None))
     logged_until(waiting_for(batch_id, settings=OFTEN, cancel_on_kill=False), caplog, "polls fail; last error", 2)
     records = [record for record in caplog.records if "polls fail" in record.getMessage()]
-    assert {record.name for record in records} == {"airflow_batches.triggers.message_batch"}
+    assert {record.name for record in records} == {"airflow_batches.triggers.base"}
     assert "last successful poll: none since this wait began" in records[0].getMessage()
 
 

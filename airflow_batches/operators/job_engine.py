@@ -1,0 +1,176 @@
+"""Build the engine of a job in a task, with what the task needs around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_batches.operators.stores import airflow_location, airflow_store
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection, Context
+
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
+    from airflow_batches.jobs.engine import Engine
+    from airflow_batches.jobs.ledger import JobLedger
+    from airflow_batches.jobs.planning import CanarySample, JobRequests
+    from airflow_batches.operators.kill import KillHandler
+    from airflow_batches.submission.preflight import Preflight
+
+ESTIMATE: Final = "estimate"
+"""The XCom key of the estimate, which is pushed once the job is planned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSettings:
+    """What an operator passes on to the engine as it is."""
+
+    defaults: Mapping[str, Any]
+    format: str
+    canary: int
+    canary_sample: CanarySample
+    rounds: int
+    max_tokens_growth: float | None
+    max_queued: int | None
+    max_requests: int
+    max_bytes: int
+    preflight: Preflight
+    on_missing: OnMissing
+    on_unsettled: OnUnsettled
+
+
+@dataclass(kw_only=True)
+class Leg:
+    """One stay on a worker.
+
+    :param deadline: when the try ends, in seconds since the epoch.
+    :param stay_until: no deferral before this time.
+    """
+
+    context: Context
+    client: BatchesClient
+    engine: Engine
+    handler: KillHandler
+    deadline: float
+    stay_until: float
+    logged_at: float = float("-inf")
+
+
+class BuildsJob:
+    """A mixin with the parameters of a job."""
+
+    path: str
+    model: str | None
+    max_cost_usd: float | str | None
+    settings: JobSettings
+    max_failure_rate: float | None
+    on_empty: str
+    conn_id: str
+    storage_conn_id: str | None
+    deferrable: bool
+    poll_interval: float
+    timeout: float
+    cancel_on_timeout: bool
+    cancel_on_kill: bool
+    _killed: bool = False
+    _kill_handler: KillHandler | None = None
+
+    def on_kill(self) -> None:
+        """Cancel the batches under way if the task is over (`operators.kill`)."""
+        self._killed = True
+        if self._kill_handler is not None and self.cancel_on_kill:
+            self._kill_handler.request()
+
+    def _leg(
+        self,
+        context: Context,
+        client: BatchesClient,
+        connection: Connection,
+        asked: JobRequests,
+        *,
+        resend_canceled: bool,
+    ) -> Leg:
+        from airflow_batches.jobs.folder import JobFolder
+        from airflow_batches.jobs.run import make_engine
+
+        folder = JobFolder(self.path, open_place=lambda uri: airflow_location(uri, self.storage_conn_id))
+        estimated = False
+
+        def on_step(ledger: JobLedger) -> None:
+            nonlocal estimated
+            if not estimated:
+                estimated = True
+                context["ti"].xcom_push(key=ESTIMATE, value=ledger.plan.estimate.to_dict())
+            handler.set_batches(batch.id for batch in ledger.live)
+            handler.check()
+
+        engine = make_engine(
+            client, folder, asked, self._limits(), owner=owner_of(context), format_name=self.settings.format,
+            resend_canceled=resend_canceled, on_step=on_step,
+        )  # fmt: skip
+        handler = self._kill_handler_for(connection, context, engine)
+        return Leg(context=context, client=client, engine=engine, handler=handler, deadline=0.0, stay_until=0.0)
+
+    def _kill_handler_for(self, connection: Connection, context: Context, engine: Engine) -> KillHandler:
+        from airflow_batches.api.retry import ONCE
+        from airflow_batches.hooks.connection import client_for
+        from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
+
+        client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
+        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current)
+        if self._killed:  # Airflow called on_kill while the connection was looked up
+            self.on_kill()
+        return handler
+
+    def _asked(self, requests: Any, model: str | None, connection: Connection) -> JobRequests:
+        from airflow_batches.hooks.connection import api_version
+        from airflow_batches.jobs.cutting import CutLimits
+        from airflow_batches.jobs.planning import JobRequests
+
+        given = self.settings
+        return JobRequests(
+            requests=requests,
+            defaults=given.defaults,
+            cut=CutLimits(
+                max_requests=given.max_requests, max_bytes=given.max_bytes, model=model,
+                version=api_version(connection), preflight=given.preflight,
+            ),
+            canary=given.canary,
+            canary_sample=given.canary_sample,
+            max_tokens_growth=given.max_tokens_growth,
+            open_store=airflow_store(self.storage_conn_id),
+        )  # fmt: skip
+
+    def _limits(self) -> JobLimits:
+        from airflow_batches.jobs.decision import JobLimits
+
+        return JobLimits(
+            max_cost_usd=_usd(self.max_cost_usd),
+            max_queued=self.settings.max_queued,
+            max_failure_rate=self.max_failure_rate,
+            rounds=self.settings.rounds,
+            on_missing=self.settings.on_missing,
+            on_unsettled=self.settings.on_unsettled,
+            poll_interval=self.poll_interval,
+        )
+
+
+def owner_of(context: Context) -> str:
+    """Return the owner's name for the lease: the same for all tries and legs of a task instance."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.task_id}/{ti.run_id}/{-1 if ti.map_index is None else ti.map_index}"
+
+
+def _usd(value: float | str | None) -> Decimal | None:
+    """Return an amount; a template may render a text."""
+    from airflow_batches.api import InvalidRequest
+
+    if value is None or str(value).strip().lower() in {"", "none"}:
+        return None
+    try:
+        return Decimal(str(value))
+    except ArithmeticError as exc:
+        raise InvalidRequest(f"max_cost_usd is an amount in USD, not {value!r}") from exc
