@@ -49,10 +49,13 @@ class Terminal:
         return self.call("run", requests, "answers", "--poll-interval", "0.05", *arguments)
 
     def begin(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        command = [*PROGRAM, "run", "requests.jsonl", "answers", *arguments]
+        return self.begin_command("run", "requests.jsonl", "answers", *arguments, stderr=stderr)
+
+    def begin_command(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
+            [*PROGRAM, *arguments], cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=stderr,
+            text=True,
+        )  # fmt: skip
 
     def begin_waiting(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a job whose batches do not end, and return when its run waits for them."""
@@ -354,6 +357,25 @@ def test_a_cancel_stops_the_run_and_cancels_each_batch_until_it_is_confirmed(ter
     assert again.returncode == 1
     assert "The job was canceled" in again.stderr
     assert terminal.call("cancel", "answers").returncode == 0
+
+
+def test_an_interrupted_cancel_keeps_its_cancels_and_goes_on_later(terminal: Terminal) -> None:
+    run = terminal.begin_waiting()
+    terminal.emulator.configure(cancel_time=1_000)
+    process = terminal.begin_command("cancel", "answers", "--poll-interval", "40")
+    read_until(process, "until canceled batches end")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted. The cancels so far stay" in said
+    assert f"airflow-batches cancel file://{terminal.job}\n" in said
+    assert terminal.statuses == {"canceling"}
+    terminal.emulator.clock.advance(1_000)
+    done = terminal.call("cancel", "answers")
+    assert done.returncode == 0, done.stderr
+    assert "10 canceled; they stay in _job/landed" in done.stdout
+    run.kill()
+    run.communicate()
 
 
 def test_a_published_job_cannot_be_canceled(terminal: Terminal) -> None:
