@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     folder = JobFolder(local_uri(args.path))
     if load_ledger(folder).state != OPEN:
         return _too_late(folder)
-    runner = TerminalRunner(folder.name)
+    runner = TerminalRunner(folder)
     with runner.clock:  # until the last message is written
         return _finished(args, folder, runner)
 
@@ -98,7 +98,6 @@ def _too_late(folder: JobFolder) -> int:
 
 
 def _interrupted(runner: TerminalRunner) -> str:
-    """Say which batches may run."""
-    running = [batch.id for batch in runner.ledger.live if not batch.canceling] if runner.ledger else []
-    left = f"{len(running):,} batches may run: {', '.join(running[:5])}" if running else "The cancels so far stay"
-    return f"interrupted. {left}.\nTo go on: airflow-batches cancel {shlex.quote(runner.name)}"
+    """Say what is left, and how to go on."""
+    again = f"airflow-batches cancel {shlex.quote(runner.name)}"
+    return f"interrupted. Cancels that the API confirmed stay. {runner.left()}.\nTo go on: {again}"

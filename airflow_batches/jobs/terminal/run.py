@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     :raises BatchesError: what `run_job` raises, except for stops and failures of requests.
     """
     path = local_uri(args.path)
-    runner = TerminalRunner(JobFolder(path).name)
+    runner = TerminalRunner(JobFolder(path))
     with runner.clock:  # until the last message is written
         return _finished(args, path, runner)
 
@@ -138,13 +138,8 @@ def _end(message: str, exit_code: int) -> int:
 
 def _interrupted(runner: TerminalRunner) -> str:
     """Say what goes on, and how to resume."""
-    ledger = runner.ledger
-    sent = "No batch is under way"
-    if ledger and (live := ledger.live):
-        requests = sum(ledger.shards[batch.shard].requests for batch in live)
-        sent = f"Batches under way: {len(live):,}, with {requests:,} requests. They go on at the API, and are billed"
     return (
-        f"interrupted. Nothing is canceled. {sent}.\n"
+        f"interrupted. Nothing is canceled. {runner.left()}.\n"
         f"To go on:  {shlex.join(['airflow-batches', *sys.argv[1:]])}\n"
         f"To cancel: airflow-batches cancel {shlex.quote(runner.name)}"
     )

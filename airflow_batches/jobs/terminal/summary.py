@@ -167,6 +167,22 @@ def canceled_lines(ledger: JobLedger) -> Iterator[str]:
         yield line("", "nothing else is billed: each batch has ended, and landed")
 
 
+def left_text(ledger: JobLedger | None) -> str:
+    """Say what goes on at the API when a run has ended."""
+    if ledger is None:
+        return "Nothing was sent"
+    parts = []
+    if ledger.live:
+        requests = sum(ledger.shards[batch.shard].requests for batch in ledger.live)
+        confirmed = sum(batch.canceling for batch in ledger.live)
+        canceling = f" ({confirmed:,} are canceling)" if confirmed else ""
+        parts += [f"Batches under way: {len(ledger.live):,}{canceling}, with {requests:,} requests"]
+        parts += ["They go on at the API, and their answers are billed"]
+    if ledger.pending:
+        parts += [f"The create of shard {ledger.pending.shard} has no answer; the next run searches for its batch"]
+    return ". ".join(parts) or "No batch is under way"
+
+
 def line(label: str, text: str) -> str:
     """Return a line with its label."""
     return f"{label:<{LABEL}}{text}"
