@@ -29,7 +29,7 @@ import msgspec
 
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.jobs import steps
-from airflow_batches.jobs.decision import GONE, JobLimits, JobView, decide
+from airflow_batches.jobs.decision import GONE, BatchState, JobLimits, JobView, decide
 from airflow_batches.jobs.effects import Effects
 from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, JobStopped
 from airflow_batches.jobs.failures import tolerance
@@ -55,7 +55,7 @@ class Engine:
     :param owner: the same for all runners that replace each other, such as a task's tries; they need not wait for the
         lease to expire. Empty: none.
     :param cancel: cancel the job. Takes over from any runner.
-    :param resend_canceled: a person begins this run: requests of batches under way that were canceled are sent again.
+    :param resend_canceled: a person begins this run: what was canceled before, and has not landed, is sent again.
     :param on_step: is called with the ledger after each step.
     """
 
@@ -159,7 +159,7 @@ class Engine:
             case steps.SettleCreate():
                 self._settle()
             case steps.LookAtBatches():
-                self._view = replace(self._view, batches=self._effects.api.look(self._held.ledger.live))
+                self._look()
             case steps.LandBatch(batch_id):
                 self._land(self._held.ledger.batch(batch_id))
             case steps.CancelBatch(batch_id):
@@ -203,8 +203,6 @@ class Engine:
             changes["cancel_requested"] = True
         if ledger.stopped and ledger.stopped.kind == "credit":
             changes["batches"] = tuple(forgiven(batch) for batch in ledger.batches)
-        if self._resend_canceled and not ledger.cancel_requested:
-            changes["batches"] = tuple(wanted(batch) for batch in changes.get("batches", ledger.batches))
         return changes
 
     def _update(self, batch: JobBatch, **changes: Any) -> None:
@@ -223,6 +221,16 @@ class Engine:
         except JobStopped as stopped:
             self._stop(stopped.kind, str(stopped))
             raise
+
+    def _look(self) -> None:
+        states = self._effects.api.look(self._held.ledger.live)
+        if self._resend_canceled:
+            self._resend_canceled = False  # what is canceled from now on stays so
+            over = {batch_id for batch_id, state in states.items() if state is not BatchState.RUNNING}
+            batches = self._held.ledger.batches
+            if over:
+                self._held.write(batches=tuple(wanted(batch) if batch.id in over else batch for batch in batches))
+        self._view = replace(self._view, batches=states)
 
     def _land(self, batch: JobBatch) -> None:
         shard = self._held.ledger.shards[batch.shard]

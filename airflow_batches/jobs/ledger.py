@@ -135,7 +135,7 @@ class JobBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param sha256: of the create's body.
     :param adopted: it was found after its create had no answer.
     :param canceling: the API has confirmed that it is canceling or has ended.
-    :param resend_canceled: a person ran the job again while it was under way; its canceled lines are sent again.
+    :param resend_canceled: a person ran the job again after it was canceled; its canceled lines are sent again.
     :param lost: why its results are given up; its shard is sent again.
     :param free: nothing in it was billed.
     """

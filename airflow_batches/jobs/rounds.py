@@ -9,7 +9,7 @@
 | errored: billing, permission, authentication; no credit         | `NO_CREDIT`         | after a person ran the  |
 |                                                                 |                     | job again               |
 | canceled                                                        | `canceled`          | after a person ran the  |
-|                                                                 |                     | job again meanwhile     |
+|                                                                 |                     | job again since         |
 | errored otherwise (invalid requests)                            | -                   | no                      |
 
 The docs ("Batch processing") say that only invalid requests must be changed before they are sent again.
@@ -60,7 +60,7 @@ def with_more_tokens(request: bytes, growth: float) -> bytes:
 
 
 def wanted(batch: JobBatch) -> JobBatch:
-    """Return a batch under way whose requests are sent again if they were canceled: a person runs the job again."""
+    """Return a batch whose canceled requests are sent again, unless it has landed: a person runs the job again."""
     if batch.landed is not None or batch.lost:
         return batch
     return msgspec.structs.replace(batch, resend_canceled=True)

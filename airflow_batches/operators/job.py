@@ -149,22 +149,26 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         )
 
     def execute_again(
-        self, context: Context, event: Any = None, deadline: float | None = None, checked: bool = False
+        self, context: Context, event: Any = None, deadline: float | None = None, begun: bool = False
     ) -> dict[str, Any] | None:
         """Continue the job after a deferral.
 
         :param context: Airflow's context.
         :param event: the trigger's event; what its batches are is looked up again.
         :param deadline: when this try ends, in seconds since the epoch; None (`dag.test()` loses it): after `timeout`.
-        :param checked: the requests were compared with the job's before the deferral, and are not read again.
+        :param begun: the job was planned or continued before the deferral; the requests are not read again.
         :return: as `execute`.
         """
-        requests = None if checked else unwrapped(self.requests)
-        deadline = time.time() + self.timeout if deadline is None else deadline
-        return self.run_leg(context, requests=requests, deadline=deadline, event=event)
+        return self.run_leg(
+            context,
+            requests=None if begun else unwrapped(self.requests),
+            deadline=time.time() + self.timeout if deadline is None else deadline,
+            resend_canceled=not begun and deadline is not None and is_first(context),
+            event=event or {},
+        )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral. After a lost trigger, the timeout has passed."""
         if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT:
-            return self.execute_again(context, deadline=0.0, checked=True)
+            return self.execute_again(context, deadline=0.0, begun=True)
         return super().resume_execution(next_method, next_kwargs, context)

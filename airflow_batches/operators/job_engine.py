@@ -47,15 +47,17 @@ class Leg:
     """One stay on a worker.
 
     :param deadline: when the try ends, in seconds since the epoch.
-    :param stay_until: no deferral before this time.
+    :param stay_until: before this time, pauses that are not for batches block.
+    :param gave_up: the trigger gave a batch up, so pauses for batches block as well.
     """
 
     context: Context
     client: BatchesClient
     engine: Engine
     handler: KillHandler
-    deadline: float
-    stay_until: float
+    deadline: float = 0.0
+    stay_until: float = 0.0
+    gave_up: bool = False
     logged_at: float = float("-inf")
 
 
@@ -112,7 +114,7 @@ class BuildsJob:
             resend_canceled=resend_canceled, on_step=on_step,
         )  # fmt: skip
         handler = self._kill_handler_for(connection, context, engine)
-        return Leg(context=context, client=client, engine=engine, handler=handler, deadline=0.0, stay_until=0.0)
+        return Leg(context=context, client=client, engine=engine, handler=handler)
 
     def _kill_handler_for(self, connection: Connection, context: Context, engine: Engine) -> KillHandler:
         from airflow_batches.api.retry import ONCE

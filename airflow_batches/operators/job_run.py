@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.job_engine import BuildsJob, Leg
+from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.waiting import BACKSTOP
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 PROGRESS: Final = "progress"
 """The XCom key of the job's state, which is pushed whenever the task wakes up."""
+MANIFEST_NAME: Final = "manifest.json"
+"""As `jobs.manifest.MANIFEST`, which is not imported here to keep the import of operators fast."""
 LEAST_DEFERRAL_S: Final = 30.0
 """Seconds of a deferral for a time, at least. Chosen: a deferral and its return to a worker take seconds, and the
 trigger fires nothing in its first 10 s."""
@@ -49,6 +52,7 @@ class RunsJob(BuildsJob):
 
     if TYPE_CHECKING:
         log: Logger
+        outlets: Any
         defer: Callable[..., NoReturn]
 
     STAY_FIRST_S: ClassVar[float] = 20.0
@@ -77,12 +81,13 @@ class RunsJob(BuildsJob):
         with task_errors(), self._job_errors():
             connection = MessageBatchesHook(self.conn_id).get_connection(self.conn_id)
             asked = self._asked(requests, self.model or default_model(connection), connection)
-            stay = self.STAY_FIRST_S if event is None else STAY_S if _gave_up(event) else 0.0
+            gave_up = _gave_up(event)
+            stay = STAY_S if gave_up else self.STAY_FIRST_S if event is None else 0.0
             with client_for(connection) as client:
                 leg = self._leg(context, client, connection, asked, resend_canceled=resend_canceled)
-                leg.deadline, leg.stay_until = deadline, time.time() + stay
+                leg.deadline, leg.stay_until, leg.gave_up = deadline, time.time() + stay, gave_up
                 with leg.handler, self._released(leg.engine):
-                    return self._finish(self._run(leg))
+                    return self._finish(leg, self._run(leg))
 
     def _run(self, leg: Leg) -> JobManifest:
         from airflow_batches.jobs.steps import Pause
@@ -100,8 +105,8 @@ class RunsJob(BuildsJob):
         """Wait here, or leave the worker."""
         now = time.time()
         left = min(pause.until.timestamp(), leg.deadline) - now
-        stays = leg.engine.in_trouble or (now < leg.stay_until and not pause.for_batches) or not self.deferrable
-        if stays or (now < leg.stay_until and leg.stay_until - now > self.STAY_FIRST_S):
+        stays = now < leg.stay_until and (leg.gave_up or not pause.for_batches)
+        if stays or leg.engine.in_trouble or not self.deferrable:
             time.sleep(max(0.0, left))
             return
         self._defer(leg, pause)
@@ -127,7 +132,7 @@ class RunsJob(BuildsJob):
                 cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="execute_again",
-            kwargs={"deadline": leg.deadline, "checked": ledger is not None},
+            kwargs={"deadline": leg.deadline, "begun": ledger is not None},
             timeout=max(0.0, leg.deadline - now) + self.poll_interval + BACKSTOP,
         )
 
@@ -180,10 +185,17 @@ class RunsJob(BuildsJob):
         if leg.engine.ledger is not None:
             leg.context["ti"].xcom_push(key=PROGRESS, value=progress_of(leg.engine.ledger))
 
-    def _finish(self, manifest: JobManifest) -> dict[str, Any]:
+    def _finish(self, leg: Leg, manifest: JobManifest) -> dict[str, Any]:
+        from airflow_batches.jobs.errors import JobFailed
         from airflow_batches.jobs.run import require_answers
 
-        require_answers(manifest, self.max_failure_rate)
+        try:
+            require_answers(manifest, self.max_failure_rate)
+        except JobFailed:  # the answers are paid for and published, so the manifest is pushed all the same
+            leg.context["ti"].xcom_push(key=RETURN_VALUE, value=manifest.to_dict())
+            raise
+        folder = manifest.failed.uri.rpartition("/")[0]
+        update_outlets(leg.context, self.outlets, f"{folder}/{MANIFEST_NAME}", manifest.to_dict())
         if manifest.failures:
             self.log.warning("%s requests have no answer; see %s", f"{manifest.failures:,}", manifest.failed.uri)
         return manifest.to_dict()

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import RECEIPT
 from airflow_batches.operators.waiting import BATCH_ID, share
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from airflow_batches.landing import LandedBy, Location, Manifest, Progress
 
-RETURN_VALUE: Final = "return_value"
-"""The XCom key of a task's return value; a task that fails returns nothing, so the manifest is pushed."""
 NO_BATCH: Final = (None, "", "None")
 """Values of an XCom that was never pushed, by itself and in a template."""
 
@@ -160,7 +159,7 @@ class MessageBatchResultsOperator(BaseOperator):
                 progress=self._log_progress,
             )
         _report_lineage(hook, manifest)
-        self._update_outlets(context, manifest)
+        update_outlets(context, self.outlets, manifest.uri, manifest.to_dict())
         self._log_errors(manifest)
         self._check_failure_rate(context, manifest)
         return manifest.to_dict()
@@ -197,15 +196,6 @@ class MessageBatchResultsOperator(BaseOperator):
 
     def _log_progress(self, progress: Progress) -> None:
         self.log.info("%s: %s", self.batch_id, progress)
-
-    def _update_outlets(self, context: Context, manifest: Manifest) -> None:
-        from airflow.sdk import Asset, AssetAlias
-
-        for outlet in self.outlets:
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(manifest.to_dict())
-            elif isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(manifest.uri), extra=manifest.to_dict())
 
 
 def _without_batch() -> Exception:

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_batches.jobs.decision import BatchState, JobLimits, JobView, decide
 from airflow_batches.jobs.ledger import PUBLISHED, JobLedger
+from airflow_batches.jobs.rounds import after_landing, wanted
 from airflow_batches.jobs.steps import (
     CancelBatch,
     EndCanceled,
@@ -63,14 +64,16 @@ def test_shards_are_sent_in_order_until_all_are_under_way() -> None:
 def test_an_unanswered_create_is_settled_before_anything_is_sent() -> None:
     assert step(ledger(pending=pending(0))) == SettleCreate()
     later = JobView(settle_at=NOW + MINUTE / 2)
-    assert step(ledger(pending=pending(0)), later) == Pause(NOW + MINUTE / 2, "batches end")
+    assert step(ledger(pending=pending(0)), later) == Pause(NOW + MINUTE / 2, "batches end", for_batches=True)
 
 
 def test_batches_are_looked_at_then_landed_then_waited_for() -> None:
     both = ledger(batches=(batch(0), batch(1)))
     assert step(both, view("running")) == LookAtBatches()
     assert step(both, view("running", "ended")) == LandBatch("msgbatch_1")
-    assert step(both, view("running", "running"), poll_interval=30) == Pause(NOW + MINUTE / 2, "batches end")
+    assert step(both, view("running", "running"), poll_interval=30) == Pause(
+        NOW + MINUTE / 2, "batches end", for_batches=True
+    )
 
 
 @pytest.mark.parametrize("state", ["missing", "archived"])
@@ -102,6 +105,19 @@ def test_lack_of_credit_stops_at_once_and_a_later_run_goes_on() -> None:
     assert step(canary) == SubmitShard(1)
 
 
+def test_what_was_canceled_with_its_task_is_sent_again() -> None:
+    canceled = batch(0, resend_canceled=True)
+    all_of_it = after_landing(canceled, landed(counts={"canceled": 10}))
+    assert all_of_it.lost
+    assert all_of_it.free
+    assert step(ledger(shard(0, canary=True), shard(1), batches=(all_of_it,))) == SubmitShard(0)
+    some_of_it = after_landing(canceled, landed(counts={"succeeded": 1, "canceled": 9}, again={"canceled": 9}))
+    assert step(ledger(shard(0), batches=(some_of_it,)), rounds=1) == PlanRound()
+    assert step(ledger(shard(0, canary=True), shard(1), batches=(some_of_it,))) == SubmitShard(1)
+    assert after_landing(batch(0), landed(counts={"canceled": 10})).landed is not None
+    assert not wanted(batch(0, landed=landed())).resend_canceled
+
+
 def test_the_canary_runs_alone_and_its_failures_stop_the_job() -> None:
     shards = shard(0, canary=True), shard(1)
     assert step(ledger(*shards)) == SubmitShard(0)
@@ -124,7 +140,9 @@ def test_a_full_queue_is_waited_for() -> None:
     assert step(ledger(), full) == Pause(NOW + MINUTE / 3, "the API's queue has room")
     assert step(ledger(), JobView(queue_full_until=NOW)) == SubmitShard(0)
     one = ledger(batches=(batch(0),))
-    assert step(one, view("running", queue_full_until=NOW + MINUTE / 3)) == Pause(NOW + MINUTE / 3, "batches end")
+    assert step(one, view("running", queue_full_until=NOW + MINUTE / 3)) == Pause(
+        NOW + MINUTE / 3, "batches end", for_batches=True
+    )
 
 
 def test_max_queued_bounds_what_is_under_way_but_never_blocks_a_single_shard() -> None:

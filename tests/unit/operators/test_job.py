@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk import Context
 
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
+from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.operators import MessageBatchJobOperator
 from airflow_batches.operators.job_run import RunsJob
@@ -122,7 +123,7 @@ def test_another_runner_is_waited_for_without_its_batches(
     (folder / "_job/ledger.json").write_text(json.dumps(ledger))
     trigger, deferral = deferred(lambda: operator().execute(task()))
     assert trigger.batch_ids == []
-    assert deferral.kwargs["checked"] is False
+    assert deferral.kwargs["begun"] is False
     assert emulator.counters["create"] == 3
 
 
@@ -168,7 +169,7 @@ def test_no_requests(operator: Any, emulator: Emulator) -> None:
 def test_after_its_timeout_the_batches_go_on(operator: Any, emulator: Emulator) -> None:
     deferred(lambda: operator().execute(task()))
     with pytest.raises(AirflowException, match="a retry waits for the same ones") as found:
-        operator().execute_again(task(), {"outcomes": []}, deadline=0.0, checked=True)
+        operator().execute_again(task(), {"outcomes": []}, deadline=0.0, begun=True)
     assert not isinstance(found.value, AirflowFailException)
     assert emulator.counters["cancel"] == 0
 
@@ -224,6 +225,20 @@ def test_a_person_who_ends_the_task_cancels_all_and_a_clear_answers_all(
     manifest = operator(deferrable=False).execute(task(try_number=2, max_tries=1))
     assert manifest["counts"] == {"succeeded": 9}
     assert len(answers(folder)) == len(set(answers(folder))) == 9
+
+
+def test_what_is_canceled_in_the_console_after_the_clear_is_not_sent_again(operator: Any, emulator: Emulator) -> None:
+    deferred(lambda: operator().execute(task()))
+    trigger, deferral = deferred(lambda: operator().execute(task(try_number=2, max_tries=1)))
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        for batch_id in trigger.batch_ids:
+            client.cancel(batch_id)
+    emulator.end_all()
+    ctx = task(try_number=2, max_tries=1)
+    with pytest.raises(AirflowFailException, match="9 canceled"):
+        operator().execute_again(ctx, {"outcomes": []}, **deferral.kwargs)
+    assert emulator.counters["create"] == 3
+    assert ctx["ti"].xcoms["return_value"]["counts"] == {"canceled": 9}  # type: ignore[attr-defined]  # the tests' stand-in
 
 
 def test_a_retry_by_airflow_sends_no_canceled_request_again(operator: Any, emulator: Emulator, folder: Path) -> None:
