@@ -30,7 +30,6 @@ class TerminalRunner:
     def __init__(self, folder: JobFolder) -> None:
         self.name = folder.name
         self._folder = folder
-        self.ledger: JobLedger | None = None
         self.clock = InterruptibleClock(self._stopping)
         self._display: Display | None = None
 
@@ -45,7 +44,6 @@ class TerminalRunner:
 
     def on_step(self, ledger: JobLedger) -> None:
         """Show the result of a step. The run ends here if a signal has arrived."""
-        self.ledger = ledger
         if self._display:
             self._display.show(ledger)
         self.clock.check()

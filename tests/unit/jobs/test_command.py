@@ -3,110 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final
 
 import pytest
 
-from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.emulator import Fault
 from tests.samples import some_requests
+from tests.unit.jobs.program import Terminal
 from tests.unit.jobs.test_run import numbered
-
-PROGRAM: Final = [sys.executable, "-m", "airflow_batches.cli"]
-FOREVER: Final = 80_000.0
-"""Seconds of processing, on the emulator's clock; less than a day, after which batches expire."""
-
-
-class Terminal:
-    """Calls the program in a folder that holds `requests.jsonl`."""
-
-    def __init__(self, emulator: Emulator, folder: Path) -> None:
-        self.emulator = emulator
-        self.folder = folder
-        self.job = folder / "answers"
-        self.write(some_requests(10))
-        self.environment = {
-            **os.environ, "ANTHROPIC_API_KEY": emulator.api_key, "ANTHROPIC_BASE_URL": emulator.url,
-            "PYTHONPATH": str(Path(__file__).parents[3]), "TERM": "xterm", "COLUMNS": "160",
-        }  # fmt: skip
-
-    def write(self, requests: Sequence[Any], name: str = "requests.jsonl") -> None:
-        (self.folder / name).write_text("".join(json.dumps(request) + "\n" for request in requests))
-
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-
-    def run(self, *arguments: str, requests: str = "requests.jsonl") -> subprocess.CompletedProcess[str]:
-        return self.call("run", requests, "answers", "--poll-interval", "0.05", *arguments)
-
-    def begin(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        return self.begin_command("run", "requests.jsonl", "answers", *arguments, stderr=stderr)
-
-    def begin_command(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *arguments], cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=stderr,
-            text=True,
-        )  # fmt: skip
-
-    def begin_waiting(self, *arguments: str) -> subprocess.Popen[str]:
-        """Begin a job whose batches do not end, and return when its run waits for them."""
-        self.emulator.configure(processing_time=FOREVER)
-        process = self.begin("--max-requests", "5", "--poll-interval", "40", *arguments)
-        read_until(process, "Waiting up to")
-        return process
-
-    def let_batches_end(self) -> None:
-        self.emulator.clock.advance(FOREVER)
-
-    def let_lease_expire(self) -> None:
-        """Write the ledger as a runner with a slow clock would have."""
-        ledger = self.ledger
-        ledger["lease"]["expires_at"] = "2020-01-01T00:00:00Z"
-        (self.job / "_job/ledger.json").write_text(json.dumps(ledger))
-
-    @property
-    def ledger(self) -> Any:
-        return json.loads((self.job / "_job/ledger.json").read_text())
-
-    @property
-    def ids(self) -> list[str]:
-        lines = [line for part in sorted(self.job.glob("results-*")) for line in part.read_text().splitlines()]
-        return sorted(json.loads(line)["custom_id"] for line in lines)
-
-    @property
-    def statuses(self) -> set[str]:
-        return {batch["processing_status"] for batch in self.emulator.batches()}
-
-
-@pytest.fixture
-def terminal(emulator: Emulator, tmp_path: Path) -> Terminal:
-    return Terminal(emulator, tmp_path)
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Return what a process writes to standard error, up to the line with this text."""
-    assert process.stderr is not None
-    seen = ""
-    for line in process.stderr:
-        seen += line
-        if text in line:
-            return seen
-    raise AssertionError(f"{text!r} was not written:\n{seen}")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.01)
-
 
 # plan
 
@@ -229,73 +133,6 @@ def test_a_key_is_needed(terminal: Terminal) -> None:
     assert (done.returncode, done.stderr) == (1, "airflow-batches run: set ANTHROPIC_API_KEY to your API key\n")
 
 
-# Interruptions
-
-
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_cancels_nothing_and_the_same_command_goes_on(
-    terminal: Terminal, number: signal.Signals, exit_code: int
-) -> None:
-    process = terminal.begin_waiting()
-    process.send_signal(number)
-    _, said = process.communicate()
-    assert process.returncode == exit_code
-    assert "Nothing is canceled. Batches under way: 2, with 10 requests. They go on at the API" in said
-    assert "airflow-batches run requests.jsonl answers --max-requests 5 --poll-interval 40\n" in said
-    assert f"airflow-batches cancel file://{terminal.job}\n" in said
-    assert "Traceback" not in said
-    assert terminal.statuses == {"in_progress"}
-    terminal.let_batches_end()
-    done = terminal.run("--max-requests", "5")
-    assert done.returncode == 0, done.stderr
-    assert terminal.ids == sorted(numbered(10))
-    assert len(terminal.emulator.batches()) == 2
-
-
-def test_ctrl_c_during_a_step_stops_after_it(terminal: Terminal) -> None:
-    held = terminal.emulator.fault(Fault(endpoint="create", action="slow", bytes_per_second=300))
-    process = terminal.begin("--max-requests", "5", "--poll-interval", "0.05")
-    until(lambda: held.struck > 0)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert "Stopping after this step. Nothing is canceled" in said
-    assert "Batches under way: 1, with 5 requests" in said
-    assert terminal.ledger["pending"] is None
-    assert terminal.ledger["lease"] is None
-    assert terminal.run("--max-requests", "5").returncode == 0
-    assert len(terminal.emulator.batches()) == 2
-
-
-def test_a_second_ctrl_c_stops_at_once_and_the_batch_is_found_again(terminal: Terminal) -> None:
-    held = terminal.emulator.fault(Fault(endpoint="create", action="stall", after_bytes=1, seconds=60))
-    process = terminal.begin("--poll-interval", "0.05")
-    until(lambda: held.struck > 0)
-    process.send_signal(signal.SIGINT)
-    read_until(process, "Stopping")
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert "The create of shard 0 has no answer; the next run searches for its batch" in said
-    done = terminal.run()
-    assert done.returncode == 0, done.stderr
-    assert len(terminal.emulator.batches()) == 1
-
-
-def test_a_killed_run_goes_on_when_its_lease_has_expired(terminal: Terminal) -> None:
-    process = terminal.begin_waiting()
-    process.kill()
-    process.communicate()
-    status = terminal.call("status", "answers").stdout
-    assert "holds it until" in status
-    terminal.let_batches_end()
-    terminal.let_lease_expire()
-    done = terminal.run("--max-requests", "5")
-    assert done.returncode == 0, done.stderr
-    assert terminal.ids == sorted(numbered(10))
-    assert len(terminal.emulator.batches()) == 2
-
-
 # status
 
 
@@ -360,83 +197,9 @@ def test_a_cancel_stops_the_run_and_cancels_each_batch_until_it_is_confirmed(ter
     assert terminal.call("cancel", "answers").returncode == 0
 
 
-def test_an_interrupted_cancel_keeps_its_cancels_and_goes_on_later(terminal: Terminal) -> None:
-    run = terminal.begin_waiting()
-    terminal.emulator.configure(cancel_time=1_000)
-    process = terminal.begin_command("cancel", "answers", "--poll-interval", "40")
-    read_until(process, "until canceled batches end")
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130
-    assert "Cancels that the API confirmed stay. Batches under way: 2 (2 are canceling), with 10 requests" in said
-    assert f"airflow-batches cancel file://{terminal.job}\n" in said
-    assert terminal.statuses == {"canceling"}
-    terminal.emulator.clock.advance(1_000)
-    done = terminal.call("cancel", "answers")
-    assert done.returncode == 0, done.stderr
-    assert "10 canceled; they stay in _job/landed" in done.stdout
-    run.kill()
-    run.communicate()
-
-
 def test_a_published_job_cannot_be_canceled(terminal: Terminal) -> None:
     assert terminal.run().returncode == 0
     done = terminal.call("cancel", "answers")
     assert done.returncode == 0
     assert "Nothing to cancel" in done.stdout
     assert terminal.ids == sorted(numbered(10))
-
-
-# A terminal
-
-
-def seen_by_a_person(terminal: Terminal, then: Callable[[subprocess.Popen[str], bytes], None]) -> tuple[int, str]:
-    """Run a job in a pseudo-terminal; `then` is called after each part of the output.
-
-    :return: the exit code, and everything that was written.
-    """
-    ours, theirs = pty.openpty()
-    process = terminal.begin("--max-requests", "5", "--poll-interval", "0.5", stderr=theirs)
-    os.close(theirs)
-    seen = b""
-    try:
-        while part := os.read(ours, 65_536):
-            seen += part
-            then(process, seen)
-    except OSError:  # how Linux ends a terminal whose other side is closed
-        pass
-    finally:
-        os.close(ours)
-    process.communicate()
-    return process.returncode, seen.decode()
-
-
-def test_a_terminal_sees_a_live_table_that_goes_when_the_job_is_done(terminal: Terminal) -> None:
-    terminal.emulator.configure(processing_time=FOREVER)
-
-    def then(process: subprocess.Popen[str], seen: bytes) -> None:
-        if b"2 under way" in seen:
-            terminal.let_batches_end()
-
-    exit_code, seen = seen_by_a_person(terminal, then)
-    assert exit_code == 0
-    assert "0 of 10 answered" in seen
-    assert "0 landed, 2 under way, 0 unsent (round 1)" in seen
-    assert "projected" in seen
-    table, _, after = seen.rpartition("\x1b[2K")
-    assert "under way" in table
-    assert "under way" not in after
-    assert "published  file://" in after
-
-
-def test_ctrl_c_in_a_terminal_ends_the_table_and_says_how_to_go_on(terminal: Terminal) -> None:
-    terminal.emulator.configure(processing_time=FOREVER)
-
-    def then(process: subprocess.Popen[str], seen: bytes) -> None:
-        if b"Waiting up to" in seen:  # pressed again and again while the program ends
-            process.send_signal(signal.SIGINT)
-
-    exit_code, seen = seen_by_a_person(terminal, then)
-    assert exit_code == 130
-    assert "Batches under way: 2, with 10 requests" in seen.rpartition("\x1b[2K")[2]
-    assert terminal.ledger["lease"] is None
