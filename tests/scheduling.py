@@ -18,6 +18,7 @@ TOGETHER: Final = {
     "tests/e2e/test_lost_and_late_tries.py": "the end-to-end tests' Airflow",
     "tests/e2e/test_private_airflow.py": "the end-to-end tests' Airflow",
     "tests/integration/test_example_dags.py": "Airflow's tables",
+    "tests/integration/test_job_dags.py": "Airflow's tables",
     "tests/integration/test_submission_dags.py": "Airflow's tables",
     "tests/unit/test_imports.py": "an interpreter",
 }

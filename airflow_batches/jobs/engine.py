@@ -34,7 +34,7 @@ from airflow_batches.jobs.effects import Effects
 from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, JobStopped
 from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
-from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, StopReason
+from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, StopRecord
 from airflow_batches.jobs.progress import describe, describe_canceled
 from airflow_batches.jobs.rounds import after_landing, forgiven, wanted
 from airflow_batches.jobs.sending import ShardSender
@@ -186,7 +186,7 @@ class Engine:
         return self._effects.files.manifest()
 
     def _stop(self, kind: str, message: str) -> str:
-        self._held.write(stopped=StopReason(kind=kind, message=message, at=self._now()), keep_lease=False)
+        self._held.write(stopped=StopRecord(kind=kind, message=message, at=self._now()), keep_lease=False)
         return message
 
     def _begin(self, ledger: JobLedger) -> Mapping[str, Any]:

@@ -206,7 +206,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     estimate: TokenEstimate = TokenEstimate()
 
 
-class StopReason(msgspec.Struct, frozen=True, kw_only=True):
+class StopRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Why the last runner stopped; a next run may continue."""
 
     kind: str
@@ -233,7 +233,7 @@ class JobLedger(msgspec.Struct, frozen=True, kw_only=True):
     batches: tuple[JobBatch, ...] = ()
     pending: PendingCreate | None = None
     cancel_requested: bool = False
-    stopped: StopReason | None = None
+    stopped: StopRecord | None = None
     ended_at: datetime | None = None
 
     def but(self, **changes: Any) -> Self:

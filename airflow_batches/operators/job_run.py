@@ -10,7 +10,8 @@
 | the trigger gave a batch up                    | blocks for `STAY_S`, so that the engine sees for itself            |
 | raises                                         | fails; without a retry if that cannot help                         |
 
-Every leg reads the ledger again, so nothing but the deadline travels with a deferral.
+Every leg reads the ledger again, so only the deadline travels with a deferral, and whether the job was begun: its
+requests are compared once in each try.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ trigger fires nothing in its first 10 s."""
 STAY_S: Final = 90.0
 """Seconds to stay on the worker after the trigger gave a batch up. Chosen above the 60 s for which a 404 must stand."""
 HEARTBEAT_S: Final = 900.0
-"""Seconds without a line in the log of a blocking task, at most. As `waiting.progress.HEARTBEAT_S`."""
+"""Seconds without a line in the log of a blocking task, at most. Chosen: as `waiting.progress.HEARTBEAT_S`."""
 
 
 class RunsJob(BuildsJob):
@@ -115,8 +116,7 @@ class RunsJob(BuildsJob):
         from airflow_batches.triggers.message_batches import MessageBatchesTrigger
 
         ledger = leg.engine.ledger
-        if ledger is not None:
-            leg.engine.release()
+        _release(leg.engine)
         now = time.time()
         wake_at = leg.deadline
         if not pause.for_batches:
@@ -203,7 +203,6 @@ class RunsJob(BuildsJob):
     @contextmanager
     def _released(self, engine: Engine) -> Iterator[None]:
         """Give up the lease if the block fails, so that another runner can go on at once."""
-        from airflow_batches.api import BatchesError
         from airflow_batches.jobs.errors import JobOvertaken
 
         try:
@@ -211,8 +210,7 @@ class RunsJob(BuildsJob):
         except JobOvertaken:
             raise
         except Exception:
-            with suppress(BatchesError):
-                engine.release()
+            _release(engine)
             raise
 
     @contextmanager
@@ -232,6 +230,14 @@ class RunsJob(BuildsJob):
             if self.on_empty == "fail":
                 raise
             self.log.warning("%s; there is nothing to do", error)
+
+
+def _release(engine: Engine) -> None:
+    """Give up the lease. If that fails, it expires; this task's next leg has the same owner, and need not wait."""
+    from airflow_batches.api import BatchesError
+
+    with suppress(BatchesError):
+        engine.release()
 
 
 def _gave_up(event: Any) -> bool:

@@ -64,7 +64,7 @@ def test_shards_are_sent_in_order_until_all_are_under_way() -> None:
 def test_an_unanswered_create_is_settled_before_anything_is_sent() -> None:
     assert step(ledger(pending=pending(0))) == SettleCreate()
     later = JobView(settle_at=NOW + MINUTE / 2)
-    assert step(ledger(pending=pending(0)), later) == Pause(NOW + MINUTE / 2, "batches end", for_batches=True)
+    assert step(ledger(pending=pending(0)), later) == Pause(NOW + MINUTE / 2, "batches end")
 
 
 def test_batches_are_looked_at_then_landed_then_waited_for() -> None:

@@ -27,7 +27,7 @@ PROMPTS = [f"prompt {number}" for number in range(9)]
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(processing_time=3600.0, cancel_time=3600.0, retry_after=0) as running:
+    with Emulator(processing_time=3600.0, cancel_time=3600.0, retry_after=0, incremental_counts=True) as running:
         yield running
 
 
@@ -192,7 +192,7 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def kill_while_blocking(op: MessageBatchJobOperator, emulator: Emulator, state: str) -> None:
+def kill_while_blocking(op: MessageBatchJobOperator, emulator: Emulator, state: str, share: float = 0.0) -> None:
     """Kill a task whose three batches are under way, and wait until its process would end."""
     errors: list[BaseException] = []
 
@@ -205,6 +205,7 @@ def kill_while_blocking(op: MessageBatchJobOperator, emulator: Emulator, state: 
     thread = threading.Thread(target=execute)
     thread.start()
     until(lambda: emulator.counters["get"] > 3)
+    emulator.clock.advance(share * 3600.0)
     op.on_kill()
     thread.join(30)
     assert [type(error).__name__ for error in errors] == ["SubmitKilled"]
@@ -215,15 +216,18 @@ def test_a_task_that_goes_on_elsewhere_leaves_its_batches(operator: Any, emulato
     assert emulator.counters["cancel"] == 0
 
 
+@pytest.mark.parametrize(("share_answered", "rounds"), [(0.0, 1), (0.5, 2)])
 def test_a_person_who_ends_the_task_cancels_all_and_a_clear_answers_all(
-    operator: Any, emulator: Emulator, folder: Path
+    share_answered: float, rounds: int, operator: Any, emulator: Emulator, folder: Path
 ) -> None:
-    kill_while_blocking(operator(deferrable=False), emulator, "failed")
+    """A batch without an answer is sent again as it was; of the others, the canceled requests in another round."""
+    kill_while_blocking(operator(deferrable=False), emulator, "failed", share_answered)
     assert statuses(emulator) == ["canceling"] * 3
     emulator.end_all()
     emulator.configure(processing_time=0.0)
-    manifest = operator(deferrable=False).execute(task(try_number=2, max_tries=1))
+    manifest = operator(deferrable=False, rounds=1).execute(task(try_number=2, max_tries=1))
     assert manifest["counts"] == {"succeeded": 9}
+    assert len(manifest["rounds"]) == rounds
     assert len(answers(folder)) == len(set(answers(folder))) == 9
 
 
