@@ -140,9 +140,7 @@ def test_a_full_queue_is_waited_for() -> None:
     assert step(ledger(), full) == Pause(NOW + MINUTE / 3, "the API's queue has room")
     assert step(ledger(), JobView(queue_full_until=NOW)) == SubmitShard(0)
     one = ledger(batches=(batch(0),))
-    assert step(one, view("running", queue_full_until=NOW + MINUTE / 3)) == Pause(
-        NOW + MINUTE / 3, "batches end", for_batches=True
-    )
+    assert step(one, view("running", queue_full_until=NOW + MINUTE / 3)) == Pause(NOW + MINUTE / 3, "batches end")
 
 
 def test_max_queued_bounds_what_is_under_way_but_never_blocks_a_single_shard() -> None:
