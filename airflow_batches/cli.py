@@ -16,9 +16,13 @@ from airflow_batches import __version__
 from airflow_batches.api.errors import BatchesError
 
 COMMANDS: Final = {
+    "cancel": ("airflow_batches.jobs.terminal.cancel", "cancel all batches of a job"),
     "demo": ("airflow_batches.demo.command", "the whole job on this machine, on a private Airflow and an emulated API"),
     "emulator": ("airflow_batches.emulator.command", "the Message Batches API on localhost, for development and tests"),
     "land": ("airflow_batches.landing.command", "the results of a batch to a file or an object store, without Airflow"),
+    "plan": ("airflow_batches.jobs.terminal.plan", "what a job would send and cost; sends nothing"),
+    "run": ("airflow_batches.jobs.terminal.run", "any number of requests to one folder of answers, without Airflow"),
+    "status": ("airflow_batches.jobs.terminal.status", "how a job stands, from its folder alone"),
 }
 """Name, module and one line of help of each command."""
 

@@ -9,6 +9,8 @@ The journey of a job, file by file:
    be paid for.
 4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests.
 5. `publish` writes the parts, the failures and the `manifest`. All exceptions are in `errors`.
+
+`terminal` holds the commands `airflow-batches plan`, `run`, `status` and `cancel`.
 """
 
 from __future__ import annotations

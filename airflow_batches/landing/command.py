@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ids-digest", metavar="HEX", help="of the custom_ids that were sent, to prove them")
     parser.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="for all of it (3600)")
     parser.add_argument("--stall-timeout", type=float, default=60.0, metavar="SECONDS", help="for each silence (60)")
+    add_base_url(parser)
+
+
+def add_base_url(parser: argparse._ActionsContainer) -> None:
+    """Add the option that `client_from_environment` takes."""
     parser.add_argument("--base-url", metavar="URL", help=f"of the API (default: {BASE_URL}, or Anthropic's own)")
 
 
@@ -48,12 +53,12 @@ def run(args: argparse.Namespace, redraw_every_s: float = REDRAW_EVERY_S) -> int
     :return: the exit status 0.
     :raises BatchesError: what `land` raises, or `InvalidRequest` without a key in the environment.
     """
-    with _client(args.base_url) as client, _display() as progress:
+    with client_from_environment(args.base_url) as client, _display() as progress:
         manifest = land(
             client,
             args.batch_id,
-            _uri(args.path),
-            failed_path=_uri(args.failed_path) if args.failed_path else None,
+            local_uri(args.path),
+            failed_path=local_uri(args.failed_path) if args.failed_path else None,
             format=args.format,
             verify=args.verify,
             overwrite=args.overwrite,
@@ -67,7 +72,12 @@ def run(args: argparse.Namespace, redraw_every_s: float = REDRAW_EVERY_S) -> int
     return 0
 
 
-def _client(base_url: str | None) -> BatchesClient:
+def client_from_environment(base_url: str | None) -> BatchesClient:
+    """Return a client with the key in the environment.
+
+    :param base_url: of the API; None: that of the environment, or Anthropic's own.
+    :raises InvalidRequest: there is no key.
+    """
     key = os.environ.get(KEY)
     if not key:
         raise InvalidRequest(f"set {KEY} to your API key")
@@ -75,7 +85,7 @@ def _client(base_url: str | None) -> BatchesClient:
     return BatchesClient(key, base_url=url) if url else BatchesClient(key)
 
 
-def _uri(path: str) -> str:
+def local_uri(path: str) -> str:
     """Return a URI; a path without a scheme names a local file."""
     return path if "://" in path else f"file://{Path(path).absolute()}{'/' if path.endswith('/') else ''}"
 

@@ -15,6 +15,7 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.api.retry import RetryPolicy
 from airflow_batches.emulator import Emulator
 from airflow_batches.jobs import JobManifest, run_job
+from tests.unit.jobs.program import Terminal
 
 
 class EmulatorClock:
@@ -69,3 +70,8 @@ def client(emulator: Emulator) -> Iterator[BatchesClient]:
 @pytest.fixture
 def job(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> Job:
     return Job(emulator, client, tmp_path / "job")
+
+
+@pytest.fixture
+def terminal(emulator: Emulator, tmp_path: Path) -> Terminal:
+    return Terminal(emulator, tmp_path)
