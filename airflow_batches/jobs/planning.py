@@ -78,7 +78,7 @@ def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequest
         raise JobRefused(f"{folder.name} holds no job, and no requests were given")
     job_id = secrets.token_hex(6)
     prepared = PreparedRequests(asked.requests, job_id, defaults=asked.defaults, open_store=asked.open_store)
-    uri = in_place(asked.requests, asked.defaults) if asked.canary_sample == "first" else None
+    uri = in_place(asked.requests, asked.defaults, asked.open_store) if asked.canary_sample == "first" else None
     name = uri or f"requests-{job_id}.jsonl"
     if uri is None:
         _store(prepared, folder.internal(name), spread=asked.canary if asked.canary_sample == "spread" else 0)
@@ -110,7 +110,7 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
     """Raise `JobRefused` if these are not the requests of the ledger."""
     if asked.requests is None:
         return
-    uri = in_place(asked.requests, asked.defaults)
+    uri = in_place(asked.requests, asked.defaults, asked.open_store)
     given: Source = (
         UriSource(uri, asked.open_store)
         if uri

@@ -7,8 +7,8 @@
 | `{"params"}`, `{"custom_id", "params"}`        | itself, with a generated custom_id if it has none    |
 
 `defaults` are merged under the params of each item; a member that the item names wins as a whole. Items come from a
-list, an iterable, a callable, or a URI of JSONL, whose lines are items. Generated custom_ids are `<job id>-<number>`:
-any batch with such ids is known to be the job's.
+list, an iterable, a callable, or a URI of JSONL, whose lines are items that are objects. Generated custom_ids are
+`<job id>-<number>`: any batch with such ids is known to be the job's.
 """
 
 from __future__ import annotations
@@ -111,12 +111,24 @@ def is_place(requests: Any) -> bool:
     return isinstance(requests, str) or is_path(requests)
 
 
-def in_place(requests: Any, defaults: Mapping[str, Any] | None) -> str | None:
+def in_place(requests: Any, defaults: Mapping[str, Any] | None, open_store: OpenStore = fsspec_store) -> str | None:
     """Return the URI of a source whose ranges can be sent as they are; None if it must be stored first."""
     if callable(requests) or not is_place(requests) or defaults:
         return None
-    uri = UriSource(requests).uri
-    return None if is_compressed(uri) else uri
+    source = UriSource(requests, open_store)
+    return None if is_compressed(source.uri) or not _holds_requests(source) else source.uri
+
+
+def _holds_requests(source: UriSource) -> bool:
+    """Whether the first line is a whole request, and no item without a custom_id. The scan names what is wrong."""
+    for run in line_runs(source.blocks()):
+        for _, _, raw in run.numbered():
+            try:
+                item = msgspec.json.decode(raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                return True
+            return isinstance(item, Mapping) and {"custom_id", "params"} <= item.keys()
+    return True
 
 
 def source_name(requests: Any) -> str:

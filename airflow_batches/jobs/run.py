@@ -10,6 +10,8 @@ from decimal import Decimal
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
@@ -53,7 +55,7 @@ class FolderFiles:
     :param client: the API, for landing and for token counts.
     :param folder: where the objects are.
     :param asked: the requests.
-    :param format_name: the format of the published parts.
+    :param format_name: the format of the published parts; a job keeps the one that it was planned with.
     :param clock: dates the plan and the landings.
     """
 
@@ -69,7 +71,9 @@ class FolderFiles:
 
     def plan(self) -> JobLedger:
         """Return the first ledger."""
-        return make_plan(self._client, self._folder, self._asked, self._clock.now())
+        ledger = make_plan(self._client, self._folder, self._asked, self._clock.now())
+        settings = {**ledger.plan.settings, "format": self._format}
+        return ledger.but(plan=msgspec.structs.replace(ledger.plan, settings=settings))
 
     def check(self, ledger: JobLedger) -> None:
         """Raise `JobRefused` for other requests than the ledger's."""
@@ -87,7 +91,7 @@ class FolderFiles:
 
     def publish(self, ledger: JobLedger) -> JobManifest:
         """Publish everything."""
-        return publish(ledger, self._folder, self.open_shard, format_name=self._format)
+        return publish(ledger, self._folder, self.open_shard, format_name=ledger.plan.settings["format"])
 
     def manifest(self) -> JobManifest:
         """Return the published manifest."""
@@ -99,8 +103,6 @@ def read_manifest(folder: JobFolder) -> JobManifest:
 
     :raises JobRefused: there is none.
     """
-    import msgspec
-
     data = folder.at(MANIFEST).read()
     if data is None:
         raise JobRefused(f"{folder.name} has no {MANIFEST}, although its ledger says that the job is published")
@@ -184,7 +186,8 @@ def run_job(
     :param path: URI of the folder, or an absolute path.
     :param model: the default for requests that name none.
     :param defaults: params for every request, such as `system` and `max_tokens`; what a request names wins.
-    :param format: of the answers: `jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`.
+    :param format: of the answers: `jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`. A job keeps the one of its
+        first run.
     :param canary: so many requests are sent alone first; 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
     :param rounds: how often a request is sent at most; 1: once.

@@ -39,7 +39,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         empty, or hold this job.
     :param model: the model of requests that name none (templated). None takes the connection's.
     :param defaults: params for every request, such as `system` and `max_tokens`; what a request names wins.
-    :param format: of the answers: `jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`.
+    :param format: of the answers: `jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`. A job keeps the one of its
+        first run.
     :param canary: so many requests are sent alone first; the others only if enough of them were answered. 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
     :param rounds: how often a request is sent at most, if it expired or failed at the API; 1: once.

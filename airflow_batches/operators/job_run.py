@@ -145,6 +145,8 @@ class RunsJob(BuildsJob):
         message = f"The job in {self.path} is not done after {self.timeout:,.0f} s (timeout): {state}."
         if not self.cancel_on_timeout or ledger is None:
             raise AirflowException(f"{message} Its batches go on; a retry waits for the same ones")
+        if not leg.engine.is_current():
+            raise AirflowException(f"{message} Nothing is canceled: another runner has taken the job over")
         failures = self._cancel_all(leg, ledger)
         if failures:
             raise AirflowFailException(f"{message} Canceling failed, they may run and be billed: {'; '.join(failures)}")

@@ -140,8 +140,9 @@ def labels(finished: DagRun) -> dict[str, str | None]:
 
 def readme_dag(number: int) -> str:
     """Return one of the README's two DAGs."""
-    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return (first, second)[number]
+    blocks: list[str] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    return blocks[number]
 
 
 def test_the_readmes_job_runs_as_it_stands(dags: Path, tmp_path: Path, emulator: Emulator) -> None:

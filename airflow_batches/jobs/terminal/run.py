@@ -31,8 +31,9 @@ from airflow_batches.jobs.terminal.summary import estimate_text, line
 from airflow_batches.landing.command import add_base_url, client_from_environment, local_uri
 
 STOPPED: Final = 3
+"""Exit code after a rule stopped the job. Chosen: not one of `airflow-batches` itself (see the epilog)."""
 TOO_MANY_FAILURES: Final = 4
-"""Exit codes beside those of `airflow-batches` itself: a program can tell a stop from an error (see the epilog)."""
+"""Exit code after more requests failed than allowed. Chosen likewise."""
 EPILOG: Final = """\
 examples:
   airflow-batches run requests.jsonl answers/

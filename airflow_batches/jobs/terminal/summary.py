@@ -21,7 +21,7 @@ from airflow_batches.jobs.money import spending, usd
 SHOWN: Final = 5
 """Most batches or shards that are listed. Chosen: one screen holds them with everything else."""
 LABEL: Final = 11
-"""Columns of a line's label."""
+"""Columns of a line's label. Chosen: the longest label has as many."""
 
 
 def plan_lines(source: str, shards: Sequence[PlannedShard], estimate: TokenEstimate) -> Iterator[str]:

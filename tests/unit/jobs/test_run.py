@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_batches.api import BatchesError
+from airflow_batches.emulator import Fault
 from airflow_batches.jobs import JobFailed, JobRefused
 from airflow_batches.jobs.errors import LedgerError
 from airflow_batches.submission.errors import EmptySource, PreflightError, SourceChanged
@@ -220,3 +222,22 @@ def test_a_landed_object_that_was_changed_is_not_published(job: Job) -> None:
     with pytest.raises(Exception, match="is not the object that landed"):
         job.run(some_requests(10), max_requests=5)
     assert not (job.folder / "manifest.json").exists()
+
+
+def test_jsonl_of_prompts_is_stored_with_generated_ids(job: Job, tmp_path: Path) -> None:
+    source = tmp_path / "prompts.jsonl"
+    params = {"model": "claude-haiku-4-5", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
+    source.write_text("".join(f"{json.dumps({'params': params})}\n" for _ in range(3)))
+    manifest = job.run(source)
+    assert manifest.counts == {"succeeded": 3}
+    assert all(custom_id.startswith(manifest.job_id) for custom_id in job.ids())
+    assert job.run(source).job_id == manifest.job_id
+
+
+def test_a_job_is_published_in_the_format_that_it_was_planned_with(job: Job) -> None:
+    job.emulator.fault(Fault(endpoint="results", action="status", status=404, message="gone", times=1_000))
+    with pytest.raises(BatchesError):
+        job.run(some_requests(2), format="jsonl.gz")
+    job.emulator.faults.clear()
+    job.run(None)
+    assert [part.name for part in job.folder.glob("results-*")] == ["results-00000.jsonl.gz"]
