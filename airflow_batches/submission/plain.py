@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, UnsetType
 from airflow_batches.api.limits import CUSTOM_ID
 from airflow_batches.submission.canonical import canonical_member
 from airflow_batches.submission.lines import RequestLine, with_model
+from airflow_batches.submission.shapes import CHECKS, member_problems
 
 # The members of the classes are in alphabetical order, so that their encoding is canonical JSON.
 
@@ -74,7 +75,7 @@ def plain_requests(data: bytes, lines: Sequence[bytes], default_model: str | Non
     named = default_model or UNSET not in {request.params.model for request in decoded}
     if not (whole and named and all(map(CUSTOM_ID.fullmatch, [request.custom_id for request in decoded]))):
         return None
-    if any(map(str.isspace, _texts(decoded))):
+    if any(map(str.isspace, _texts(decoded))) or not all(_has_good_shape(request.params) for request in decoded):
         return None
     return [_request_line(request, line, default_model) for line, request in zip(lines, decoded, strict=True)]
 
@@ -98,6 +99,11 @@ def _canonical(request: _PlainRequest) -> bytes:
         if (raw := getattr(params, name)) is not UNSET:
             setattr(params, name, Raw(canonical_member(bytes(raw))))
     return _encoder.encode(request)
+
+
+def _has_good_shape(params: _PlainParams) -> bool:
+    given = ((name, getattr(params, name)) for name in CHECKS)
+    return not any(raw is not UNSET and member_problems(name, bytes(raw)) for name, raw in given)
 
 
 def _texts(requests: Iterable[_PlainRequest]) -> Iterator[str]:

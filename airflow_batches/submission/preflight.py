@@ -12,6 +12,7 @@ create (docs, "Batch processing"; recorded live).
 | integer from 1, a turn without role or content, empty text        |                                |
 | `stream: true`, `tool_choice` of a tool that is not in `tools`    | as an errored line             |
 | members that the API does not know, or no batch takes (`members`) | as an errored line             |
+| tools, thinking, output schemas … of a wrong shape (`shapes`)     | as an errored line             |
 | sampling parameters, documents in assistant turns, citations in   | as an errored line, since      |
 | user turns                                                        | API version 2026-10-21         |
 | sampling parameters out of their range                            | as an errored line, before it  |
@@ -33,6 +34,7 @@ from msgspec import UNSET, Raw, UnsetType
 from airflow_batches.api.defaults import STRICT_SINCE
 from airflow_batches.api.limits import CUSTOM_ID
 from airflow_batches.submission.members import BETA_MEMBERS, MEMBERS, NEVER, ROLES, TURN_MEMBERS, UNKNOWN
+from airflow_batches.submission.shapes import CHECKS, member_problems
 
 SAMPLING: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "top_k": math.inf}
 """Largest value of each sampling parameter; the smallest is 0."""
@@ -102,10 +104,12 @@ def judge(data: bytes, *, default_model: str | None, version: str) -> list[str]:
     except msgspec.ValidationError as exc:
         return [_in_words(str(exc))]
     params, strict = request.params, version >= STRICT_SINCE
+    members = _members.decode(data).params
     return [
         *_envelope(request),
         *_required(params, default_model),
-        *_foreign(_members.decode(data).params),
+        *_foreign(members),
+        *_shapes(members, params),
         *_never(params),
         *_sampling(params, strict=strict),
         *_system(params),
@@ -139,6 +143,15 @@ def _foreign(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name not in MEMBERS and name not in BETA_MEMBERS:
             yield f"{name}: {NEVER.get(name, UNKNOWN)}"
+
+
+def _shapes(members: Mapping[str, Raw], params: _JudgedParams) -> Iterator[str]:
+    for name in CHECKS:
+        if name in members:
+            yield from member_problems(name, bytes(members[name]))
+    wants_tool = params.tool_choice is not None and params.tool_choice.type == "any"
+    if wants_tool and not params.tools and params.mcp_servers is UNSET:
+        yield "tool_choice: 'any' needs tools"
 
 
 def _never(params: _JudgedParams) -> Iterator[str]:

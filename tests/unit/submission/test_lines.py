@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_batches.submission.lines import RUN_BYTES, line_runs
 from airflow_batches.submission.plain import plain_requests
+from airflow_batches.submission.shapes import member_problems
 from tests.samples import some_requests
 
 LENGTHS = st.one_of(st.integers(0, 40), st.integers(RUN_BYTES - 2, RUN_BYTES + 2), st.integers(0, 3 * RUN_BYTES))
@@ -47,3 +48,15 @@ def test_lines_that_are_requests_only_together_are_not_taken_for_requests() -> N
     head, tail = split.split(b", ", 1)
     lines = [two + two, head + b",", tail]
     assert plain_requests(b"\n".join(lines), lines, "claude-haiku-4-5") is None
+
+
+def test_a_request_with_a_member_of_a_wrong_shape_is_checked_one_by_one() -> None:
+    (request,) = some_requests(1)
+    for sequences, is_plain in ((["END"], True), (["END", " "], False)):
+        line = json.dumps({**request, "params": {**request["params"], "stop_sequences": sequences}}).encode()
+        assert (plain_requests(line, [line], "claude-haiku-4-5") is not None) is is_plain
+
+
+def test_a_schema_that_is_nested_too_deeply_is_left_to_the_api() -> None:
+    nested = b'{"items":' * 5_000 + b"{}" + b"}" * 5_000
+    assert member_problems("output_config", b'{"format":{"type":"json_schema","schema":' + nested + b"}}") == ()

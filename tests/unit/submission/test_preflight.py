@@ -63,7 +63,7 @@ def test_each_reason_is_told(changes: dict[str, Any], reason: str) -> None:
     [
         {},
         {"stream": False},
-        {"system": "Be brief", "metadata": {"user_id": "u"}, "stop_sequences": ["\n"]},
+        {"system": "Be brief", "metadata": {"user_id": "u"}, "stop_sequences": ["\nEND"]},
         {"thinking": {"type": "adaptive"}, "fallbacks": "default", "diagnostics": None},
         {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "look_up"}},
         {"tools": [{"type": "mcp_toolset"}], "tool_choice": {"type": "tool", "name": "from_the_server"}},
