@@ -56,6 +56,26 @@ def test_no_more_shards_are_under_way_than_the_queue_of_the_api_takes(
     assert control(service, "GET", "counters")["calls"]["create"] - before == 3
 
 
+def test_a_whole_job_waits_deferred_and_sends_again_what_failed(
+    airflow: PrivateAirflow, service: Service, tmp_path: Path
+) -> None:
+    control(service, "PATCH", "settings", errored_share=0.0)
+    control(service, "PUT", "rules", rules=[{"custom_id": "*-8", "outcome": "errored", "times_per_id": 1}])
+    try:
+        run_id = started(airflow, "answer_in_a_folder", tmp_path)
+        assert airflow.api.wait_for_run("answer_in_a_folder", run_id) == "success"
+    finally:
+        control(service, "PUT", "rules", rules=[])
+        control(service, "PATCH", "settings", errored_share=EMULATED["errored_share"])
+    manifest = airflow.api.xcom("answer_in_a_folder", run_id, "answer")
+    assert manifest == json.loads((tmp_path / run_id / "manifest.json").read_bytes())
+    assert manifest["counts"] == {"succeeded": 8}
+    assert [each["counts"].get("errored", 0) for each in manifest["rounds"]] == [1, 0]
+    lines = [line for part in (tmp_path / run_id).glob("results-*.jsonl") for line in part.read_text().splitlines()]
+    assert sorted(json.loads(line)["custom_id"][-1] for line in lines) == [*"12345678"]
+    assert "Waiting" in airflow.api.log("answer_in_a_folder", run_id, "answer", 1)
+
+
 def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, service: Service, tmp_path: Path) -> None:
     run_id = started(airflow, "cancel_and_delete", tmp_path)
     assert airflow.api.wait_for_run("cancel_and_delete", run_id) == "success"
