@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,3 +56,18 @@ def eventually() -> Eventually:
             sleep(0.01)
 
     return wait
+
+
+def emulator_threads() -> list[threading.Thread]:
+    """The emulators' threads that this test has started: other tests of the process may keep an emulator."""
+    begun = [thread for thread in threading.enumerate() if thread not in _before]
+    return [thread for thread in begun if thread.name.startswith("emulator")]
+
+
+_before: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def _remember_threads() -> None:
+    _before.clear()
+    _before.update(threading.enumerate())

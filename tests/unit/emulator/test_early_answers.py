@@ -14,8 +14,7 @@ from airflow_batches.api import ApiError, BatchesClient, RetryPolicy
 from airflow_batches.emulator import Emulator
 from airflow_batches.emulator.wire import Connection
 from tests.unit.emulator.client import Client, answers, dial, everything, head, lines
-from tests.unit.emulator.conftest import Start
-from tests.unit.emulator.test_server import emulator_threads
+from tests.unit.emulator.conftest import Start, emulator_threads
 
 BATCHES = "/v1/messages/batches"
 LARGE = 32_000_000

@@ -41,7 +41,7 @@ def pytest_in(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run pytest on a folder in a process of its own, with the plugin loaded first, as an entry point is."""
     plugins = ("-p", "no:cacheprovider", "-p", "airflow_batches.emulator.pytest_plugin")
     command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", *plugins, "."]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 

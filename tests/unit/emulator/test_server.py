@@ -17,13 +17,9 @@ from hypothesis import strategies as st
 from airflow_batches.emulator import Emulator, Fault
 from airflow_batches.emulator.wire import rechunked
 from tests.unit.emulator.client import Client, answers, dial, everything, head, line, lines
-from tests.unit.emulator.conftest import Eventually, Start
+from tests.unit.emulator.conftest import Eventually, Start, emulator_threads
 
 BATCHES = "/v1/messages/batches"
-
-
-def emulator_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("emulator")]
 
 
 def test_one_connection_serves_many_calls(start: Start) -> None:

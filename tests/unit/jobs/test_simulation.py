@@ -20,6 +20,9 @@ from airflow_batches.jobs.store import SavedLedger
 from tests.unit.jobs.schedule import SOUND, Parts, Schedule, Violation
 from tests.unit.jobs.world import LooksOnly, ModelApi, ModelFiles, ModelStore, journaled
 
+pytestmark = pytest.mark.no_cover
+"""Measuring coverage makes the simulation three times slower, and other tests cover the engine."""
+
 SCHEDULES: Final = 10_000
 PARTS: Final = 20
 """Tests among which the schedules are spread, so that several processes share them."""

@@ -101,7 +101,8 @@ def test_batches_of_another_workspace_are_polled_one_by_one(service: Service) ->
         )
     )
     assert endings(outcomes) == {Ending.ENDED}
-    assert service.emulator.counters["list"] == 1
+    # Waits that begin later may be looked for on a page of their own, but none twice within the pause.
+    assert 1 <= service.emulator.counters["list"] <= len(ids)
 
 
 def test_a_hint_on_a_success_is_obeyed(service: Service) -> None:
