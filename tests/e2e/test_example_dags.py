@@ -60,7 +60,7 @@ def test_a_whole_job_waits_deferred_and_sends_again_what_failed(
     airflow: PrivateAirflow, service: Service, tmp_path: Path
 ) -> None:
     control(service, "PATCH", "settings", errored_share=0.0)
-    control(service, "PUT", "rules", rules=[{"custom_id": "*-8", "outcome": "errored", "times_per_id": 1}])
+    control(service, "PUT", "rules", rules=[{"custom_id": "*-7", "outcome": "errored", "times_per_id": 1}])
     try:
         run_id = started(airflow, "answer_in_a_folder", tmp_path)
         assert airflow.api.wait_for_run("answer_in_a_folder", run_id) == "success"
@@ -72,7 +72,7 @@ def test_a_whole_job_waits_deferred_and_sends_again_what_failed(
     assert manifest["counts"] == {"succeeded": 8}
     assert [each["counts"].get("errored", 0) for each in manifest["rounds"]] == [1, 0]
     lines = [line for part in (tmp_path / run_id).glob("results-*.jsonl") for line in part.read_text().splitlines()]
-    assert sorted(json.loads(line)["custom_id"][-1] for line in lines) == [*"12345678"]
+    assert sorted(json.loads(line)["custom_id"][-1] for line in lines) == [*"01234567"]
     assert "Waiting" in airflow.api.log("answer_in_a_folder", run_id, "answer", 1)
 
 

@@ -247,7 +247,7 @@ def test_a_store_is_reached_by_its_connection_which_no_recorded_uri_names(
         assert "store" not in json.dumps(manifest)
 
 
-def test_the_submitted_requests_are_read_with_the_same_connection(
+def test_a_store_is_reached_for_the_submitted_requests_with_the_same_connection(
     emulator: Emulator, batch_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(defaults_of(RetryPolicy.__init__), "base", 0.001)
