@@ -7,6 +7,7 @@ requests. `preflight.judge` checks the others one by one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -53,6 +54,8 @@ class _PlainRequest(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 RAW_MEMBERS: Final = tuple(name for name, kind in _PlainParams.__annotations__.items() if kind == "Raw | UnsetType")
 
 _plain = msgspec.json.Decoder(_PlainRequest)
+_raw_members = attrgetter(*RAW_MEMBERS)
+_no_raw_members = (UNSET,) * len(RAW_MEMBERS)
 _encoder = msgspec.json.Encoder()
 
 
@@ -95,15 +98,20 @@ def _canonical(request: _PlainRequest) -> bytes:
     params = request.params
     if isinstance(params.system, list):  # its blocks may have members that were not decoded
         return b""
-    for name in RAW_MEMBERS:
-        if (raw := getattr(params, name)) is not UNSET:
-            setattr(params, name, Raw(canonical_member(bytes(raw))))
+    for name, raw in _given(params):
+        setattr(params, name, Raw(canonical_member(raw)))
     return _encoder.encode(request)
 
 
 def _has_good_shape(params: _PlainParams) -> bool:
-    given = ((name, getattr(params, name)) for name in CHECKS)
-    return not any(raw is not UNSET and member_problems(name, bytes(raw)) for name, raw in given)
+    return not any(name in CHECKS and member_problems(name, raw) for name, raw in _given(params))
+
+
+def _given(params: _PlainParams) -> Sequence[tuple[str, bytes]]:
+    """Return the members that were not decoded; most requests have none, so that case costs one comparison."""
+    if (members := _raw_members(params)) == _no_raw_members:
+        return ()
+    return [(name, bytes(raw)) for name, raw in zip(RAW_MEMBERS, members, strict=True) if raw is not UNSET]
 
 
 def _texts(requests: Iterable[_PlainRequest]) -> Iterator[str]:
