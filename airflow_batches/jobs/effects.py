@@ -95,7 +95,7 @@ class JobFiles(Protocol):
     def check(self, ledger: JobLedger) -> None:
         """Raise `JobRefused` if the given requests are not those of the ledger."""
 
-    def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
+    def land(self, ledger: JobLedger, batch: JobBatch) -> LandedBatch:
         """Land an ended batch in `_job/`."""
 
     def next_round(self, ledger: JobLedger) -> Sequence[PlannedShard]:

@@ -92,6 +92,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param results: the name of the object in `_job/`.
     :param failed: the name of the object with the lines that did not succeed.
     :param again: lines that a further round may send again, by kind (`rounds`).
+    :param invalid: answers that are not of the output type.
     :param no_credit: lines that failed because the account has no credit, or the key no permission.
     :param forgiven: a person has run the job again since; lines without credit may be sent again.
     :param cost_usd: None: unknown.
@@ -105,6 +106,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     error_types: Mapping[str, int] = {}
     again: Mapping[str, int] = {}
+    invalid: int = 0
     no_credit: int = 0
     forgiven: bool = False
     usage: Mapping[str, ModelUsage] = {}
@@ -115,12 +117,12 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> int:
-        """Lines with an answer."""
-        return self.counts.get(SUCCEEDED, 0)
+        """Lines with an answer of the output type."""
+        return self.counts.get(SUCCEEDED, 0) - self.invalid
 
     @property
     def failures(self) -> int:
-        """Lines without an answer."""
+        """Lines without an answer of the output type."""
         return self.lines - self.succeeded
 
     @property

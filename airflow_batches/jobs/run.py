@@ -25,10 +25,12 @@ from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.journal import CreateFiles, JournaledStore, writes_conditionally
 from airflow_batches.jobs.landed import land_batch
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
+from airflow_batches.jobs.line_parts import FORMATS, LineParts
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
 from airflow_batches.jobs.planning import CanarySample, JobRequests, make_plan, require_same, shard_opener
-from airflow_batches.jobs.publish import FORMATS, publish
+from airflow_batches.jobs.publish import Parts, publish
 from airflow_batches.jobs.resend import next_round
+from airflow_batches.jobs.rounds import Repeats
 from airflow_batches.jobs.store import LedgerFile, LedgerStore
 from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.stores import OpenStore, fsspec_store
@@ -79,23 +81,28 @@ class FolderFiles:
         """Raise `JobRefused` for other requests than the ledger's."""
         require_same(ledger, self._asked, self._folder)
 
-    def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
+    def land(self, ledger: JobLedger, batch: JobBatch) -> LandedBatch:
         """Land a batch in `_job/`."""
-        truncated = self._asked.max_tokens_growth is not None
-        now = self._clock.now()
-        return land_batch(self._client, self._folder, batch, shard, truncated=truncated, now=now)
+        shard, now = ledger.shards[batch.shard], self._clock.now()
+        return land_batch(self._client, self._folder, batch, shard, repeats=self._repeats(ledger), now=now)
 
     def next_round(self, ledger: JobLedger) -> list[PlannedShard]:
         """Store the requests to send again."""
-        return next_round(ledger, self._folder, self.open_shard)
+        return next_round(ledger, self._folder, self.open_shard, self._repeats(ledger))
 
     def publish(self, ledger: JobLedger) -> JobManifest:
         """Publish everything."""
-        return publish(ledger, self._folder, self.open_shard, format_name=ledger.plan.settings["format"])
+        return publish(ledger, self._folder, self.open_shard, self._parts(ledger))
 
     def manifest(self) -> JobManifest:
         """Return the published manifest."""
         return read_manifest(self._folder)
+
+    def _repeats(self, ledger: JobLedger) -> Repeats:
+        return Repeats(truncated=ledger.plan.settings.get("max_tokens_growth") is not None)
+
+    def _parts(self, ledger: JobLedger) -> Parts:
+        return LineParts(self._folder, ledger.plan.settings["format"])
 
 
 def read_manifest(folder: JobFolder) -> JobManifest:

@@ -11,9 +11,9 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.jobs.decision import OnMissing, OnUnsettled
 from airflow_batches.jobs.errors import JobFailed, JobStopped
 from airflow_batches.jobs.folder import JobFolder
+from airflow_batches.jobs.line_parts import FORMATS
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
 from airflow_batches.jobs.money import usd
-from airflow_batches.jobs.publish import FORMATS
 from airflow_batches.jobs.run import run_job
 from airflow_batches.jobs.terminal.interrupt import Interrupted
 from airflow_batches.jobs.terminal.options import (

@@ -313,7 +313,7 @@ class ModelFiles:
     def check(self, ledger: JobLedger) -> None:
         self._read_requests()
 
-    def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
+    def land(self, ledger: JobLedger, batch: JobBatch) -> LandedBatch:
         world = self._world
         world.point()
         if world.unlucky():
