@@ -6,13 +6,14 @@ the ledger; the other's object is left over and harmless.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -33,8 +34,12 @@ from airflow_batches.submission.stores import OpenStore, fsspec_store
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
 
+logger = logging.getLogger(__name__)
+
 CanarySample = Literal["first", "spread"]
 """Which requests are the canary: the first ones, or some spread over the source."""
+OnOtherRequests = Literal["fail", "continue"]
+"""When the folder's job has other requests: refuse; or go on with those that it was planned with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,7 @@ class JobRequests:
     :param canary_sample: which requests are the canary.
     :param max_tokens_growth: answers that `max_tokens` stopped are sent again with this many times the limit; None:
         they are final.
+    :param on_changed: what to do when the folder's job has other requests.
     :param open_store: finds the store of a source's URI.
     """
 
@@ -57,6 +63,7 @@ class JobRequests:
     canary: int = 0
     canary_sample: CanarySample = "first"
     max_tokens_growth: float | None = None
+    on_changed: OnOtherRequests = "fail"
     open_store: OpenStore = fsspec_store
 
     def __post_init__(self) -> None:
@@ -64,6 +71,8 @@ class JobRequests:
             raise InvalidRequest("canary must be 0 or more, and canary_sample 'first' or 'spread'")
         if self.max_tokens_growth is not None and not self.max_tokens_growth > 1:
             raise InvalidRequest(f"max_tokens_growth must be more than 1, not {self.max_tokens_growth}")
+        if self.on_changed not in get_args(OnOtherRequests):
+            raise InvalidRequest(f"on_changed must be 'fail' or 'continue', not {self.on_changed!r}")
 
 
 def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequests, now: datetime) -> JobLedger:
@@ -107,7 +116,10 @@ def preview(client: BatchesClient | None, asked: JobRequests) -> tuple[list[Plan
 
 
 def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:
-    """Raise `JobRefused` if these are not the requests of the ledger."""
+    """Compare the given requests with those of the ledger; if they differ, do what `on_changed` says.
+
+    :raises JobRefused: they differ, and `on_changed` is `fail`.
+    """
     if asked.requests is None:
         return
     uri = in_place(asked.requests, asked.defaults, asked.open_store)
@@ -117,13 +129,24 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
         else PreparedRequests(asked.requests, ledger.plan.job_id, defaults=asked.defaults, open_store=asked.open_store)
     )
     found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version)
-    if found.sent.fingerprint != ledger.plan.fingerprint:
+    if found.sent.fingerprint == ledger.plan.fingerprint:
+        return
+    difference = (
+        f"{folder.name} holds a job with other requests: {ledger.plan.requests:,} with fingerprint "
+        f"{ledger.plan.fingerprint}, planned at {ledger.plan.created_at:%F %T %Z} from {ledger.plan.source}; given "
+        f"are {found.sent.requests:,} with fingerprint {found.sent.fingerprint}"
+    )
+    if asked.on_changed == "fail":
         raise JobRefused(
-            f"{folder.name} holds a job with other requests: {ledger.plan.requests:,} with fingerprint "
-            f"{ledger.plan.fingerprint}, planned at {ledger.plan.created_at:%F %T %Z} from {ledger.plan.source}; given "
-            f"are {found.sent.requests:,} with fingerprint {found.sent.fingerprint}. Nothing was sent. Use another "
-            "folder for these requests; or give the same requests, model and defaults as before to continue the job"
+            f"{difference}. Nothing was sent. To have these requests answered, use another folder. To finish the "
+            "folder's job, give the requests, model and defaults that it was planned with, or set "
+            "on_changed='continue': then the given requests are not sent"
         )
+    logger.warning(
+        "%s. The job goes on with the requests that it was planned with, as on_changed='continue' asks; the given ones "
+        "are not sent. To have them answered, use another folder",
+        difference,
+    )
 
 
 def shard_opener(folder: JobFolder, open_store: OpenStore) -> Callable[[PlannedShard], AbstractContextManager[Source]]:

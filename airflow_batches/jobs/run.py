@@ -26,7 +26,14 @@ from airflow_batches.jobs.journal import CreateFiles, JournaledStore, writes_con
 from airflow_batches.jobs.landed import land_batch
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
-from airflow_batches.jobs.planning import CanarySample, JobRequests, make_plan, require_same, shard_opener
+from airflow_batches.jobs.planning import (
+    CanarySample,
+    JobRequests,
+    OnOtherRequests,
+    make_plan,
+    require_same,
+    shard_opener,
+)
 from airflow_batches.jobs.publish import FORMATS, publish
 from airflow_batches.jobs.resend import next_round
 from airflow_batches.jobs.store import LedgerFile, LedgerStore
@@ -135,7 +142,7 @@ def make_engine(
         raise InvalidRequest(f"format must be one of {', '.join(FORMATS)}, not {format_name!r}")
     clock = clock or SystemClock()
     files = FolderFiles(client, folder, asked, format_name=format_name, clock=clock)
-    api = BatchesApi(client, files.open_shard, model=asked.cut.model, **api_options)
+    api = BatchesApi(client, files.open_shard, **api_options)
     ledger: LedgerStore = LedgerFile(folder.ledger)
     if not writes_conditionally(folder.ledger):
         ledger = JournaledStore(ledger, CreateFiles(folder))
@@ -169,6 +176,7 @@ def run_job(
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
+    on_changed: OnOtherRequests = "fail",
     on_missing: OnMissing = "fail",
     on_unsettled: OnUnsettled = "fail",
     open_store: OpenStore = fsspec_store,
@@ -198,6 +206,8 @@ def run_job(
     :param max_requests: most requests in one batch.
     :param max_bytes: most bytes of one create's body.
     :param preflight: what to do with requests that the API would refuse.
+    :param on_changed: when the folder's job has other requests: `fail`, or `continue` with those that it was planned
+        with, and warn. Other requests need another folder.
     :param on_missing: when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: when no search can tell whether a create made a batch: `fail`, or `resubmit`, which may pay
         twice.
@@ -227,7 +237,7 @@ def run_job(
     )  # fmt: skip
     asked = JobRequests(
         requests=requests, defaults=defaults or {}, cut=cut, canary=canary, canary_sample=canary_sample,
-        max_tokens_growth=max_tokens_growth, open_store=open_store,
+        max_tokens_growth=max_tokens_growth, on_changed=on_changed, open_store=open_store,
     )  # fmt: skip
     limits = JobLimits(
         max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)), max_queued=max_queued,

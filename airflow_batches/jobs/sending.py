@@ -56,13 +56,14 @@ class ShardSender:
         :raises JobOvertaken: another runner has written the ledger; nothing was sent.
         :raises BatchesError: certainly no batch was created.
         """
-        shard = self._held.ledger.shards[number]
+        ledger = self._held.ledger
+        shard = ledger.shards[number]
 
         def intend(intent: Intent) -> None:
             self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=intent))
 
         try:
-            batch = self._api.create(shard, intend)
+            batch = self._api.create(shard, intend, model=ledger.plan.settings.get("model"))
         except JobOvertaken:
             raise
         except QueueFull as full:

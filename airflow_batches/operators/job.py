@@ -54,6 +54,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
     :param max_bytes: bytes of one batch's body, at most 256,000,000, the API's limit (same page).
     :param preflight: what to do about requests that the API would refuse: `error`, `warn`, or `off`.
     :param on_empty: what to do when there are no requests: `fail`, `skip`, or `succeed` without a manifest.
+    :param on_changed: what to do when the folder's job has other requests: `fail`, or `continue` with those that it was
+        planned with, and warn. Other requests need another folder.
     :param on_missing: what to do when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: what to do when no search can tell whether a create made a batch: `fail`, or `resubmit`, which
         may pay twice.
@@ -100,6 +102,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         max_bytes: int = 256_000_000,
         preflight: Literal["error", "warn", "off"] = "error",
         on_empty: Literal["fail", "skip", "succeed"] = "fail",
+        on_changed: Literal["fail", "continue"] = "fail",
         on_missing: Literal["fail", "resubmit"] = "fail",
         on_unsettled: Literal["fail", "resubmit"] = "fail",
         conn_id: str = DEFAULT_CONNECTION,
@@ -121,7 +124,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         self.settings = JobSettings(
             defaults=defaults or {}, format=format, canary=canary, canary_sample=canary_sample, rounds=rounds,
             max_tokens_growth=max_tokens_growth, max_queued=max_queued, max_requests=max_requests, max_bytes=max_bytes,
-            preflight=preflight, on_missing=on_missing, on_unsettled=on_unsettled,
+            preflight=preflight, on_changed=on_changed, on_missing=on_missing, on_unsettled=on_unsettled,
         )  # fmt: skip
         self.max_failure_rate = share(max_failure_rate)
         self.on_empty = on_empty

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
     from airflow_batches.jobs.engine import Engine
     from airflow_batches.jobs.ledger import JobLedger
-    from airflow_batches.jobs.planning import CanarySample, JobRequests
+    from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests
     from airflow_batches.operators.kill import KillHandler
     from airflow_batches.submission.preflight import Preflight
 
@@ -38,6 +38,7 @@ class JobSettings:
     max_requests: int
     max_bytes: int
     preflight: Preflight
+    on_changed: OnOtherRequests
     on_missing: OnMissing
     on_unsettled: OnUnsettled
 
@@ -143,6 +144,7 @@ class BuildsJob:
             canary=given.canary,
             canary_sample=given.canary_sample,
             max_tokens_growth=given.max_tokens_growth,
+            on_changed=given.on_changed,
             open_store=airflow_store(self.storage_conn_id),
         )  # fmt: skip
 

@@ -148,10 +148,13 @@ def test_too_many_failures_fail_it_after_everything_is_published(
     assert len((folder / "failed.jsonl").read_text().splitlines()) == 9
 
 
-def test_other_requests_for_the_folder_are_refused(operator: Any, emulator: Emulator) -> None:
+def test_other_requests_for_the_folder_are_refused_unless_its_job_may_go_on(operator: Any, emulator: Emulator) -> None:
     deferred(lambda: operator().execute(task()))
     with pytest.raises(AirflowFailException, match="other requests"):
         operator(requests=["another prompt"]).execute(task())
+    emulator.end_all()
+    manifest = operator(requests=["another prompt"], on_changed="continue").execute(task())
+    assert manifest["counts"] == {"succeeded": 9}
     assert emulator.counters["create"] == 3
 
 
