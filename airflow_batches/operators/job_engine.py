@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_batches.operators.stores import airflow_location, airflow_store
+from airflow_batches.hooks.stores import airflow_location, airflow_store
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -123,7 +123,7 @@ class BuildsJob:
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
 
         client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
-        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current)
+        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current, outlives_run=True)
         if self._killed:  # Airflow called on_kill while the connection was looked up
             self.on_kill()
         return handler
