@@ -18,12 +18,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from airflow_batches.api.errors import InvalidRequest
-from airflow_batches.jobs.cutting import CutLimits, cut, fingerprint_of
+from airflow_batches.jobs.cutting import CutLimits, Sample, cut, fingerprint_of
 from airflow_batches.jobs.errors import JobRefused
 from airflow_batches.jobs.estimate import estimated
 from airflow_batches.jobs.folder import READ_BYTES, JobFolder, StoredRequests
 from airflow_batches.jobs.ledger import JobLedger, JobPlan, PlannedShard, TokenEstimate
 from airflow_batches.jobs.prompts import PreparedRequests, in_place, source_name
+from airflow_batches.jobs.warming import require_shared_prefix, warmed
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.writer import create
 from airflow_batches.submission.lines import line_runs
@@ -51,6 +52,8 @@ class JobRequests:
     :param cut: how large shards may be, and how requests are checked.
     :param canary: requests of the canary; 0: none.
     :param canary_sample: which requests are the canary.
+    :param warm_cache: send one request alone first, so that the others read its prefix from the cache; with a canary,
+        the canary does that.
     :param max_tokens_growth: answers that `max_tokens` stopped are sent again with this many times the limit; None:
         they are final.
     :param on_changed: what to do when the folder's job has other requests.
@@ -62,6 +65,7 @@ class JobRequests:
     cut: CutLimits
     canary: int = 0
     canary_sample: CanarySample = "first"
+    warm_cache: bool = False
     max_tokens_growth: float | None = None
     on_changed: OnOtherRequests = "fail"
     open_store: OpenStore = fsspec_store
@@ -92,7 +96,7 @@ def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequest
     if uri is None:
         _store(prepared, folder.internal(name), spread=asked.canary if asked.canary_sample == "spread" else 0)
     source = StoredRequests(folder.internal(name)) if uri is None else UriSource(uri, asked.open_store)
-    shards, sample = cut(source, name, asked.cut, canary=asked.canary)
+    shards, sample = _cut(source, name, asked)
     shards, estimate = estimated(client, shards, sample.requests)
     plan = JobPlan(
         job_id=job_id, created_at=now, source=source_name(asked.requests), generated=prepared.generated,
@@ -111,8 +115,17 @@ def preview(client: BatchesClient | None, asked: JobRequests) -> tuple[list[Plan
     :raises PreflightError: the requests cannot be sent.
     """
     source = PreparedRequests(asked.requests, "preview", defaults=asked.defaults, open_store=asked.open_store)
-    shards, sample = cut(source, "", asked.cut, canary=asked.canary)
+    shards, sample = _cut(source, "", asked)
     return estimated(client, shards, sample.requests)
+
+
+def _cut(source: Source, name: str, asked: JobRequests) -> tuple[list[PlannedShard], Sample]:
+    """Cut the requests. The first shard is the canary, or the request that warms the cache."""
+    shards, sample = cut(source, name, asked.cut, canary=asked.canary or int(asked.warm_cache))
+    if asked.warm_cache and sample.first and sample.seen > 1:
+        require_shared_prefix(sample.first, [each for each in sample.requests if each is not sample.first])
+        shards = warmed(shards, canary=asked.canary > 0)
+    return shards, sample
 
 
 def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:
@@ -178,7 +191,7 @@ def _settings(asked: JobRequests) -> Mapping[str, Any]:
     return {
         "model": asked.cut.model, "version": asked.cut.version, "max_requests": asked.cut.max_requests,
         "max_bytes": asked.cut.max_bytes, "canary": asked.canary, "canary_sample": asked.canary_sample,
-        "max_tokens_growth": asked.max_tokens_growth,
+        "max_tokens_growth": asked.max_tokens_growth, "warm_cache": asked.warm_cache,
     }  # fmt: skip
 
 

@@ -168,6 +168,7 @@ def run_job(
     format: str = "jsonl",  # noqa: A002  # the usual name, as in pandas and pyarrow
     canary: int = 0,
     canary_sample: CanarySample = "first",
+    warm_cache: bool = False,
     rounds: int = 3,
     max_tokens_growth: float | None = None,
     max_cost_usd: float | Decimal | str | None = None,
@@ -198,6 +199,8 @@ def run_job(
         first run.
     :param canary: so many requests are sent alone first; 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
+    :param warm_cache: send one request alone first, so that the others read the prefix from the cache that they share
+        with it; it must end with a `cache_control` of 1 h. With a canary, the canary does that.
     :param rounds: how often a request is sent at most; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD; None: no cap.
@@ -237,7 +240,7 @@ def run_job(
     )  # fmt: skip
     asked = JobRequests(
         requests=requests, defaults=defaults or {}, cut=cut, canary=canary, canary_sample=canary_sample,
-        max_tokens_growth=max_tokens_growth, on_changed=on_changed, open_store=open_store,
+        warm_cache=warm_cache, max_tokens_growth=max_tokens_growth, on_changed=on_changed, open_store=open_store,
     )  # fmt: skip
     limits = JobLimits(
         max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)), max_queued=max_queued,

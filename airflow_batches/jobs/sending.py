@@ -16,6 +16,7 @@ from airflow_batches.jobs.errors import JobOvertaken, JobStopped
 from airflow_batches.jobs.lease import HeldLedger
 from airflow_batches.jobs.ledger import JobBatch, PendingCreate
 from airflow_batches.jobs.progress import describe_queue
+from airflow_batches.jobs.warming import cache_doubt
 from airflow_batches.submission.record import Intent
 from airflow_batches.submission.settlement import Adopt, NotSent, Undecided
 
@@ -58,6 +59,8 @@ class ShardSender:
         """
         ledger = self._held.ledger
         shard = ledger.shards[number]
+        if doubt := cache_doubt(ledger, shard, self._clock.now()):
+            logger.warning(doubt)
 
         def intend(intent: Intent) -> None:
             self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=intent))

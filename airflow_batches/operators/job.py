@@ -43,6 +43,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         first run.
     :param canary: so many requests are sent alone first; the others only if enough of them were answered. 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
+    :param warm_cache: send one request alone first, so that the others read the prefix from the cache that they share
+        with it; it must end with a `cache_control` of 1 h. With a canary, the canary does that.
     :param rounds: how often a request is sent at most, if it expired or failed at the API; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD (templated). A job that would cost more stops; what has landed stays, and a
@@ -93,6 +95,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         format: str = "jsonl",  # noqa: A002  # as in `run_job`
         canary: int = 0,
         canary_sample: Literal["first", "spread"] = "first",
+        warm_cache: bool = False,
         rounds: int = 3,
         max_tokens_growth: float | None = None,
         max_cost_usd: float | str | None = None,
@@ -122,9 +125,10 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         self.model = model
         self.max_cost_usd = max_cost_usd
         self.settings = JobSettings(
-            defaults=defaults or {}, format=format, canary=canary, canary_sample=canary_sample, rounds=rounds,
-            max_tokens_growth=max_tokens_growth, max_queued=max_queued, max_requests=max_requests, max_bytes=max_bytes,
-            preflight=preflight, on_changed=on_changed, on_missing=on_missing, on_unsettled=on_unsettled,
+            defaults=defaults or {}, format=format, canary=canary, canary_sample=canary_sample,
+            warm_cache=warm_cache, rounds=rounds, max_tokens_growth=max_tokens_growth, max_queued=max_queued,
+            max_requests=max_requests, max_bytes=max_bytes, preflight=preflight, on_changed=on_changed,
+            on_missing=on_missing, on_unsettled=on_unsettled,
         )  # fmt: skip
         self.max_failure_rate = share(max_failure_rate)
         self.on_empty = on_empty

@@ -32,6 +32,7 @@ class JobSettings:
     format: str
     canary: int
     canary_sample: CanarySample
+    warm_cache: bool
     rounds: int
     max_tokens_growth: float | None
     max_queued: int | None
@@ -143,6 +144,7 @@ class BuildsJob:
             ),
             canary=given.canary,
             canary_sample=given.canary_sample,
+            warm_cache=given.warm_cache,
             max_tokens_growth=given.max_tokens_growth,
             on_changed=given.on_changed,
             open_store=airflow_store(self.storage_conn_id),

@@ -129,8 +129,8 @@ def _finished(args: argparse.Namespace, path: str, runner: TerminalRunner) -> in
 def _run(client: BatchesClient, args: argparse.Namespace, path: str, runner: TerminalRunner) -> JobManifest:
     return run_job(
         client, local_uri(args.requests), path, model=args.model, defaults=args.defaults, format=args.format,
-        canary=args.canary, canary_sample=args.canary_sample, rounds=args.rounds,
-        max_tokens_growth=args.max_tokens_growth, max_cost_usd=args.max_cost_usd,
+        canary=args.canary, canary_sample=args.canary_sample, warm_cache=args.warm_cache,
+        rounds=args.rounds, max_tokens_growth=args.max_tokens_growth, max_cost_usd=args.max_cost_usd,
         max_failure_rate=args.max_failure_rate, max_queued=args.max_queued, max_requests=args.max_requests,
         max_bytes=args.max_bytes, preflight=args.preflight, on_changed=args.on_changed, on_missing=args.on_missing,
         on_unsettled=args.on_unsettled, poll_interval=args.poll_interval, clock=runner.clock, progress=runner.on_step,

@@ -53,7 +53,7 @@ def test_a_cancel_that_hangs_delays_no_other_and_is_named_when_the_time_is_over(
     assert list(found) == [ids[0]]
     assert isinstance(found[ids[0]], CancelUnconfirmed)
     assert f"Canceling {ids[0]} is not confirmed after 3 s: it may run and be billed" in str(found[ids[0]])
-    assert running(emulator) == set(), "the first one was canceled as well, but nobody knows"
+    assert running(emulator) == set(), "the first one as well, unknown to the client"
 
 
 def test_each_cancel_that_is_refused_is_named(emulator: Emulator, client: BatchesClient, ids: list[str]) -> None:
