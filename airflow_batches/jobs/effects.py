@@ -58,9 +58,10 @@ class CreateUnanswered(JobError):
 class JobApi(Protocol):
     """The Message Batches API, for one job."""
 
-    def create(self, shard: PlannedShard, intend: Intend) -> JobBatch:
+    def create(self, shard: PlannedShard, intend: Intend, *, model: str | None) -> JobBatch:
         """Send a shard. `intend` is called just before a batch may exist.
 
+        :param model: the plan's model, for requests that name none.
         :raises QueueFull: the API takes no more now.
         :raises CreateUnanswered: it is unknown whether a batch was created.
         :raises BatchesError: certainly none was created; or what `intend` raised.

@@ -65,6 +65,8 @@ class ModelShare(msgspec.Struct, frozen=True, kw_only=True):
 class PlannedShard(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that are sent as one batch: a range of the decoded bytes of an object.
 
+    :param canary: it is sent alone first, and the others only if enough of it was answered.
+    :param warms_cache: it is sent alone first, so that the others read its prefix from the cache.
     :param object: the name of an object in `_job/`, or the URI of a source that is used in place.
     :param bytes: length of the create's body.
     :param floor_usd: the cost of the input alone; None: unknown.
@@ -74,6 +76,7 @@ class PlannedShard(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     round: int = 1
     canary: bool = False
+    warms_cache: bool = False
     object: str
     start: int
     end: int
@@ -84,6 +87,11 @@ class PlannedShard(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, ModelShare] = {}
     floor_usd: Decimal | None = None
     ceiling_usd: Decimal | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is sent while it is under way."""
+        return self.canary or self.warms_cache
 
 
 class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 import msgspec
 
@@ -23,11 +23,11 @@ from airflow_batches.jobs.estimate import estimated
 from airflow_batches.jobs.folder import READ_BYTES, JobFolder, StoredRequests
 from airflow_batches.jobs.ledger import JobLedger, JobPlan, PlannedShard, TokenEstimate
 from airflow_batches.jobs.prompts import PreparedRequests, in_place, source_name
+from airflow_batches.jobs.warming import require_shared_prefix, warmed
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.writer import create
 from airflow_batches.submission.errors import EmptySource
 from airflow_batches.submission.lines import line_runs
-from airflow_batches.submission.scan import scan
 from airflow_batches.submission.source import Source, UriSource
 from airflow_batches.submission.stores import OpenStore, fsspec_store
 
@@ -38,6 +38,8 @@ ROWS: Final = "rows"
 """The member of a plan's settings that holds those of a job of rows."""
 CanarySample = Literal["first", "spread"]
 """Which requests are the canary: the first ones, or some spread over the source."""
+OnOtherRequests = Literal["fail", "continue"]
+"""When the folder's job has other requests: refuse; or go on with those that it was planned with."""
 
 
 class JobRows(Protocol):
@@ -60,8 +62,11 @@ class JobRequests:
     :param cut: how large shards may be, and how requests are checked.
     :param canary: requests of the canary; 0: none.
     :param canary_sample: which requests are the canary.
+    :param warm_cache: send one request alone first, so that the others read its prefix from the cache; with a canary,
+        the canary does that.
     :param max_tokens_growth: answers that `max_tokens` stopped are sent again with this many times the limit; None:
         they are final.
+    :param on_changed: what to do when the folder's job has other requests.
     :param open_store: finds the store of a source's URI.
     """
 
@@ -71,7 +76,9 @@ class JobRequests:
     cut: CutLimits
     canary: int = 0
     canary_sample: CanarySample = "first"
+    warm_cache: bool = False
     max_tokens_growth: float | None = None
+    on_changed: OnOtherRequests = "fail"
     open_store: OpenStore = fsspec_store
 
     def __post_init__(self) -> None:
@@ -81,6 +88,8 @@ class JobRequests:
             raise InvalidRequest("canary must be 0 or more, and canary_sample 'first' or 'spread'")
         if self.max_tokens_growth is not None and not self.max_tokens_growth > 1:
             raise InvalidRequest(f"max_tokens_growth must be more than 1, not {self.max_tokens_growth}")
+        if self.on_changed not in get_args(OnOtherRequests):
+            raise InvalidRequest(f"on_changed must be 'fail' or 'continue', not {self.on_changed!r}")
 
     @property
     def given(self) -> bool:
@@ -138,12 +147,17 @@ def preview(client: BatchesClient | None, asked: JobRequests) -> tuple[list[Plan
 
 
 def _cut(source: Source, name: str, asked: JobRequests) -> tuple[list[PlannedShard], Sample]:
+    """Cut the requests. The first shard is the canary, or the request that warms the cache."""
     try:
-        return cut(source, name, asked.cut, canary=asked.canary)
+        shards, sample = cut(source, name, asked.cut, canary=asked.canary or int(asked.warm_cache))
     except EmptySource:
         if asked.rows is None or not asked.rows.settings()["rows"]:
             raise
         return [], Sample()  # no row needs a request
+    if asked.warm_cache and sample.first and sample.seen > 1:
+        require_shared_prefix(sample.first, [each for each in sample.requests if each is not sample.first])
+        shards = warmed(shards, canary=asked.canary > 0)
+    return shards, sample
 
 
 def _name(asked: JobRequests, prepared: Source) -> str:
@@ -152,43 +166,6 @@ def _name(asked: JobRequests, prepared: Source) -> str:
 
 def _generated(prepared: Source) -> bool:
     return prepared.generated if isinstance(prepared, PreparedRequests) else True
-
-
-def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:
-    """Raise `JobRefused` if these are not the requests of the ledger."""
-    if not asked.given:
-        return
-    if asked.rows is not None or ROWS in ledger.plan.settings:
-        require_same_rows(ledger, asked, folder)
-        return
-    uri = asked.in_place()
-    given = UriSource(uri, asked.open_store) if uri else asked.source(ledger.plan.job_id)
-    found = scan(given, model=asked.cut.model, preflight="off", version=asked.cut.version)
-    if found.sent.fingerprint != ledger.plan.fingerprint:
-        raise JobRefused(
-            f"{folder.name} holds a job with other requests: {ledger.plan.requests:,} with fingerprint "
-            f"{ledger.plan.fingerprint}, planned at {ledger.plan.created_at:%F %T %Z} from {ledger.plan.source}; given "
-            f"are {found.sent.requests:,} with fingerprint {found.sent.fingerprint}. Nothing was sent. Use another "
-            "folder for these requests; or give the same requests, model and defaults as before to continue the job"
-        )
-
-
-def require_same_rows(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:
-    """Raise `JobRefused` if these are not the rows of the ledger; rows without a request are compared too."""
-    planned = ledger.plan.settings.get(ROWS)
-    if planned is None or asked.rows is None:
-        kinds = ("rows", "requests") if planned else ("requests", "rows")
-        raise JobRefused(f"{folder.name} holds a job of {kinds[0]}, and {kinds[1]} were given. Use another folder")
-    for _ in asked.source(ledger.plan.job_id).blocks():
-        pass
-    given = asked.rows.settings()
-    if given["fingerprint"] != planned["fingerprint"]:
-        raise JobRefused(
-            f"{folder.name} holds a job with other rows: {planned['rows']:,} with fingerprint "
-            f"{planned['fingerprint']}, planned at {ledger.plan.created_at:%F %T %Z} from {ledger.plan.source}; given "
-            f"are {given['rows']:,} with fingerprint {given['fingerprint']}. Nothing was sent. Use another folder for "
-            "these rows; or give the same rows, prompt, model and defaults as before to continue the job"
-        )
 
 
 def shard_opener(folder: JobFolder, open_store: OpenStore) -> Callable[[PlannedShard], AbstractContextManager[Source]]:
@@ -222,7 +199,7 @@ def _settings(asked: JobRequests) -> Mapping[str, Any]:
         **rows,
         "model": asked.cut.model, "version": asked.cut.version, "max_requests": asked.cut.max_requests,
         "max_bytes": asked.cut.max_bytes, "canary": asked.canary, "canary_sample": asked.canary_sample,
-        "max_tokens_growth": asked.max_tokens_growth,
+        "max_tokens_growth": asked.max_tokens_growth, "warm_cache": asked.warm_cache,
     }  # fmt: skip
 
 

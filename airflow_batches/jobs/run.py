@@ -16,6 +16,7 @@ from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.jobs.batches import BatchesApi
+from airflow_batches.jobs.comparing import require_same
 from airflow_batches.jobs.cutting import CutLimits
 from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
 from airflow_batches.jobs.effects import Effects, JobClock
@@ -27,7 +28,7 @@ from airflow_batches.jobs.landed import land_batch
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
 from airflow_batches.jobs.line_parts import FORMATS, LineParts
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
-from airflow_batches.jobs.planning import CanarySample, JobRequests, make_plan, require_same, shard_opener
+from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests, make_plan, shard_opener
 from airflow_batches.jobs.publish import Parts, publish
 from airflow_batches.jobs.resend import next_round
 from airflow_batches.jobs.rounds import Repeats
@@ -142,7 +143,7 @@ def make_engine(
         raise InvalidRequest(f"format must be one of {', '.join(FORMATS)}, not {format_name!r}")
     clock = clock or SystemClock()
     files = FolderFiles(client, folder, asked, format_name=format_name, clock=clock)
-    api = BatchesApi(client, files.open_shard, model=asked.cut.model, **api_options)
+    api = BatchesApi(client, files.open_shard, **api_options)
     ledger: LedgerStore = LedgerFile(folder.ledger)
     if not writes_conditionally(folder.ledger):
         ledger = JournaledStore(ledger, CreateFiles(folder))
@@ -168,6 +169,7 @@ def run_job(
     format: str = "jsonl",  # noqa: A002  # the usual name, as in pandas and pyarrow
     canary: int = 0,
     canary_sample: CanarySample = "first",
+    warm_cache: bool = False,
     rounds: int = 3,
     max_tokens_growth: float | None = None,
     max_cost_usd: float | Decimal | str | None = None,
@@ -176,6 +178,7 @@ def run_job(
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
+    on_changed: OnOtherRequests = "fail",
     on_missing: OnMissing = "fail",
     on_unsettled: OnUnsettled = "fail",
     open_store: OpenStore = fsspec_store,
@@ -197,6 +200,8 @@ def run_job(
         first run.
     :param canary: so many requests are sent alone first; 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
+    :param warm_cache: send one request alone first, so that the others read the prefix from the cache that they share
+        with it; it must end with a `cache_control` of 1 h. With a canary, the canary does that.
     :param rounds: how often a request is sent at most; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD; None: no cap.
@@ -205,6 +210,8 @@ def run_job(
     :param max_requests: most requests in one batch.
     :param max_bytes: most bytes of one create's body.
     :param preflight: what to do with requests that the API would refuse.
+    :param on_changed: when the folder's job has other requests: `fail`, or `continue` with those that it was planned
+        with, and warn. Other requests need another folder.
     :param on_missing: when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: when no search can tell whether a create made a batch: `fail`, or `resubmit`, which may pay
         twice.
@@ -234,7 +241,7 @@ def run_job(
     )  # fmt: skip
     asked = JobRequests(
         requests=requests, defaults=defaults or {}, cut=cut, canary=canary, canary_sample=canary_sample,
-        max_tokens_growth=max_tokens_growth, open_store=open_store,
+        warm_cache=warm_cache, max_tokens_growth=max_tokens_growth, on_changed=on_changed, open_store=open_store,
     )  # fmt: skip
     limits = JobLimits(
         max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)), max_queued=max_queued,

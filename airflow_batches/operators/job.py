@@ -43,6 +43,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         first run.
     :param canary: so many requests are sent alone first; the others only if enough of them were answered. 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
+    :param warm_cache: send one request alone first, so that the others read the prefix from the cache that they share
+        with it; it must end with a `cache_control` of 1 h. With a canary, the canary does that.
     :param rounds: how often a request is sent at most, if it expired or failed at the API; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD (templated). A job that would cost more stops; what has landed stays, and a
@@ -54,6 +56,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
     :param max_bytes: bytes of one batch's body, at most 256,000,000, the API's limit (same page).
     :param preflight: what to do about requests that the API would refuse: `error`, `warn`, or `off`.
     :param on_empty: what to do when there are no requests: `fail`, `skip`, or `succeed` without a manifest.
+    :param on_changed: what to do when the folder's job has other requests: `fail`, or `continue` with those that it was
+        planned with, and warn. Other requests need another folder.
     :param on_missing: what to do when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: what to do when no search can tell whether a create made a batch: `fail`, or `resubmit`, which
         may pay twice.
@@ -91,6 +95,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         format: str = "jsonl",  # noqa: A002  # as in `run_job`
         canary: int = 0,
         canary_sample: Literal["first", "spread"] = "first",
+        warm_cache: bool = False,
         rounds: int = 3,
         max_tokens_growth: float | None = None,
         max_cost_usd: float | str | None = None,
@@ -100,6 +105,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         max_bytes: int = 256_000_000,
         preflight: Literal["error", "warn", "off"] = "error",
         on_empty: Literal["fail", "skip", "succeed"] = "fail",
+        on_changed: Literal["fail", "continue"] = "fail",
         on_missing: Literal["fail", "resubmit"] = "fail",
         on_unsettled: Literal["fail", "resubmit"] = "fail",
         conn_id: str = DEFAULT_CONNECTION,
@@ -119,9 +125,10 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         self.model = model
         self.max_cost_usd = max_cost_usd
         self.settings = JobSettings(
-            defaults=defaults or {}, format=format, canary=canary, canary_sample=canary_sample, rounds=rounds,
-            max_tokens_growth=max_tokens_growth, max_queued=max_queued, max_requests=max_requests, max_bytes=max_bytes,
-            preflight=preflight, on_missing=on_missing, on_unsettled=on_unsettled,
+            defaults=defaults or {}, format=format, canary=canary, canary_sample=canary_sample,
+            warm_cache=warm_cache, rounds=rounds, max_tokens_growth=max_tokens_growth, max_queued=max_queued,
+            max_requests=max_requests, max_bytes=max_bytes, preflight=preflight, on_changed=on_changed,
+            on_missing=on_missing, on_unsettled=on_unsettled,
         )  # fmt: skip
         self.max_failure_rate = share(max_failure_rate)
         self.on_empty = on_empty

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_batches.operators.stores import airflow_location, airflow_store
+from airflow_batches.hooks.stores import airflow_location, airflow_store
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
     from airflow_batches.jobs.engine import Engine
     from airflow_batches.jobs.ledger import JobLedger
-    from airflow_batches.jobs.planning import CanarySample, JobRequests
+    from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests
     from airflow_batches.operators.kill import KillHandler
     from airflow_batches.submission.preflight import Preflight
 
@@ -32,12 +32,14 @@ class JobSettings:
     format: str
     canary: int
     canary_sample: CanarySample
+    warm_cache: bool
     rounds: int
     max_tokens_growth: float | None
     max_queued: int | None
     max_requests: int
     max_bytes: int
     preflight: Preflight
+    on_changed: OnOtherRequests
     on_missing: OnMissing
     on_unsettled: OnUnsettled
 
@@ -122,7 +124,7 @@ class BuildsJob:
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
 
         client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
-        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current)
+        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current, outlives_run=True)
         if self._killed:  # Airflow called on_kill while the connection was looked up
             self.on_kill()
         return handler
@@ -142,7 +144,9 @@ class BuildsJob:
             ),
             canary=given.canary,
             canary_sample=given.canary_sample,
+            warm_cache=given.warm_cache,
             max_tokens_growth=given.max_tokens_growth,
+            on_changed=given.on_changed,
             open_store=airflow_store(self.storage_conn_id),
         )  # fmt: skip
 

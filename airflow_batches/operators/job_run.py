@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.job_engine import BuildsJob, Leg
+from airflow_batches.operators.job_engine import BuildsJob, Leg, owner_of
 from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.waiting import BACKSTOP
 
@@ -113,7 +113,7 @@ class RunsJob(BuildsJob):
         self._defer(leg, pause)
 
     def _defer(self, leg: Leg, pause: Pause) -> None:
-        from airflow_batches.triggers.message_batches import MessageBatchesTrigger
+        from airflow_batches.triggers.job import JobTrigger
 
         ledger = leg.engine.ledger
         _release(leg.engine)
@@ -122,7 +122,7 @@ class RunsJob(BuildsJob):
         if not pause.for_batches:
             wake_at = min(wake_at, max(pause.until.timestamp(), now + LEAST_DEFERRAL_S))
         self.defer(
-            trigger=MessageBatchesTrigger(
+            trigger=JobTrigger(
                 conn_id=self.conn_id,
                 batch_ids=[batch.id for batch in ledger.live] if ledger else [],
                 until="first",
@@ -130,6 +130,9 @@ class RunsJob(BuildsJob):
                 poll_interval=self.poll_interval,
                 since=now,
                 cancel_on_kill=self.cancel_on_kill,
+                path=self.path,
+                storage_conn_id=self.storage_conn_id,
+                owner=owner_of(leg.context),
             ),
             method_name="execute_again",
             kwargs={"deadline": leg.deadline, "begun": ledger is not None},
@@ -157,17 +160,14 @@ class RunsJob(BuildsJob):
 
     def _cancel_all(self, leg: Leg, ledger: JobLedger) -> list[str]:
         """Cancel all batches under way; return what is not confirmed."""
-        from airflow_batches.api import BatchesError, cancel_if_running
+        from airflow_batches.api.cancel_all import cancel_all
 
         failures = []
         if ledger.pending is not None:
             failures.append(f"a create of {ledger.pending.intent.sent.requests:,} requests has no answer yet")
-        for batch in ledger.live:
-            try:
-                cancel_if_running(leg.client, batch.id, reason="the job's timeout is over, cancel_on_timeout is set")
-            except BatchesError as error:
-                failures.append(str(error))
-        return failures
+        ids = [batch.id for batch in ledger.live]
+        unconfirmed = cancel_all(leg.client, ids, reason="the job's timeout is over, cancel_on_timeout is set")
+        return failures + [str(error) for error in unconfirmed.values()]
 
     def _report(self, leg: Leg, pause: Pause) -> None:
         """Log the state and push it to XCom: when the leg pauses first, and then from time to time."""
