@@ -44,8 +44,8 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
     if given == planned:
         return
     difference = (
-        f"{folder.name} holds a job with other {given.what}: {planned}, planned at {ledger.plan.created_at:%F %T %Z} from "
-        f"{ledger.plan.source}; given are {given}"
+        f"{folder.name} holds a job with other {given.what}: {planned}, planned at {ledger.plan.created_at:%F %T %Z} "
+        f"from {ledger.plan.source}; given are {given}"
     )
     if asked.on_changed == "fail":
         raise JobRefused(

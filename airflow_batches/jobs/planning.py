@@ -58,6 +58,7 @@ class JobRequests:
 
     :param requests: the items (see `prompts`); None: the rows, or those of the ledger, unchecked.
     :param rows: rows that become requests, instead of items.
+    :param output_type: of the rows' answers; None: the plan's.
     :param defaults: params for every request.
     :param cut: how large shards may be, and how requests are checked.
     :param canary: requests of the canary; 0: none.
@@ -72,6 +73,7 @@ class JobRequests:
 
     requests: Any = None
     rows: JobRows | None = None
+    output_type: Any = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     cut: CutLimits
     canary: int = 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_batches.hooks.stores import airflow_location, airflow_store
+from airflow_batches.operators.requests import unwrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_batches.jobs.engine import Engine
     from airflow_batches.jobs.ledger import JobLedger
     from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests
+    from airflow_batches.jobs.row_options import RowOptions
     from airflow_batches.operators.kill import KillHandler
     from airflow_batches.submission.preflight import Preflight
 
@@ -29,7 +31,7 @@ class JobSettings:
     """What an operator passes on to the engine as it is."""
 
     defaults: Mapping[str, Any]
-    format: str
+    format: str | None
     canary: int
     canary_sample: CanarySample
     warm_cache: bool
@@ -42,6 +44,7 @@ class JobSettings:
     on_changed: OnOtherRequests
     on_missing: OnMissing
     on_unsettled: OnUnsettled
+    rows: RowOptions
 
 
 @dataclass(kw_only=True)
@@ -66,6 +69,8 @@ class Leg:
 class BuildsJob:
     """A mixin with the parameters of a job."""
 
+    requests: Any
+    rows: Any
     path: str
     model: str | None
     max_cost_usd: float | str | None
@@ -129,14 +134,29 @@ class BuildsJob:
             self.on_kill()
         return handler
 
-    def _asked(self, requests: Any, model: str | None, connection: Connection) -> JobRequests:
-        from airflow_batches.hooks.connection import api_version
+    def prompt_for(self, context: Context) -> Any:
+        """Return the prompt of the rows.
+
+        :param context: Airflow's context.
+        """
+        return self.settings.rows.prompt
+
+    def _asked(self, context: Context, connection: Connection, *, begun: bool) -> JobRequests:
+        """Return what to compare with the plan, or to plan; nothing if the job was begun in this try."""
+        from airflow_batches.hooks.connection import api_version, default_model
         from airflow_batches.jobs.cutting import CutLimits
         from airflow_batches.jobs.planning import JobRequests
+        from airflow_batches.jobs.run import asked_rows_of
 
         given = self.settings
+        model = self.model or default_model(connection)
+        open_store = airflow_store(self.storage_conn_id)
+        options = replace(given.rows, prompt=self.prompt_for(context))
+        rows = None if begun else unwrapped(self.rows)
         return JobRequests(
-            requests=requests,
+            requests=None if begun else unwrapped(self.requests),
+            rows=asked_rows_of(rows, options, model=model, defaults=given.defaults, open_store=open_store),
+            output_type=options.output_type,
             defaults=given.defaults,
             cut=CutLimits(
                 max_requests=given.max_requests, max_bytes=given.max_bytes, model=model,
@@ -147,7 +167,7 @@ class BuildsJob:
             warm_cache=given.warm_cache,
             max_tokens_growth=given.max_tokens_growth,
             on_changed=given.on_changed,
-            open_store=airflow_store(self.storage_conn_id),
+            open_store=open_store,
         )  # fmt: skip
 
     def _limits(self) -> JobLimits:

@@ -63,25 +63,25 @@ class RunsJob(BuildsJob):
         self,
         context: Context,
         *,
-        requests: Any,
+        begun: bool,
         deadline: float,
         resend_canceled: bool = False,
         event: Any = None,
     ) -> dict[str, Any] | None:
         """Take every step that can be taken; then finish, defer or block.
 
-        :param requests: the requests; None if they were compared with the job's before.
+        :param begun: the requests were compared with the job's before in this try; they are not read again.
         :param deadline: when the try ends, in seconds since the epoch.
         :param resend_canceled: requests that were canceled before this run are sent again.
         :param event: the trigger's event.
         :return: the manifest as plain JSON values; None if there are no requests.
         """
         from airflow_batches.hooks import MessageBatchesHook
-        from airflow_batches.hooks.connection import client_for, default_model
+        from airflow_batches.hooks.connection import client_for
 
         with task_errors(), self._job_errors():
             connection = MessageBatchesHook(self.conn_id).get_connection(self.conn_id)
-            asked = self._asked(requests, self.model or default_model(connection), connection)
+            asked = self._asked(context, connection, begun=begun)
             gave_up = _gave_up(event)
             stay = STAY_S if gave_up else self.STAY_FIRST_S if event is None else 0.0
             with client_for(connection) as client:

@@ -83,7 +83,7 @@ def test_the_folders_job_may_go_on_although_other_requests_are_given(
     assert {line["result"]["message"]["model"] for line in job.lines()} == {"claude-haiku-4-5-20251001"}
     assert len(job.emulator.batches()) == 3
     assert manifest.fingerprint in caplog.text
-    assert "the given ones are not sent" in caplog.text
+    assert "the given requests are not sent" in caplog.text
     assert job.run(some_requests(6), **given) == manifest
 
 
