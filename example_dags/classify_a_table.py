@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from airflow.sdk import Param, dag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from airflow_batches.operators import MessageBatchJobOperator
 
@@ -14,7 +14,7 @@ class Verdict(BaseModel):
     """What is asked about each review; the answers become columns of these types."""
 
     sentiment: Literal["positive", "negative", "neutral"]
-    stars: int = Field(ge=1, le=5)
+    stars: Literal[1, 2, 3, 4, 5]
     product: str | None
 
 

@@ -236,7 +236,7 @@ def asked_rows_of(
 def require_answers(manifest: JobManifest, max_failure_rate: float | None) -> None:
     """Raise `JobFailed` if more requests failed than allowed, or none has an answer."""
     failures = manifest.failures
-    if failures == manifest.requests or (
+    if (failures and failures == manifest.requests) or (
         max_failure_rate is not None and failures > max_failure_rate * manifest.requests
     ):
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest.counts.items())

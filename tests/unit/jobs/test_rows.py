@@ -1,15 +1,14 @@
-"""Jobs of rows against the emulator: each row comes back in its place, with its answer or the reason why it has none."""
+"""Jobs of rows against the emulator: each row comes back in its place, with its answer or why it has none."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Rule
@@ -22,7 +21,7 @@ MODEL = "claude-haiku-4-5"
 
 class Verdict(BaseModel):
     sentiment: Literal["good", "bad"]
-    stars: int = Field(ge=1, le=5)
+    stars: Literal[1, 2, 3, 4, 5]
 
 
 def answer(job: Job, rows: Any = ROWS, **options: Any) -> JobManifest:
@@ -73,7 +72,7 @@ def test_answers_become_typed_columns(job: Job) -> None:
 def invalid(times: int | None) -> Rule:
     """A rule: the answers about review 3 are no verdicts."""
     return Rule(
-        where=lambda request: "review 3" in json.dumps(request.params), text='{"sentiment": "good", "stars": 9}',
+        where=lambda request: "review 3" in json.dumps(request.params), answer='{"sentiment": "good", "stars": 9}',
         times_per_id=times,
     )  # fmt: skip
 
@@ -119,9 +118,7 @@ def test_the_finished_job_sends_nothing_and_other_rows_are_refused(job: Job) -> 
         ({"format": "jsonl.gz"}, "parquet, csv, jsonl"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_sent(
-    job: Job, options: dict[str, Any], message: str
-) -> None:
+def test_what_does_not_fit_is_refused_before_anything_is_sent(job: Job, options: dict[str, Any], message: str) -> None:
     rows = options.pop("rows", ROWS)
     with pytest.raises((InvalidRequest, JobRefused), match=message):
         answer(job, rows, **options)
