@@ -75,6 +75,8 @@ class RowPrompt(ABC):
 class TextPrompt(RowPrompt):
     """A text with places for columns."""
 
+    columns: Sequence[str]
+
     def __init__(self, text: str) -> None:
         self._parts = [*_parts(text)]
         self.columns = list(dict.fromkeys(name for _, name in self._parts if name is not None))
@@ -86,7 +88,6 @@ class TextPrompt(RowPrompt):
 
     def make(self, batch: RowBatch, on_empty: OnEmptyPrompt = "null") -> list[Made]:
         """Write the values of each row into the text."""
-        assert self.columns is not None
         values = {name: [text or "" for text in _rendered(batch, name)] for name in self.columns}
         pieces: list[Iterable[str]] = []
         for words, name in self._parts:

@@ -10,9 +10,9 @@
 | decimal                          | all its digits: `1.50`                                                            |
 | date, time                       | ISO 8601: `2026-01-02`, `03:04:05`, `03:04:05.000006`                             |
 | timestamp                        | ISO 8601: `2026-01-02T03:04:05`, with an offset if it has a time zone: `…+01:00`  |
-| duration                         | ISO 8601: `P1DT2H`                                                                |
-| binary                           | the text, if it is UTF-8 (old Parquet files hold texts so); an error for any other|
-| list, struct, map                | JSON: `["a","b"]`, `{"size":3}`. Values inside as above, but null and NaN are `null` |
+| duration                         | ISO 8601: `P1DT7200S`                                                             |
+| binary                           | the text, if it is UTF-8 (old Parquet files hold texts so); else an error         |
+| list, struct, map                | JSON: `["a","b"]`, `{"size":3}`; values inside as above, but missing ones `null`  |
 | dictionary, UUID, JSON           | as the value: `red`, `8e7b1b5e-…`, `{"size":3}`                                   |
 """
 

@@ -209,16 +209,12 @@ class _Keys:
         before = self._seen.count
         numbers = self._seen.number(digests)
         if self._seen.count < before + len(digests):
-            newest = before
-            for index, number in enumerate(numbers):
-                if number <= newest:
-                    log.warning(
-                        "%s has a key that an earlier row has too: %s. Both rows are answered; a join over %s finds both",
-                        batch.place(index), "key", ", ".join(self._columns),
-                    )  # fmt: skip
-                    self._seen = None
-                    return
-                newest = number
+            repeated = next(i for i, number in enumerate(numbers) if number <= max(numbers[:i], default=before))
+            log.warning(
+                "%s has the same %s as an earlier row. Both rows are answered; a join over it finds both",
+                batch.place(repeated), " and ".join(map(repr, self._columns)),
+            )  # fmt: skip
+            self._seen = None
 
 
 def _only(batch: RowBatch, columns: Sequence[str]) -> RowBatch:

@@ -49,14 +49,8 @@ def _open(fs: Any, path: str) -> Any:
 
 def _leaves(metadata: pq.FileMetaData, columns: Sequence[str]) -> list[int]:
     """Return the indexes of the physical columns of some columns."""
-    schema = metadata.schema
-    return [
-        index
-        for index in range(metadata.num_columns)
-        if any(
-            schema.column(index).path in (name,) or schema.column(index).path.startswith(f"{name}.") for name in columns
-        )
-    ]
+    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    return [index for index, path in enumerate(paths) if any(f"{path}.".startswith(f"{name}.") for name in columns)]
 
 
 def _row_bytes(metadata: pq.FileMetaData, leaves: Sequence[int]) -> float:

@@ -1,11 +1,11 @@
 """Read CSV and JSONL files in batches.
 
-| format | rule                                                                                                        |
-|--------|-------------------------------------------------------------------------------------------------------------|
-| both   | UTF-8; a byte order mark is dropped; `.gz` and `.zst` are decompressed                                       |
-| CSV    | RFC 4180 with one header line; `.tsv` has tabs. Texts may hold newlines                                     |
-|        | each column is text, exactly as written: `007` stays `007`. An empty field is null, `""` is the empty text   |
-| JSONL  | one object in each line; blank lines are skipped. Types as in `row_values`; a missing member is null        |
+| format | rule                                                                                                     |
+|--------|----------------------------------------------------------------------------------------------------------|
+| both   | UTF-8; a byte order mark is dropped; `.gz` and `.zst` are decompressed                                   |
+| CSV    | RFC 4180 with one header line; `.tsv` has tabs. Texts may hold newlines                                  |
+|        | each column is text, as it is written: `007` stays `007`. An empty field is null, `""` is the empty text |
+| JSONL  | one object in each line; blank lines are skipped. Types as in `row_values`; a missing member is null     |
 
 Types are not guessed in CSV: a guess from the first lines changes values (`007`, `1.10`), and fails at a later line.
 """
@@ -124,8 +124,8 @@ def _utf8(file: RowFile) -> Iterator[bytes]:
         except UnicodeDecodeError as exc:
             line += bytes(exc.object[: exc.start]).count(b"\n")
             raise RowsError(
-                f"{file.uri}, line {line:,}, is not UTF-8 (byte 0x{exc.object[exc.start]:02X}); nothing was sent. Convert "
-                "it: iconv -f WINDOWS-1252 -t UTF-8 …"
+                f"{file.uri}, line {line:,}, is not UTF-8 (byte 0x{exc.object[exc.start]:02X}); nothing was sent. "
+                "Convert it: iconv -f WINDOWS-1252 -t UTF-8 …"
             ) from exc
         line += block.count(b"\n")
         yield block

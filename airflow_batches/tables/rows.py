@@ -10,9 +10,9 @@
 | stream (`__arrow_c_stream__`)                         |                                                             |
 | callable without arguments                            | what it returns, one of the other kinds                     |
 
-Rules: the order is that of the files by path, and that of the rows in each. Only the columns that are asked for are read.
-No more than some batches of rows are in memory. What is spooled (`row_spool`) is read to its end first, because only
-then its columns and types are known; its first batches may lack a column, or have only whole numbers.
+Rules: the order is that of the files by path, and that of the rows in each. Only the columns that are asked for are
+read. No more than some batches of rows are in memory. What is spooled (`row_spool`) is read to its end first, because
+only then its columns and types are known: its first rows may lack a column, or have only whole numbers.
 The columns of all files must have the same types (`row_columns`).
 """
 
