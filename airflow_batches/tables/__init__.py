@@ -1,0 +1,1 @@
+"""Rows in, the same rows out with their answers (needs `pyarrow`, extra `parquet`)."""
