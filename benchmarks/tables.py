@@ -3,9 +3,9 @@
     python -m benchmarks.tables                             # 1,000,000 rows
     python -m benchmarks.tables --rows 100000 --repeat 3
 
-The files are one Parquet object of rows (an id, a title, a text of 150 bytes, the number of the request), and landed
-result lines of short answers, 100,000 in each object, in any order within it; a hundredth of them are errors. Both write
-the rows with their answers, token counts, model, stop reason and error as Parquet (zstd).
+The files are a job's rows object (an id, a title, a text of 150 bytes, the number of the request), and landed result
+lines of short answers, 100,000 in each object, in any order within it; a hundredth of them are errors. Both write the
+rows with their answers, token counts, model, stop reason and error as Parquet (zstd).
 
 - airflow-batches: `AnswerSpool` and `write_parts`. The rows keep their order, and the objects are hashed, synced
   and published atomically, with the failed rows in an object of their own.
@@ -34,7 +34,7 @@ ROWS: Final = 1_000_000
 SMALL: Final = 100
 SHARD: Final = 100_000
 JOB: Final = "job-0123456789abcdef"
-KEPT: Final = ("id", "title", "body")
+TOKENS: Final = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 DUCKDB_TIMES: Final = 2.0
 GROWTH: Final = 256.0
 OURS: Final = "airflow-batches"
@@ -42,46 +42,46 @@ PEER: Final = "DuckDB"
 
 
 def ours(folder: str) -> int:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
     from airflow_batches.jobs.folder import JobFolder, StoredRequests
     from airflow_batches.tables.answers import AnswerSpool
     from airflow_batches.tables.parts import write_parts
+    from airflow_batches.tables.row_parquet import parquet_schema
+    from airflow_batches.tables.rows_object import REQUEST, read_rows
 
-    rows = pq.ParquetFile(f"{folder}/rows.parquet")
-    place = JobFolder(f"file://{folder}/ours")
-    kept = pa.schema([rows.schema_arrow.field(name) for name in KEPT])
-    with AnswerSpool(rows.metadata.num_rows, directory=Path(folder)) as spool:
-        for path in sorted(Path(folder).glob("landed-*.jsonl")):
-            spool.add_landed(StoredRequests(JobFolder(f"file://{folder}").at(path.name)), JOB)
-        written = write_parts(rows.iter_batches(), spool, place.at, kept=kept, job_id=JOB)
-    return written.rows
+    files, place = JobFolder(f"file://{folder}"), JobFolder(f"file://{folder}/ours")
+    rows = files.at("rows.parquet")
+    landed = sorted(path.name for path in Path(folder).glob("landed-*.jsonl"))
+    schema = parquet_schema(rows.fs, rows.path)
+    kept = schema.remove(schema.get_field_index(REQUEST))
+    with AnswerSpool(len(landed) * SHARD, directory=Path(folder)) as spool:
+        for name in landed:
+            spool.add_landed(StoredRequests(files.at(name)), JOB)
+        return write_parts(read_rows(rows), spool, place.at, kept=kept, job_id=JOB).rows
 
 
 def duckdb_join(folder: str, order: str = "") -> int:
     import duckdb
 
     connection = duckdb.connect(config={"threads": 2})
-    usage = "STRUCT(input_tokens BIGINT, output_tokens BIGINT, cache_creation_input_tokens BIGINT, cache_read_input_tokens BIGINT)"
-    message = f"STRUCT(content STRUCT(type VARCHAR, text VARCHAR)[], stop_reason VARCHAR, model VARCHAR, usage {usage})"
-    error = "STRUCT(error STRUCT(type VARCHAR, message VARCHAR))"
+    usage = ", ".join(f"{name} BIGINT" for name in TOKENS)
+    message = f"content STRUCT(type VARCHAR, text VARCHAR)[], stop_reason VARCHAR, model VARCHAR, usage STRUCT({usage})"
+    result = f"type VARCHAR, message STRUCT({message}), error STRUCT(error STRUCT(type VARCHAR, message VARCHAR))"
+    tokens = ", ".join(f"m.usage.{name} AS _{name}" for name in TOKENS)
     connection.execute(f"""
         COPY (
-            SELECT id, title, body, list_aggregate(list_transform(m.content, lambda b: b.text), 'string_agg', '') AS answer,
+            SELECT id, title, body,
+                   list_aggregate(list_transform(m.content, lambda block: block.text), 'string_agg', '') AS answer,
                    type AS _status, e.type || ': ' || e.message AS _error, m.stop_reason AS _stop_reason,
-                   m.model AS _model, m.usage.input_tokens AS _input_tokens, m.usage.output_tokens AS _output_tokens,
-                   m.usage.cache_creation_input_tokens AS _cache_creation_input_tokens,
-                   m.usage.cache_read_input_tokens AS _cache_read_input_tokens
+                   m.model AS _model, {tokens}
             FROM read_parquet('{folder}/rows.parquet') LEFT JOIN (
                 SELECT custom_id, result.type AS type, result.message AS m, result.error.error AS e
-                FROM read_json('{folder}/landed-*.jsonl', format = 'newline_delimited', columns = {{
-                    'custom_id': 'VARCHAR', 'result': 'STRUCT(type VARCHAR, message {message}, error {error})'
-                }})
+                FROM read_json('{folder}/landed-*.jsonl', format = 'newline_delimited',
+                               columns = {{'custom_id': 'VARCHAR', 'result': 'STRUCT({result})'}})
             ) ON custom_id = '{JOB}-' || _request {order}
         ) TO '{folder}/duckdb.parquet' (FORMAT parquet, COMPRESSION zstd)
     """)
-    return int(connection.execute(f"SELECT count(answer) + count(_error) FROM '{folder}/duckdb.parquet'").fetchall()[0][0])
+    found = connection.execute(f"SELECT count(answer) + count(_error) FROM '{folder}/duckdb.parquet'").fetchall()
+    return int(found[0][0])
 
 
 def duckdb_in_order(folder: str) -> int:
@@ -112,20 +112,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def make_files(folder: str, rows: int) -> None:
-    """Write rows and landed lines."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    """Write rows as a job does, and landed lines."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    from airflow_batches.jobs.folder import JobFolder
+    from airflow_batches.tables.rows_object import RowsWriter
 
     Path(folder).mkdir()
     some = random.Random(1)
     words = [f"{some.getrandbits(40):x}" for _ in range(5_000)]
     schema = pa.schema([("id", pa.int64()), ("title", pa.string()), ("body", pa.string()), ("_request", pa.int64())])
-    with pq.ParquetWriter(f"{folder}/rows.parquet", schema, compression="zstd") as writer:
+    with RowsWriter(JobFolder(f"file://{folder}").at("rows.parquet")) as writer:
         for start in range(0, rows, SHARD):
             numbers = [*range(start + 1, min(rows, start + SHARD) + 1)]
             titles = [" ".join(some.choices(words, k=2)) for _ in numbers]
             bodies = [" ".join(some.choices(words, k=14)) for _ in numbers]
-            writer.write_table(pa.table([numbers, titles, bodies, numbers], schema=schema))
+            for batch in pa.table([numbers, titles, bodies, numbers], schema=schema).to_batches(10_000):
+                writer.write(batch)
             some.shuffle(numbers)
             with Path(f"{folder}/landed-{start // SHARD:05}.jsonl").open("w") as file:
                 file.writelines(_line(number, " ".join(some.choices(words, k=6))) for number in numbers)

@@ -1,8 +1,8 @@
 """Decode a block of result lines into columns with Arrow's JSON reader, which uses all cores and no Python objects.
 
-Rule: a block gives the columns of `columns.result_columns`. What the reader refuses, or reads in another way, is left to
-that function: unknown shapes, repeated members, broken UTF-8, half a surrogate pair, integers beyond 64 bits, two results
-on one line, and a line that is not a result.
+Rule: a block gives the columns of `columns.result_columns`. What the reader refuses, or reads in another way, is left
+to that function: unknown shapes, repeated members, broken UTF-8, half a surrogate pair, integers beyond 64 bits, two
+results on one line, and a line that is not a result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.json as pa_json  # type: ignore[import-untyped]
 
-from airflow_batches.landing.columns import COLUMNS, TEXT_BLOCK, USAGE, result_columns
+from airflow_batches.landing.answer_lines import TEXT_BLOCK, USAGE
+from airflow_batches.landing.columns import COLUMNS, result_columns
 
 CHUNK_BYTES: Final = 2**20
 """Bytes that one core parses at once. It is the reader's default; a longer line makes a longer chunk."""
@@ -84,7 +85,10 @@ def _errors(flat: pa.StructArray, nested: pa.StructArray) -> list[pa.StringArray
     empty = pc.and_(there, pc.and_(texts[0].is_null(), texts[1].is_null()))
     if pc.any(empty).as_py():
         return None
-    return [pc.if_else(there, text, pc.struct_field(flat, name)) for text, name in zip(texts, ("type", "message"), strict=True)]
+    return [
+        pc.if_else(there, text, pc.struct_field(flat, name))
+        for text, name in zip(texts, ("type", "message"), strict=True)
+    ]
 
 
 def _has_negative(tokens: pa.Int64Array) -> bool:

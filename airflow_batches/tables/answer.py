@@ -22,8 +22,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     :param row: the kept columns of the row; of result lines `custom_id`.
     :param value: a text, or an object of the output type; None if there is no answer.
-    :param status: `succeeded`, `errored`, `expired`, `canceled`, `invalid_output`, or `skipped`: the row has no request.
-    :param error: why there is no answer.
+    :param status: `succeeded`, or why there is no answer (`answer_columns`).
+    :param error: the reason in words.
 
     Example::
 
@@ -68,7 +68,7 @@ def answer_parser(output_type: Any) -> Parse:
         return lambda value: value
     adapter: TypeAdapter[Any] = TypeAdapter(output_type)
     # Through JSON, because a strict type takes a date or an enumeration from text only there.
-    return lambda value: adapter.validate_json(msgspec.json.encode(value))
+    return lambda value: adapter.validate_json(msgspec.json.encode(value), by_alias=True, by_name=True)
 
 
 def answers_in(rows: pa.RecordBatch, parse: Parse) -> Iterator[Answer]:

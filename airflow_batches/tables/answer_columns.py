@@ -1,13 +1,15 @@
 """The columns of an answer, from the columns of its result line (`landing.columns`).
 
-| column                                     | holds                                                                         |
-|--------------------------------------------|-------------------------------------------------------------------------------|
-| `answer`, or the members of the output type | the answer; null if there is none, or one that is not of the output type      |
-| `_status`                                  | `succeeded`, `errored`, `expired`, `canceled`, `invalid_output`, or `skipped`: |
-|                                            | the row has no request. A type that this version does not know, unchanged     |
-| `_error`                                   | the API's error type and message, or why the answer is not of the output type |
-| `_stop_reason`, `_model`, `_input_tokens`, | as in the result line                                                         |
-| `_output_tokens`, `_cache_…_input_tokens`  |                                                                               |
+| column                                | holds                                                                        |
+|---------------------------------------|-------------------------------------------------------------------------------|
+| `answer`, or the output type's members | the answer; null if there is none, or one that is not of the output type    |
+| `_status`                             | `succeeded`, `errored`, `expired`, `canceled`, `invalid_output`, or `skipped`|
+|                                       | (the row has no request); a type that this version does not know, unchanged  |
+| `_error`                              | the API's error type and message, or why the answer is not of the type       |
+| `_stop_reason`, `_model`,             | as in the result line                                                        |
+| `_input_tokens`, `_output_tokens`,    |                                                                              |
+| `_cache_creation_input_tokens`,       |                                                                              |
+| `_cache_read_input_tokens`            |                                                                              |
 
 An output type that is no object has one column, `answer`.
 """
@@ -15,18 +17,17 @@ An output type that is no object has one column, `answer`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.tables.rows_object import REQUEST
 
 if TYPE_CHECKING:
     from airflow_batches.tables.output_type import OutputType
 
-REQUEST: Final = "_request"
-"""The column of the rows object with the number of the row's request; null: it has none."""
 CUSTOM_ID: Final = "_custom_id"
 """The member of a failed row that names its request."""
 ANSWER: Final = "answer"
@@ -46,12 +47,6 @@ OUTCOME: Final = pa.schema(
         *(pa.field(name, pa.int64()) for name in TOKENS),
     ]
 )
-CUT: Final[Mapping[str, str]] = {
-    "max_tokens": "max_tokens stopped the answer; raise it",
-    "model_context_window_exceeded": "the model's context window stopped the answer",
-    "refusal": "the model refused to answer",
-}
-"""Stop reasons after which an answer is not of its type, for the message (docs, page "Structured outputs")."""
 
 
 def answer_fields(output: OutputType | None, kept: pa.Schema) -> pa.Schema:
@@ -123,22 +118,12 @@ def _values(results: pa.RecordBatch, output: OutputType | None) -> tuple[list[pa
     """Return the columns of the answers, and why they are not of their type (None: all are)."""
     if output is None:
         return [results["text"]], None
-    texts = _texts(results)
-    reasons = output.check(texts)
+    answered = pc.equal(results["type"], SUCCEEDED)
+    texts = pc.if_else(answered, results["text"], None).to_pylist()
+    reasons = pa.array(output.check(texts, results["stop_reason"].to_pylist()), pa.string())
     columns = output.columns(texts)
     values = columns.flatten() if pa.types.is_struct(columns.type) else [columns]
-    if not any(reasons):
-        return values, None
-    stops = results["stop_reason"].to_pylist()
-    told = [why and ": ".join(filter(None, (CUT.get(stop), why))) for why, stop in zip(reasons, stops, strict=True)]
-    return values, pa.array(told, pa.string())
-
-
-def _texts(results: pa.RecordBatch) -> list[str | None]:
-    """Return the texts of the answers; a request without an answer has none."""
-    answered = pc.equal(results["type"], SUCCEEDED)
-    texts: list[Any] = pc.if_else(answered, results["text"].fill_null(""), None).to_pylist()
-    return texts
+    return values, pc.if_else(answered, reasons, None)
 
 
 def _errors(results: pa.RecordBatch) -> pa.StringArray:

@@ -36,7 +36,7 @@ BLOCK_ROWS: Final = 4096
 """Answers of one block, at least. Measured with `benchmarks.tables`: smaller blocks cost more calls for answers in any
 order, and larger ones save nothing."""
 BLOCK_BYTES: Final = 4 * 2**20
-"""Bytes of result lines that are decoded at once. Chosen: some 7,000 lines of short answers, and a few dozen MB while they
+"""Bytes of result lines that are decoded at once. Chosen: some 7,000 lines of short answers, a few dozen MB while they
 are decoded."""
 MISSING: Final = -1
 

@@ -1,8 +1,8 @@
 """Blocks of rows in an unnamed local file, and rows taken from it by their position.
 
 Rules:
-- Each block is an Arrow IPC stream of its own, so that dictionaries may differ between blocks, and rows can be taken before
-  all blocks are written.
+- Each block is an Arrow IPC stream of its own, so that dictionaries may differ between blocks, and rows can be taken
+  before all blocks are written.
 - The file is mapped into memory, so a row costs the pages that hold it. They are given back to the system's cache once
   blocks of `RESIDENT_BYTES` were read.
 """

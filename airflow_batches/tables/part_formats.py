@@ -22,7 +22,6 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from airflow_batches.api.errors import InvalidRequest
 
-
 Write = Callable[[bytes], object]
 
 

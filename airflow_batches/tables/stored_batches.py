@@ -1,12 +1,12 @@
 """Read stored results in record batches of one schema.
 
-| object             | holds                       | types of the columns                                                    |
-|--------------------|-----------------------------|-------------------------------------------------------------------------|
-| Parquet            | a part, or landed lines     | as stored; landed lines: as the lines themselves                        |
-| JSONL              | landed lines                | `answer_columns`                                                        |
-| JSONL              | a part: objects of one row  | what all rows have in common, so it is read twice; the answer's: the    |
-|                    |                             | output type's                                                           |
-| CSV                | a part                      | text; token counts are integers                                         |
+| object  | holds                       | types of the columns                                                         |
+|---------|-----------------------------|------------------------------------------------------------------------------|
+| Parquet | a part, or landed lines     | as stored; of landed lines: `answer_columns`                                 |
+| JSONL   | landed lines                | `answer_columns`                                                             |
+| JSONL   | a part                      | what all rows have in common, for which it is read twice; the answer's: the  |
+|         |                             | output type's                                                                |
+| CSV     | a part                      | text; token counts are integers                                              |
 
 Each batch has metadata that say which columns are the answer's (`answer.answer_names`).
 """
