@@ -1,1 +1,16 @@
 """Rows in, the same rows out with their answers (needs `pyarrow`, extra `parquet`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batches._lazy import exports
+
+if TYPE_CHECKING:
+    from airflow_batches.tables.answer import Answer as Answer
+    from airflow_batches.tables.read import StoredResults as StoredResults
+    from airflow_batches.tables.read import read_results as read_results
+
+_MODULES = {"Answer": "answer", "StoredResults": "read", "read_results": "read"}
+__all__ = sorted(_MODULES)
+__getattr__, __dir__ = exports(__name__, _MODULES)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.api import DecodeError
-from airflow_batches.landing.columns import COLUMNS, USAGE, result_columns
+from airflow_batches.landing.answer_lines import USAGE
+from airflow_batches.landing.columns import COLUMNS, result_columns
 from airflow_batches.landing.lines import decode
 
 SUCCEEDED = {
