@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
@@ -107,6 +107,8 @@ def run_job(
     keep: Keep | None = None,
     output_type: Any = None,
     dedupe: bool = True,
+    reuse: str | None = None,
+    max_age: timedelta | None = None,
     on_empty_prompt: OnEmptyPrompt = "null",
     model: str | None = None,
     defaults: Mapping[str, Any] | None = None,
@@ -148,6 +150,8 @@ def run_job(
     :param output_type: a pydantic model, a dataclass, a TypedDict or a JSON schema that each row's answer must follow;
         None: answers are texts.
     :param dedupe: rows with equal requests share one.
+    :param reuse: URI of the folder of an earlier job of rows, whose answers to equal requests are taken.
+    :param max_age: answers that landed longer ago are not taken; None: any are.
     :param on_empty_prompt: a row whose prompt is empty has no answer (`null`), or nothing is sent (`error`).
     :param model: the default for requests that name none.
     :param defaults: params for every request, such as `system` and `max_tokens`; what a request names wins.
@@ -192,9 +196,13 @@ def run_job(
     folder = JobFolder(path, storage_options)
     options = RowOptions(
         prompt=prompt, columns=columns, key=key, keep=keep, output_type=output_type, dedupe=dedupe,
-        on_empty_prompt=on_empty_prompt,
+        reuse=reuse, max_age=max_age, on_empty_prompt=on_empty_prompt,
     )  # fmt: skip
-    asked_rows = asked_rows_of(rows, options, model=model, defaults=defaults, open_store=open_store)
+    clock = clock or SystemClock()
+    asked_rows = asked_rows_of(
+        rows, options, model=model, defaults=defaults, open_store=open_store,
+        open_folder=lambda uri: JobFolder(uri, storage_options), now=clock.now(),
+    )  # fmt: skip
     cut = CutLimits(
         max_requests=max_requests, max_bytes=max_bytes, model=model, version=client.anthropic_version,
         preflight=preflight,
@@ -216,10 +224,10 @@ def run_job(
     return manifest
 
 
-def asked_rows_of(
-    rows: Any, options: RowOptions, *, model: str | None, defaults: Mapping[str, Any] | None, open_store: OpenStore
-) -> JobRows | None:
+def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
     """Return the rows of a job; None if there are none.
+
+    :param how: further arguments of `AskedRows`.
 
     :raises InvalidRequest: there are options without rows, or they do not fit the rows.
     """
@@ -230,7 +238,7 @@ def asked_rows_of(
         return None
     from airflow_batches.jobs.rows import AskedRows
 
-    return AskedRows(rows, options, model=model, defaults=defaults, open_store=open_store)
+    return AskedRows(rows, options, **how)
 
 
 def require_answers(manifest: JobManifest, max_failure_rate: float | None) -> None:

@@ -47,6 +47,9 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
     :param output_type: a pydantic model, a dataclass, a TypedDict or a JSON schema that each row's answer must follow;
         its members become columns. None: answers are texts.
     :param dedupe: rows with equal requests share one, which is paid once.
+    :param reuse: folder of an earlier job of rows, whose answers to equal requests are taken (templated); None or
+        empty: none are.
+    :param max_age: answers that landed longer ago are not taken; None: any are.
     :param on_empty_prompt: a row whose prompt is empty has no answer (`null`), or nothing is sent (`error`).
     :param path: folder of the job: a URI, an `ObjectStoragePath` or an absolute `pathlib.Path` (templated). It must be
         empty, or hold this job.
@@ -94,7 +97,16 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         )
     """
 
-    template_fields: Sequence[str] = ("requests", "rows", "path", "model", "max_cost_usd", "conn_id", "storage_conn_id")
+    template_fields: Sequence[str] = (
+        "requests",
+        "rows",
+        "reuse",
+        "path",
+        "model",
+        "max_cost_usd",
+        "conn_id",
+        "storage_conn_id",
+    )
     requests = RequestsField()
     rows = RequestsField()
     operator_extra_links = (MessageBatchLink(),)
@@ -111,6 +123,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
         keep: Keep | None = None,
         output_type: Any = None,
         dedupe: bool = True,
+        reuse: str | None = None,
+        max_age: timedelta | None = None,
         on_empty_prompt: Literal["null", "error"] = "null",
         model: str | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -146,6 +160,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
             raise ValueError("give requests or rows: one of them")
         self.requests = requests
         self.rows = rows
+        self.reuse = reuse
         self.path = cast("str", path_text(path))  # rendered by Airflow before it is used
         self.model = model
         self.max_cost_usd = max_cost_usd
@@ -156,7 +171,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
             on_missing=on_missing, on_unsettled=on_unsettled,
             rows=RowOptions(
                 prompt=prompt, columns=columns, key=key, keep=keep, output_type=output_type, dedupe=dedupe,
-                on_empty_prompt=on_empty_prompt,
+                max_age=max_age, on_empty_prompt=on_empty_prompt,
             ),
         )  # fmt: skip
         self.max_failure_rate = share(max_failure_rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
     from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
     from airflow_batches.jobs.engine import Engine
+    from airflow_batches.jobs.folder import JobFolder
     from airflow_batches.jobs.ledger import JobLedger
     from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests
     from airflow_batches.jobs.row_options import RowOptions
@@ -71,6 +73,7 @@ class BuildsJob:
 
     requests: Any
     rows: Any
+    reuse: str | None
     path: str
     model: str | None
     max_cost_usd: float | str | None
@@ -102,10 +105,9 @@ class BuildsJob:
         *,
         resend_canceled: bool,
     ) -> Leg:
-        from airflow_batches.jobs.folder import JobFolder
         from airflow_batches.jobs.run import make_engine
 
-        folder = JobFolder(self.path, open_place=lambda uri: airflow_location(uri, self.storage_conn_id))
+        folder = self._folder(self.path)
         estimated = False
 
         def on_step(ledger: JobLedger) -> None:
@@ -134,6 +136,11 @@ class BuildsJob:
             self.on_kill()
         return handler
 
+    def _folder(self, path: str) -> JobFolder:
+        from airflow_batches.jobs.folder import JobFolder
+
+        return JobFolder(path, open_place=lambda uri: airflow_location(uri, self.storage_conn_id))
+
     def prompt_for(self, context: Context) -> Any:
         """Return the prompt of the rows.
 
@@ -151,11 +158,16 @@ class BuildsJob:
         given = self.settings
         model = self.model or default_model(connection)
         open_store = airflow_store(self.storage_conn_id)
-        options = replace(given.rows, prompt=self.prompt_for(context))
-        rows = None if begun else unwrapped(self.rows)
+        options = replace(given.rows, prompt=self.prompt_for(context), reuse=self.reuse)
+        rows = None
+        if not begun:
+            rows = asked_rows_of(
+                unwrapped(self.rows), options, model=model, defaults=given.defaults, open_store=open_store,
+                open_folder=self._folder, now=datetime.now(UTC),
+            )  # fmt: skip
         return JobRequests(
             requests=None if begun else unwrapped(self.requests),
-            rows=asked_rows_of(rows, options, model=model, defaults=given.defaults, open_store=open_store),
+            rows=rows,
             output_type=options.output_type,
             defaults=given.defaults,
             cut=CutLimits(

@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from airflow_batches.jobs.errors import JobError
 from airflow_batches.landing.blocks import whole_lines
 from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.quick_columns import block_columns, lines_of
-from airflow_batches.tables.answer_columns import answer_columns, answer_schema, skipped_row
+from airflow_batches.tables.answer_columns import INVALID_OUTPUT, STATUS, answer_columns, answer_schema, skipped_row
 from airflow_batches.tables.block_file import BlockFile, one_batch
+from airflow_batches.tables.errors import AnswersMissing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,8 @@ MISSING: Final = -1
 
 class AnswerSpool:
     """Answers of a job's requests, for use in a `with`.
+
+    `invalid` counts the answers so far that are not of their type.
 
     :param requests: how many there are; they have the numbers 1, 2, …
     :param output: the type of the answers; None: text.
@@ -67,6 +69,7 @@ class AnswerSpool:
         self._index[0] = 0
         self._pending: list[pa.RecordBatch] = []
         self._rows = 1
+        self.invalid = 0
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +96,7 @@ class AnswerSpool:
         :param landed: its result lines.
         :param job_id: the custom_ids are `<job id>-<number>`.
         :raises DecodeError: a line is not a result.
-        :raises JobError: a line is of another job.
+        :raises AnswersMissing: a line is of another job.
         """
         for block in whole_lines(landed.blocks(), BLOCK_BYTES, max_delay_s=inf):
             results = block_columns(block)
@@ -103,13 +106,13 @@ class AnswerSpool:
         """Return the answer of each number, in the same order.
 
         :param numbers: the requests' numbers, in any order and as often as they are needed; null: no request.
-        :raises JobError: a request has no answer.
+        :raises AnswersMissing: a request has no answer.
         """
         self._flush()
         positions = self._index[_indices(numbers)]
         if (positions == MISSING).any():
             missing = numbers[int(np.argmax(positions == MISSING))]
-            raise JobError(f"no result line of request {missing} has landed. Nothing more was published")
+            raise AnswersMissing(f"no result line of request {missing} has landed. Nothing more was published")
         return self._file.take(positions)
 
     def steps(self, numbers: pa.Int64Array, max_rows: int, max_bytes: int) -> Iterator[slice]:
@@ -131,11 +134,13 @@ class AnswerSpool:
         if not len(numbers):
             return
         if numbers.min() < 1 or numbers.max() > self._requests:
-            raise JobError(f"the landed lines hold other requests than the {self._requests:,} of the job")
+            raise AnswersMissing(f"the landed lines hold other requests than the {self._requests:,} of the job")
         self._index[numbers] = np.arange(self._rows, self._rows + len(numbers))
         self._bytes[numbers] = [len(line) for line in lines]
         self._rows += len(numbers)
-        self._pending.append(answer_columns(results, self._output))
+        answers = answer_columns(results, self._output)
+        self.invalid += pc.sum(pc.equal(answers[STATUS], INVALID_OUTPUT)).as_py()
+        self._pending.append(answers)
         if self._rows - self._file.rows >= BLOCK_ROWS:
             self._flush()
 
@@ -154,7 +159,7 @@ def _indices(numbers: pa.Int64Array) -> NDArray[np.int64]:
 def request_numbers(custom_ids: pa.StringArray, job_id: str) -> NDArray[np.int64]:
     """Return the numbers of a job's requests.
 
-    :raises JobError: a custom_id is not `<job id>-<number>`.
+    :raises AnswersMissing: a custom_id is not `<job id>-<number>`.
     """
     prefix = f"{job_id}-"
     try:
@@ -162,6 +167,6 @@ def request_numbers(custom_ids: pa.StringArray, job_id: str) -> NDArray[np.int64
             raise pa.ArrowInvalid
         numbers = pc.cast(pc.utf8_slice_codeunits(custom_ids, len(prefix)), pa.int64())
     except pa.ArrowInvalid:
-        raise JobError(f"the landed lines hold custom_ids that are not of job {job_id}") from None
+        raise AnswersMissing(f"the landed lines hold custom_ids that are not of job {job_id}") from None
     found: NDArray[np.int64] = numbers.to_numpy(zero_copy_only=False)
     return found

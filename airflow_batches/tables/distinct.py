@@ -54,6 +54,14 @@ class DistinctDigests:
         of = dict(zip(distinct, found, strict=True))
         return [of[digest] for digest in digests]
 
+    def find(self, digests: Sequence[bytes]) -> list[int]:
+        """Return the number of each digest; 0 for those that have none.
+
+        :param digests: digests of `DIGEST_BYTES` bytes, none of them twice.
+        """
+        found: list[int] = self._find(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)).tolist()
+        return found
+
     def _find(self, words: _Words) -> _Numbers:
         """Return the numbers of distinct digests; 0 for those that are new."""
         numbers = np.zeros(len(words), np.uint32)

@@ -101,7 +101,7 @@ def write_parts(
     :param job_id: the requests' custom_ids are `<job id>-<number>`.
     :param format_name: of the parts, one of `PART_FORMATS`.
     :param limits: bounds of files and memory.
-    :raises JobError: an answer is missing.
+    :raises AnswersMissing: an answer is missing.
     :raises LandingError: the store failed.
     """
     answers = [name for name in spool.schema.names if name not in OUTCOME.names]

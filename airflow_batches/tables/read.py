@@ -91,7 +91,7 @@ def read_results(
     :param output_type: what the job's `output_type` was: answers become objects of it. None: texts, or dicts.
     :param storage_options: options for the fsspec file system of the URI.
     :return: the results; only the manifest has been read so far.
-    :raises JobRefused: the job has not finished.
+    :raises NotPublished: the job has not finished.
     :raises LandingRefused: there is nothing, or a landing has not finished.
     :raises LandingError: the store failed.
 

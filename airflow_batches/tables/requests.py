@@ -4,6 +4,7 @@
 |--------------------------------------------------------|---------------------------------------------------------|
 | has no prompt                                          | none                                                    |
 | has params that an earlier row has too, with `dedupe`  | the earlier row's                                       |
+| has params that were answered before                   | the next number, which is not sent                      |
 | any other                                              | the next one: custom_id `<job id>-<number>`, from 1     |
 
 Rules: one reading makes the requests, and stores of each row what is kept of it with the number of its request
@@ -14,12 +15,11 @@ for each distinct key until one has appeared twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import count
 from typing import Any, Final, Literal
 
-import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from airflow_batches.api.errors import InvalidRequest
@@ -31,20 +31,23 @@ from airflow_batches.tables.rendering import objects
 from airflow_batches.tables.row_batch import RowBatch
 from airflow_batches.tables.row_columns import require_columns
 from airflow_batches.tables.rows import RowSource
-from airflow_batches.tables.rows_object import REQUEST
+from airflow_batches.tables.rows_object import DIGEST, REQUEST
 
 log = logging.getLogger(__name__)
 
 NO_REQUEST: Final = bytes(DIGEST_BYTES)
 """Stands in the fingerprint for a row without a request."""
 WriteRows = Callable[[pa.RecordBatch], None]
+Answered = Callable[[Sequence[tuple[int, bytes]]], Collection[int]]
+"""Takes the numbers and digests of new requests, and returns the numbers of those that are answered already."""
 
 
 class RowRequests:
     """Requests made of rows. Each reading makes the same ones if rows and prompt are the same.
 
-    After a reading: `rows`, `sent` (distinct requests), `shared` (rows that another row's request answers), `skipped`
-    (rows without a request), and `fingerprint` (of the params of all rows, in order).
+    After a reading: `rows`, `distinct` (requests, numbered from 1), `reused` (those that were answered before),
+    `shared` (rows that another row's request answers), `skipped` (rows without a request), and `fingerprint` (of the
+    params of all rows, in order).
 
     :param rows: the rows, or what `RowSource.of` accepts.
     :param prompt: makes the prompt of a row, or what `RowPrompt.of` accepts.
@@ -63,7 +66,7 @@ class RowRequests:
         requests = RowRequests("s3://lake/reviews/", "Sentiment of: ${text}", key="id", model="claude-opus-4-8")
         with RowsWriter(location) as writer:
             file.writelines(requests.requests("job-1", writer.write))
-        print(requests.rows, requests.sent, requests.shared, requests.skipped)
+        print(requests.rows, requests.distinct, requests.shared, requests.skipped)
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class RowRequests:
         self._params = ParamsEncoder(model, defaults or {}, output_format)
         self._dedupe = dedupe
         self._on_empty = on_empty_prompt
-        self.rows = self.sent = self.shared = self.skipped = 0
+        self.rows = self.distinct = self.reused = self.shared = self.skipped = 0
         self.fingerprint = ""
 
     @property
@@ -105,22 +108,26 @@ class RowRequests:
         schema = self._source.schema
         names = self._kept_names(schema.names)
         require_columns(names, schema.names, "key or keep", self.name)
-        if REQUEST in names:
-            raise InvalidRequest(f"the column {REQUEST!r} cannot be kept: the job has one of this name. Rename it")
+        for name in (REQUEST, DIGEST):
+            if name in names:
+                raise InvalidRequest(f"the column {name!r} cannot be kept: the job has one of this name. Rename it")
         return pa.schema([schema.field(name) for name in names])
 
-    def requests(self, job_id: str, write_rows: WriteRows | None = None) -> Iterator[bytes]:
+    def requests(
+        self, job_id: str, write_rows: WriteRows | None = None, answered: Answered | None = None
+    ) -> Iterator[bytes]:
         """Yield the requests as JSONL, several in one block.
 
         :param job_id: the beginning of each custom_id.
-        :param write_rows: stores the kept columns with the column `_request`; None: they are not stored.
+        :param write_rows: stores the kept columns with those of `rows_object`; None: they are not stored.
+        :param answered: knows requests that were answered before, which are not yielded; None: there are none.
         :raises InvalidRequest: a column does not exist (before anything is stored), or a row's prompt cannot be made
             (`PromptError`).
         :raises EmptySource: there are no rows.
         :raises SourceError: the rows cannot be read, or files changed meanwhile.
         """
         asked, kept = self._asked(), self.kept.names
-        self.rows = self.sent = self.shared = self.skipped = 0
+        self.rows = self.distinct = self.reused = self.shared = self.skipped = 0
         numbers = _Numbers(dedupe=self._dedupe)
         keys = _Keys(self._key)
         fingerprint = sha256()
@@ -130,26 +137,39 @@ class RowRequests:
             fingerprint.update(b"".join([digest or NO_REQUEST for digest in params.digests]))
             given = numbers.give(params.digests)
             if write_rows is not None:
-                write_rows(_with_requests(batch.data.select(kept), given))
-            yield b"".join(self._lines(params, given, b'{"custom_id":"%b-' % job_id.encode()))
+                write_rows(_with_requests(batch.data.select(kept), given, params.digests))
+            known = self._known(params, given, answered)
+            yield b"".join(self._lines(params, given, known, b'{"custom_id":"%b-' % job_id.encode()))
         if not self.rows:
             raise EmptySource(self.name)
         self.fingerprint = fingerprint.hexdigest()[: 2 * DIGEST_BYTES]
 
-    def _lines(self, params: EncodedParams, given: Sequence[int | None], head: bytes) -> list[bytes]:
-        """Return the pieces of the lines of requests that are new, and count all."""
+    def _known(self, params: EncodedParams, given: Sequence[int | None], answered: Answered | None) -> Collection[int]:
+        """Return the numbers of new requests that were answered before."""
+        if answered is None:
+            return ()
+        numbered = zip(given, params.digests, strict=True)
+        new = {number: digest for number, digest in numbered if number and digest and number > self.distinct}
+        return answered([*new.items()])
+
+    def _lines(
+        self, params: EncodedParams, given: Sequence[int | None], known: Collection[int], head: bytes
+    ) -> list[bytes]:
+        """Return the pieces of the lines of requests that are new and to be sent, and count all."""
         pieces: list[bytes] = []
-        sent, skipped = self.sent, 0
+        last, skipped = self.distinct, 0
         for json, number in zip(params.json, given, strict=True):
             if json is None or number is None:
                 skipped += 1
-            elif number > sent:
-                sent = number
-                pieces += (head, b'%d","params":' % number, json, b"}\n")
+            elif number > last:
+                last = number
+                if number not in known:
+                    pieces += (head, b'%d","params":' % number, json, b"}\n")
         self.rows += len(given)
         self.skipped += skipped
-        self.shared += len(given) - skipped - (sent - self.sent)
-        self.sent = sent
+        self.shared += len(given) - skipped - (last - self.distinct)
+        self.reused += len(known)
+        self.distinct = last
         return pieces
 
     def _asked(self) -> Sequence[str]:
@@ -221,13 +241,8 @@ def _only(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
     return RowBatch(batch.data.select(list(columns)), batch.file, batch.first)
 
 
-def _with_requests(data: pa.RecordBatch, numbers: Sequence[int | None]) -> pa.RecordBatch:
-    """Append the column of request numbers.
-
-    Not with `pa.array` or a function of `pyarrow.compute`, for which pyarrow imports pandas: 40 MB.
-    """
-    values = np.array([number or 0 for number in numbers], np.int64)
-    known = np.packbits(values > 0, bitorder="little")
-    column = pa.Array.from_buffers(pa.int64(), len(values), [pa.py_buffer(known), pa.py_buffer(values)])
-    schema = data.schema.append(pa.field(REQUEST, pa.int64()))
-    return pa.RecordBatch.from_arrays([*data.columns, column], schema=schema)
+def _with_requests(
+    data: pa.RecordBatch, numbers: Sequence[int | None], digests: Sequence[bytes | None]
+) -> pa.RecordBatch:
+    data = data.append_column(REQUEST, pa.array(numbers, pa.int64()))
+    return data.append_column(DIGEST, pa.array(digests, pa.binary(DIGEST_BYTES)))

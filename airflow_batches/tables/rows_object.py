@@ -1,7 +1,11 @@
-"""The rows of a job as one Parquet object in its folder: what is kept of each row, and the number of its request.
+"""The rows of a job as one Parquet object in its folder: what is kept of each row, and its request.
 
-The column `_request` is the number of the row's request; rows that share a request have the same number, and null means
-that the row has no request. The object holds the rows in their order, so the job needs its source only once.
+| column     | holds                                                                                                   |
+|------------|---------------------------------------------------------------------------------------------------------|
+| `_request` | the number of the row's request; rows that share one have the same number. Null: the row has no request |
+| `_digest`  | the digest of the request's params, by which a later job finds its answer (`jobs.reuse`)                |
+
+The object holds the rows in their order, so the job needs its source only once.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from airflow_batches.tables.row_parquet import parquet_batches, parquet_schema
 
 REQUEST: Final = "_request"
 """The column of request numbers."""
+DIGEST: Final = "_digest"
+"""The column of digests."""
 GROUP_BYTES: Final = 8 << 20
 """Bytes of rows in a row group. Chosen: a reader and the writer hold a few of them."""
 GROUP_ROWS: Final = 1 << 16
@@ -85,6 +91,17 @@ class RowsWriter:
             self._writer.close()
         self._file.finish()
         self._file.commit()
+
+
+def kept_schema(location: Location) -> pa.Schema:
+    """Return the columns that were kept of the rows of a job.
+
+    :param location: the object that `RowsWriter` wrote.
+    :raises LandingError: the store failed.
+    """
+    with store_errors("reading", location.uri):
+        schema = parquet_schema(location.fs, location.path)
+    return pa.schema([field for field in schema if field.name not in (REQUEST, DIGEST)])
 
 
 def read_rows(location: Location, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

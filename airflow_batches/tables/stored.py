@@ -16,21 +16,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 
 import msgspec
 
-from airflow_batches.jobs.errors import JobRefused
-from airflow_batches.jobs.folder import JobFolder
-from airflow_batches.jobs.manifest import MANIFEST
+from airflow_batches._uri import redact_uri, to_uri
 from airflow_batches.landing.errors import LandingRefused, store_errors
 from airflow_batches.landing.formats import format_of
 from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import COMPLETE, SUFFIX, LandedObject
 from airflow_batches.submission.objects import read_object
+from airflow_batches.tables.errors import NotPublished
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".gz", ".zst", ".parquet", ".csv", ".json", ".ndjson")
 """Ends of the names of objects; any other name may be a folder's."""
+
+MANIFEST: Final = "manifest.json"
+"""As `jobs.manifest.MANIFEST`; jobs import this folder, not the other way round."""
+LEDGER: Final = "_job/ledger.json"
+"""As `jobs.ledger.FOLDER` and `LEDGER`."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +74,27 @@ def find_objects(
 
     :param place: URI or absolute path of a job's folder, or of an object.
     :param storage_options: options for the fsspec file system of the URI.
-    :raises JobRefused: the job has not finished.
+    :raises NotPublished: the job has not finished.
     :raises LandingRefused: there is nothing, or a landing has not finished.
     :raises LandingError: the store failed.
     """
-    folder = JobFolder(place, storage_options)
-    if folder.uri.lower().endswith(SUFFIXES) and (found := _object(folder.uri, storage_options)):
+    uri = to_uri(Path(place) if isinstance(place, str) and place.startswith("/") else place).rstrip("/")
+    if uri.lower().endswith(SUFFIXES) and (found := _object(uri, storage_options)):
         return (found,)
-    manifest = folder.at(MANIFEST).read()
+    manifest = Location.parse(f"{uri}/{MANIFEST}", storage_options).read()
     if manifest is not None:
         objects = msgspec.json.decode(manifest, type=_JobObjects).results
-        return tuple(StoredObject(folder.at(Path(each.uri).name), each.format) for each in objects)
-    if folder.ledger.version() is not None:
-        raise JobRefused(
-            f"The job in {folder.name} has not finished: it has no {MANIFEST} yet. Its state: airflow-batches status. "
-            "Read the results once the job is published"
+        # By name in this folder: a manifest may have been copied, and no URI in it is trusted.
+        places = [Location.parse(f"{uri}/{Path(each.uri).name}", storage_options) for each in objects]
+        return tuple(StoredObject(place, each.format) for place, each in zip(places, objects, strict=True))
+    if Location.parse(f"{uri}/{LEDGER}", storage_options).version() is not None:
+        raise NotPublished(
+            f"The job in {redact_uri(uri)} has not finished: it has no {MANIFEST} yet. Its state: airflow-batches "
+            "status. Read the results once the job is published"
         )
-    if found := _object(folder.uri, storage_options):
+    if found := _object(uri, storage_options):
         return (found,)
-    raise LandingRefused(f"{folder.name} is neither a job's folder nor a landed object: nothing is there to read")
+    raise LandingRefused(f"{redact_uri(uri)} is neither a job's folder nor a landed object: nothing is there to read")
 
 
 def _object(uri: str, storage_options: Mapping[str, Any] | None) -> StoredObject | None:

@@ -28,7 +28,7 @@ CASES: list[tuple[pa.Array, list[str | None]]] = [
     (pa.array([0.1, 3.0, 1e300, -0.5]), ["0.1", "3", "1e+300", "-0.5"]),
     (pa.array([math.nan, math.inf, None], from_pandas=False), [None, "inf", None]),
     (pa.array([0.1], pa.float32()), ["0.1"]),
-    (pa.array([Decimal("1.50"), Decimal("-1000"), None]), ["1.50", "-1000.00", None]),
+    (pa.array([Decimal("1.50"), Decimal(-1000), None]), ["1.50", "-1000.00", None]),
     (pa.array([date(2026, 1, 2), None]), ["2026-01-02", None]),
     (pa.array([time(3, 4, 5), time(3, 4, 5, 6), None]), ["03:04:05", "03:04:05.000006", None]),
     (pa.array([10**9 + 1], pa.time64("ns")), ["00:00:01.000000001"]),
@@ -74,8 +74,6 @@ def test_a_value_without_a_text_is_found(column: pa.Array, reason: str) -> None:
     with pytest.raises(Unwritable, match=reason) as caught:
         render(column)
     assert caught.value.index == 1
-
-
 
 
 @given(st.lists(st.lists(st.text(max_size=5) | st.none(), max_size=3) | st.none(), min_size=1, max_size=5))
