@@ -35,10 +35,10 @@ def pay_only_for_new_rows() -> None:
     )
 
     @task
-    def remember(manifest: dict[str, object], path: str) -> None:
+    def remember(path: str) -> None:
         Variable.set(LAST, path)
 
-    remember(translate.output, "{{ params.path }}/{{ run_id }}")
+    translate >> remember("{{ params.path }}/{{ run_id }}")
 
 
 pay_only_for_new_rows()

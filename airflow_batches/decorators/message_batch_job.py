@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
@@ -26,6 +26,8 @@ from airflow_batches.operators.job import MessageBatchJobOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.bases.decorator import TaskDecorator
+
+POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class _MessageBatchJobDecoratedOperator(DecoratedOperator, MessageBatchJobOperator):
@@ -85,14 +87,14 @@ def without_row(function: Callable[..., Any]) -> Callable[..., Any]:
         without_row(lambda row, tone: …)  # its signature is (tone)
     """
     signature = inspect.signature(function)
-    row, *others = signature.parameters.values() or [None]
-    if row is None or row.kind not in (row.POSITIONAL_ONLY, row.POSITIONAL_OR_KEYWORD):
+    parameters = [*signature.parameters.values()]
+    if not parameters or parameters[0].kind not in POSITIONAL:
         raise TypeError(f"{function.__name__} must take the row as its first parameter")
 
     @wraps(function)
     def prompt(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    prompt.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+    prompt.__signature__ = signature.replace(parameters=parameters[1:])  # type: ignore[attr-defined]
     prompt.__annotations__ = {}
     return prompt

@@ -158,7 +158,7 @@ def _json_type(kind: pa.DataType) -> pa.DataType:
 
 def _has_nanoseconds(kind: pa.DataType) -> bool:
     temporal = pa.types.is_timestamp(kind) or pa.types.is_time64(kind) or pa.types.is_duration(kind)
-    return temporal and kind.unit == "ns"
+    return bool(temporal and kind.unit == "ns")
 
 
 def _csv_type(kind: pa.DataType) -> pa.DataType:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -123,3 +125,48 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent(job: Job, options:
     with pytest.raises((InvalidRequest, JobRefused), match=message):
         answer(job, rows, **options)
     assert not job.emulator.batches()
+
+
+def test_an_earlier_jobs_answers_are_taken_for_equal_requests(job: Job, tmp_path: Path) -> None:
+    first = answer(job)
+    before = {row["id"]: row["answer"] for row in published(job)}
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    rows = [*ROWS[:10], {"id": 50, "text": "a new one", "extra": None}]
+    manifest = answer(later, rows, reuse=str(job.folder))
+    assert manifest.requests == 1, "only the new row is sent"
+    assert manifest.rows == {"rows": 11, "succeeded": 11, "shared": 3, "reused": 7}
+    assert {row["id"]: row["answer"] for row in published(later) if row["id"] != 50} == {
+        key: text for key, text in before.items() if key < 10
+    }
+    assert manifest.cost_usd is not None
+    assert first.cost_usd is not None
+    assert manifest.cost_usd < first.cost_usd
+    third = Job(job.emulator, job.client, tmp_path / "third")
+    assert answer(third, rows, reuse=str(later.folder)).requests == 0, "also answers that were taken are taken again"
+    assert published(third) == published(later)
+
+
+def test_failures_old_answers_and_other_params_are_not_taken(job: Job, tmp_path: Path) -> None:
+    job.emulator.set_rules([invalid(None)])
+    answer(job, output_type=Verdict, max_failure_rate=None, rounds=1)
+    job.emulator.set_rules([])
+
+    def again(name: str, **options: Any) -> int:
+        later = Job(job.emulator, job.client, tmp_path / name)
+        return answer(later, output_type=Verdict, reuse=str(job.folder), **options).requests
+
+    assert again("failures") == 1
+    assert again("other prompt", prompt="Judge: ${text}") == 7
+    assert again("other limit", defaults={"max_tokens": 51}) == 7
+    job.clock.sleep(7200)
+    assert again("old", max_age=timedelta(hours=1)) == 7
+    assert again("young enough", max_age=timedelta(hours=24)) == 1
+
+
+def test_reuse_of_a_folder_without_rows_is_refused(job: Job, tmp_path: Path) -> None:
+    other = Job(job.emulator, job.client, tmp_path / "other")
+    other.run(["a"], model=MODEL, defaults={"max_tokens": 5})
+    for folder, held in ((other.folder, "a job without rows"), (tmp_path / "nothing", "no job")):
+        with pytest.raises(JobRefused, match=f"holds {held}"):
+            answer(job, reuse=str(folder))
+    assert not (job.folder / "_job/ledger.json").exists()
