@@ -56,7 +56,7 @@ class AnswerMessage(msgspec.Struct, gc=False):
         """The text blocks, joined; None if there is no content."""
         if self.content is None:
             return None
-        if len(self.content) == 1 and self.content[0].type == TEXT_BLOCK:  # most answers: a third of the time
+        if len(self.content) == 1 and self.content[0].type == TEXT_BLOCK:  # most answers have one block
             return self.content[0].text or ""
         return "".join([block.text for block in self.content if block.type == TEXT_BLOCK and block.text])
 
