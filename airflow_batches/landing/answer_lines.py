@@ -22,6 +22,8 @@ from airflow_batches.landing.lines import decode
 USAGE: Final = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 TEXT_BLOCK: Final = "text"
 _MAX_INTEGER: Final = 2**63 - 1
+"""The largest integer of an Arrow column of 64 bits. Its negative is the smallest, so that one bound serves both."""
+
 _Integer = Annotated[int, msgspec.Meta(ge=-_MAX_INTEGER, le=_MAX_INTEGER)]
 
 
@@ -54,6 +56,8 @@ class AnswerMessage(msgspec.Struct, gc=False):
         """The text blocks, joined; None if there is no content."""
         if self.content is None:
             return None
+        if len(self.content) == 1 and self.content[0].type == TEXT_BLOCK:  # most answers have one block
+            return self.content[0].text or ""
         return "".join([block.text for block in self.content if block.type == TEXT_BLOCK and block.text])
 
 
