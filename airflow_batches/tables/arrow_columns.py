@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import accumulate, chain
 from typing import Any, Final
@@ -18,6 +19,9 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 UNFIT: Final = (ValueError, TypeError, OverflowError, LookupError)
 """What pyarrow and Python raise for a value that does not fit its column. `ArrowInvalid` is a ValueError."""
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+EARLIEST: Final = pa.scalar(datetime.min.replace(tzinfo=UTC), TIMESTAMP)
+LATEST: Final = pa.scalar(datetime.max.replace(tzinfo=UTC), TIMESTAMP)
+"""Python's first and last times: readers of Arrow could not show others."""
 ZONE: Final = r"(Z|[+-]\d\d:?\d\d)$"
 """The end of a time that names its zone (RFC 3339)."""
 
@@ -61,7 +65,11 @@ class TimestampColumn(ArrowColumn):
     def array(self, values: Sequence[Any]) -> pa.Array:
         texts = pc.utf8_upper(pa.array(values, pa.string()))
         zoned = pc.match_substring_regex(texts, ZONE)
-        return pc.if_else(zoned, texts, pc.binary_join_element_wise(texts, "Z", "")).cast(self.type)
+        times = pc.if_else(zoned, texts, pc.binary_join_element_wise(texts, "Z", "")).cast(self.type)
+        outside = pc.or_(pc.less(times, EARLIEST), pc.greater(times, LATEST))
+        if pc.any(outside).as_py():
+            raise ValueError("a time in another zone is in the year 0 or 10000 of UTC")
+        return times
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@
 | model, dataclass, TypedDict               | object                        | struct, its members in their order   |
 | `list`, `set`, `tuple[X, ...]`            | array                         | list                                 |
 | `X | None`, a member with a default       | anyOf with null; not required | the column of X, with nulls          |
+| a union of models, discriminated or not   | anyOf of objects              | struct with the members of all       |
 | other unions, `Any`, `dict`, `None`       | anyOf, any, open object, null | none: refused                        |
 
 All columns may be null, because an answer that failed has no values. Members are named by their serialization aliases
@@ -126,19 +127,33 @@ class _Choosing:
 
     def _common(self, options: list[ArrowColumn], path: str) -> ArrowColumn:
         """Return one column for all alternatives."""
-        first = options[0]
+        if all(isinstance(option, StructColumn) for option in options):
+            return self._all_members([option for option in options if isinstance(option, StructColumn)], path)
+        if all(isinstance(option, ListColumn) for option in options):
+            items = [option.item for option in options if isinstance(option, ListColumn)]
+            return ListColumn.of(self._common(items, f"{path}[]"))
         if all(isinstance(option, ChoiceColumn) for option in options):
             return ChoiceColumn.of(
-                [name for option in options if isinstance(option, ChoiceColumn) for name in option.names]
+                [each for option in options if isinstance(option, ChoiceColumn) for each in option.names]
             )
-        if all(option.type == first.type for option in options):
-            return first
+        if all(option.type == options[0].type for option in options):
+            return options[0]
         if all(isinstance(option, ChoiceColumn) or option.type == TEXT.type for option in options):
             return TEXT
         if all(option in (INTEGER, NUMBER) for option in options):
             return NUMBER
         kinds = ", ".join(dict.fromkeys(str(option.type) for option in options))
-        return self._refuse(path, f"a union ({kinds})", "use one type; for objects, one whose members are optional")
+        return self._refuse(path, f"a union ({kinds})", "use one type, such as a text")
+
+    def _all_members(self, options: list[StructColumn], path: str) -> ArrowColumn:
+        """Return one struct with the members of all alternatives."""
+        members: dict[str, list[ArrowColumn]] = {}
+        for option in options:
+            for name, column in option.columns:
+                members.setdefault(name, []).append(column)
+        return StructColumn.of(
+            {name: self._common(each, f"{path}.{name}".lstrip(".")) for name, each in members.items()}
+        )
 
     def _refuse(self, path: str, what: str, cure: str) -> ArrowColumn:
         self.problems.append(f"{_shown(path)} is {what}, which has no column in Arrow; {cure}")

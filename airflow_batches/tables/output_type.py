@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, Self
 import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
+from pydantic_core import to_json
 
 from airflow_batches.tables.answer_check import AnswerCheck, InvalidAnswer, SchemaCheck, TypeCheck, decoded
 from airflow_batches.tables.arrow_columns import UNFIT, ArrowColumn
@@ -176,7 +177,7 @@ class OutputType:
         except InvalidAnswer:
             return None  # there is nothing to correct
         corrected = with_cases_of(self._answer, value)
-        return None if corrected == value else msgspec.json.encode(corrected).decode()
+        return None if corrected == value else to_json(corrected).decode()
 
 
 def _closed(schema: Schema, name: str) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from hypothesis import strategies as st
 from pydantic import Field, create_model
+from typing_extensions import TypedDict
 
 
 class Answer(NamedTuple):
@@ -92,6 +93,22 @@ def model(pieces: Sequence[Piece]) -> Piece:
         f"m{number}": (piece.type, Field(alias=name))
         for number, (piece, name) in enumerate(zip(pieces, names, strict=True))
     }
+    return _object(create_model("Model", **fields), names, pieces)
+
+
+def data_class(pieces: Sequence[Piece]) -> Piece:
+    names = [f"member_{number}" for number in range(len(pieces))]
+    members = [(name, piece.type) for name, piece in zip(names, pieces, strict=True)]
+    return _object(make_dataclass("DataClass", members), names, pieces)
+
+
+def typed_dict(pieces: Sequence[Piece]) -> Piece:
+    names = [f"member-{number}" for number in range(len(pieces))]
+    members = {name: piece.type for name, piece in zip(names, pieces, strict=True)}
+    return _object(TypedDict("Dict", members), names, pieces)  # type: ignore[operator]  # made at run time
+
+
+def _object(kind: Any, names: Sequence[str], pieces: Sequence[Piece]) -> Piece:
     answers = st.tuples(*(piece.answers for piece in pieces)).map(
         lambda each: Answer(
             dict(zip(names, (answer.json for answer in each), strict=True)),
@@ -109,17 +126,19 @@ def model(pieces: Sequence[Piece]) -> Piece:
             answer[names[place]] = draw(pieces[place].broken)
         return answer
 
-    return Piece(create_model("Model", **fields), answers, broken())
+    return Piece(kind, answers, broken())
 
 
-MODELS: Final = st.recursive(
+TYPES: Final = st.recursive(
     st.sampled_from(SCALARS),
     lambda pieces: st.one_of(
-        pieces.map(listed), pieces.map(optional), st.lists(pieces, min_size=1, max_size=4).map(model)
+        pieces.map(listed),
+        pieces.map(optional),
+        *(st.lists(pieces, min_size=1, max_size=4).map(kind) for kind in (model, data_class, typed_dict)),
     ),
     max_leaves=8,
 )
-"""Pieces of any shape, scalars and lists at the top included."""
+"""Types of any shape, scalars and lists at the top included."""
 
 
 def encoded(value: Any) -> str:

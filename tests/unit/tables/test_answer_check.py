@@ -149,6 +149,15 @@ def test_the_capitals_of_an_enum_are_corrected_because_the_api_does_not_promise_
     assert output.columns(texts).to_pylist() == [{"kind": "Credit note", "lines": []}, None]
 
 
+def test_capitals_are_corrected_beside_numbers_that_no_integer_type_holds() -> None:
+    class Sized(BaseModel):
+        kind: Literal["A"]
+        size: float
+
+    output = OutputType.of(Sized)
+    assert output.columns([f'{{"kind": "a", "size": {10**30}}}']).to_pylist() == [{"kind": "A", "size": 1e30}]
+
+
 def test_capitals_that_fit_two_values_of_an_enum_are_not_corrected() -> None:
     output = OutputType.of(list[Literal["Topic a", "Topic A", "b"]])
     assert output.columns(['["Topic A", "B"]', '["TOPIC A"]']).to_pylist() == [["Topic A", "b"], None]

@@ -187,6 +187,41 @@ def test_columns_hold_what_validators_defaults_and_computed_fields_make_of_an_an
     ]
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+    toys: list[Literal["ball"]] = []
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    tricks: list[str]
+    toys: list[Literal["bone"]] = []
+
+
+@pytest.mark.parametrize(
+    "pet", [Annotated[Cat | Dog, Field(discriminator="kind")], Cat | Dog | None], ids=["discriminated", "plain"]
+)
+def test_a_union_of_objects_has_the_members_of_all(pet: Any) -> None:
+    output = OutputType.of(list[pet])
+    text = '[{"kind": "cat", "lives": 9, "toys": ["ball"]}, {"kind": "dog", "tricks": ["sit"], "toys": ["bone"]}]'
+    assert output.check([text, '[{"kind": "cat", "tricks": []}]'])[0] is None
+    assert output.columns([text]).to_pylist() == [
+        [
+            {"kind": "cat", "lives": 9, "toys": ["ball"], "tricks": None},
+            {"kind": "dog", "lives": None, "toys": ["bone"], "tricks": ["sit"]},
+        ]
+    ]
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+05:00"])
+def test_a_time_that_python_cannot_show_in_utc_is_invalid(text: str) -> None:
+    assert OutputType.of(datetime).check([json.dumps(text)]) == [
+        "the answer: does not fit a column of timestamp[us, tz=UTC]"
+    ]
+    assert OutputType.of(list[datetime]).columns([json.dumps([text])]).to_pylist() == [None]
+
+
 def test_members_that_no_type_declares_are_no_columns() -> None:
     output = OutputType.of(Label)
     assert output.columns(['{"topic": "bill", "urgency": 1, "mood": "calm"}']).to_pylist() == [

@@ -16,13 +16,13 @@ from airflow_batches.emulator import Emulator
 from airflow_batches.submission.shapes import member_problems
 from airflow_batches.tables import OutputType
 from tests.unit.emulator.client import Client, line
-from tests.unit.tables.output_types import MODELS, SCALARS, Piece, encoded, model
+from tests.unit.tables.output_types import SCALARS, TYPES, Piece, encoded, model
 
-SLOW = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SLOW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @SLOW
-@given(piece=MODELS, data=st.data())
+@given(piece=TYPES, data=st.data())
 def test_valid_answers_come_back_and_broken_ones_are_null_with_a_reason(piece: Piece, data: st.DataObject) -> None:
     output = OutputType.of(piece.type)
     valid = data.draw(st.lists(piece.answers, max_size=3))
@@ -38,14 +38,14 @@ def test_valid_answers_come_back_and_broken_ones_are_null_with_a_reason(piece: P
 
 
 @SLOW
-@given(piece=MODELS, data=st.data())
+@given(piece=TYPES, data=st.data())
 def test_the_schema_that_is_sent_takes_the_same_answers(piece: Piece, data: st.DataObject) -> None:
     texts = [encoded(each.json) for each in data.draw(st.lists(piece.answers, max_size=3))]
     assert OutputType.of(OutputType.of(piece.type).schema).check(texts) == [None] * len(texts)
 
 
 @SLOW
-@given(piece=MODELS, data=st.data())
+@given(piece=TYPES, data=st.data())
 def test_an_answer_that_is_cut_anywhere_is_null(piece: Piece, data: st.DataObject) -> None:
     text = encoded(data.draw(piece.answers).json)
     cut = text[: data.draw(st.integers(0, len(text) - 1))]
@@ -56,7 +56,7 @@ def test_an_answer_that_is_cut_anywhere_is_null(piece: Piece, data: st.DataObjec
 
 
 @SLOW
-@given(piece=MODELS, data=st.data())
+@given(piece=TYPES, data=st.data())
 def test_parquet_holds_the_columns(piece: Piece, data: st.DataObject) -> None:
     answers = data.draw(st.lists(piece.answers, min_size=1, max_size=3))
     array = OutputType.of(piece.type).columns([*(encoded(each.json) for each in answers), None])
@@ -67,7 +67,7 @@ def test_parquet_holds_the_columns(piece: Piece, data: st.DataObject) -> None:
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-@given(piece=MODELS.map(lambda piece: model([piece])))
+@given(piece=TYPES.map(lambda piece: model([piece])))
 def test_the_emulator_takes_every_schema_that_is_sent_and_keeps_to_it(client: Client, piece: Piece) -> None:
     output = OutputType.of(piece.type)
     config = {"format": output.format()}
@@ -83,6 +83,25 @@ def test_the_emulator_takes_each_kind_of_value_as_the_whole_answer(client: Clien
     output = OutputType.of(piece.type)
     result = client.outcome([line("only", output_config={"format": output.format()})])["only"]
     assert OutputType.of(output.schema).check([text_of(result)]) == [None]
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@given(piece=TYPES.map(lambda piece: model([piece])))
+def test_the_invalid_answers_of_the_emulator_are_found(careless: Client, piece: Piece) -> None:
+    output = OutputType.of(piece.type)
+    results = careless.outcome(
+        [line(f"row-{number}", output_config={"format": output.format()}) for number in range(3)]
+    )
+    assert all(output.check([text_of(result) for result in results.values()]))
+
+
+@pytest.fixture(scope="module")
+def careless() -> Any:
+    """A client of an emulator whose answers do not match their schema."""
+    with Emulator(invalid_output_share=1.0) as emulator:
+        client = Client(emulator)
+        yield client
+        client.close()
 
 
 @pytest.fixture(scope="module")
