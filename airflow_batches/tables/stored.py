@@ -29,10 +29,6 @@ from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import COMPLETE, SUFFIX, LandedObject
 from airflow_batches.submission.objects import read_object
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".gz", ".zst", ".parquet", ".csv", ".json", ".ndjson")
-"""Ends of the names of objects; any other name may be a folder's."""
-
-
 @dataclass(frozen=True)
 class StoredObject:
     """An object with results, and its format: `jsonl`, `jsonl.gz`, `jsonl.zst`, `parquet` or `csv`."""
@@ -75,7 +71,7 @@ def find_objects(
     :raises LandingError: the store failed.
     """
     folder = JobFolder(place, storage_options)
-    if folder.uri.lower().endswith(SUFFIXES) and (found := _object(folder.uri, storage_options)):
+    if found := _object(folder.uri, storage_options):
         return (found,)
     manifest = folder.at(MANIFEST).read()
     if manifest is not None:
@@ -86,8 +82,6 @@ def find_objects(
             f"The job in {folder.name} has not finished: it has no {MANIFEST} yet. Its state: airflow-batches status. "
             "Read the results once the job is published"
         )
-    if found := _object(folder.uri, storage_options):
-        return (found,)
     raise LandingRefused(f"{folder.name} is neither a job's folder nor a landed object: nothing is there to read")
 
 
