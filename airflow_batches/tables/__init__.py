@@ -8,9 +8,17 @@ from airflow_batches._lazy import exports
 
 if TYPE_CHECKING:
     from airflow_batches.tables.answer import Answer as Answer
+    from airflow_batches.tables.errors import OutputTypeError as OutputTypeError
+    from airflow_batches.tables.output_type import OutputType as OutputType
     from airflow_batches.tables.read import StoredResults as StoredResults
     from airflow_batches.tables.read import read_results as read_results
 
-_MODULES = {"Answer": "answer", "StoredResults": "read", "read_results": "read"}
+_MODULES = {
+    "Answer": "answer",
+    "OutputType": "output_type",
+    "OutputTypeError": "errors",
+    "StoredResults": "read",
+    "read_results": "read",
+}
 __all__ = sorted(_MODULES)
 __getattr__, __dir__ = exports(__name__, _MODULES)
