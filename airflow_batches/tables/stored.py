@@ -29,6 +29,7 @@ from airflow_batches.landing.location import Location
 from airflow_batches.landing.manifest import COMPLETE, SUFFIX, LandedObject
 from airflow_batches.submission.objects import read_object
 
+
 @dataclass(frozen=True)
 class StoredObject:
     """An object with results, and its format: `jsonl`, `jsonl.gz`, `jsonl.zst`, `parquet` or `csv`."""

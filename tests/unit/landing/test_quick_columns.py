@@ -66,7 +66,9 @@ def test_blank_lines_are_skipped() -> None:
     assert block_columns(b"\n").num_rows == 0
 
 
-@pytest.mark.parametrize("line", [USUAL + USUAL, USUAL[:-3], b"[]", b'{"custom_id":"a"}', b'{"result":{"type":"expired"}}'])
+@pytest.mark.parametrize(
+    "line", [USUAL + USUAL, USUAL[:-3], b"[]", b'{"custom_id":"a"}', b'{"result":{"type":"expired"}}']
+)
 def test_a_line_that_is_not_one_result_is_an_error(line: bytes) -> None:
     with pytest.raises(DecodeError):
         block_columns(block_of(USUAL, line))

@@ -187,7 +187,9 @@ def test_an_unknown_format_is_refused_before_anything_is_written(job: Job) -> No
 )
 def test_a_kept_column_with_the_name_of_another_is_refused(name: str, output: Any, problem: str) -> None:
     kept = pa.schema([("id", pa.int64()), (name, pa.string())])
-    with pytest.raises(InvalidRequest, match=f"'{name}' clashes: .*{problem}.*Rename the column, or leave it out of keep"):
+    with pytest.raises(
+        InvalidRequest, match=f"'{name}' clashes: .*{problem}.*Rename the column, or leave it out of keep"
+    ):
         answer_fields(output and OutputType.of(output), kept)
 
 
@@ -290,7 +292,7 @@ def test_the_same_rows_come_out_with_their_last_answers(
     made: tuple[dict[str, pa.Array], list[int | None], list[tuple[int, str | None]]],
 ) -> None:
     kept, requests, rounds = made
-    last = {number: text for number, text in rounds}
+    last = dict(rounds)
     with TemporaryDirectory() as folder:
         job = Job(Path(folder), kept, requests)
         with AnswerSpool(5, OutputType.of(Review)) as spool:
@@ -305,7 +307,9 @@ def test_the_same_rows_come_out_with_their_last_answers(
     found = [("skipped", dict.fromkeys(Review.model_fields)) if n is None else expected(last[n]) for n in requests]
     assert table["_status"].to_pylist() == [status for status, _ in found]
     assert table.select([*Review.model_fields]).to_pylist() == [values for _, values in found]
-    ids = [f"{JOB}-{n}" for n, (status, _) in zip(requests, found, strict=True) if status in {"errored", "invalid_output"}]
+    ids = [
+        f"{JOB}-{n}" for n, (status, _) in zip(requests, found, strict=True) if status in {"errored", "invalid_output"}
+    ]
     assert [row["_custom_id"] for row in failed] == ids
     assert written.counts.total() == sum(part.lines for part in written.parts) == len(requests)
 
@@ -316,7 +320,7 @@ def test_duckdb_and_pandas_read_what_was_written(job: Job) -> None:
     job.write({1: succeeded(1, REVIEW), 2: errored(2)}, OutputType.of(Review), format_name="jsonl")
     folder = job.folder
     for source in (f"'{folder}/part-*.parquet'", f"read_csv('{folder}/part-*.csv')", f"'{folder}/part-*.jsonl'"):
-        rows = duckdb.sql(f"SELECT id, stars, mood, \"on\", _status FROM {source} ORDER BY id").fetchall()
+        rows = duckdb.sql(f'SELECT id, stars, mood, "on", _status FROM {source} ORDER BY id').fetchall()
         assert rows[0] == (10, 4, "good", date(2026, 11, 29), "succeeded")
         assert [row[4] for row in rows] == ["succeeded", "skipped", "errored", "errored"]
     frame = pd.read_parquet(folder / "part-00000.parquet")

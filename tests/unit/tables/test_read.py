@@ -225,5 +225,13 @@ def test_results_are_read_from_a_store(client: BatchesClient, s3: S3Server, name
 
 
 def test_reading_imports_no_airflow() -> None:
-    code = "import sys; from airflow_batches.tables import read_results; print([n for n in sys.modules if n == 'airflow'])"
+    code = (
+        "import sys; from airflow_batches.tables import read_results; print([n for n in sys.modules if n == 'airflow'])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_missing_pyarrow_is_named_with_its_extra() -> None:
+    code = "import sys; sys.modules['pyarrow'] = None; from airflow_batches.tables import read_results"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "airflow_batches.tables needs pyarrow: pip install 'airflow-batches[parquet]'" in run.stderr
