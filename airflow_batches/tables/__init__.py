@@ -31,4 +31,15 @@ _MODULES = {
     "read_results": "read",
 }
 __all__ = sorted(_MODULES)
-__getattr__, __dir__ = exports(__name__, _MODULES)
+_load, __dir__ = exports(__name__, _MODULES)
+
+
+def __getattr__(name: str) -> object:
+    try:
+        return _load(name)
+    except ModuleNotFoundError as exc:
+        if exc.name not in {"numpy", "pyarrow"}:
+            raise
+        raise ModuleNotFoundError(
+            f"airflow_batches.tables needs {exc.name}: pip install 'airflow-batches[parquet]'", name=exc.name
+        ) from exc

@@ -78,8 +78,10 @@ class BlockFile:
     def take(self, positions: NDArray[np.int64]) -> pa.RecordBatch:
         """Return the rows at these positions, in this order.
 
-        :param positions: at least one; each may occur several times.
+        :param positions: each may occur several times; there must be a block.
         """
+        if not len(positions):
+            return self._read(0).slice(0, 0)
         blocks = np.searchsorted(self._starts, positions, side="right") - 1
         order = np.argsort(blocks, kind="stable")
         parts = [*self._parts(positions[order], blocks[order])]

@@ -50,7 +50,7 @@ def require_format(format_name: str) -> None:
         raise InvalidRequest(f"format of rows must be one of {', '.join(PART_FORMATS)}, not {format_name!r}")
 
 
-class _Sink:
+class _PartFile:
     """A file object for pyarrow."""
 
     def __init__(self, write: Write) -> None:
@@ -80,7 +80,7 @@ class ParquetPart:
     """Row groups of Parquet, compressed with zstd."""
 
     def __init__(self, schema: pa.Schema, write: Write) -> None:
-        self._writer = pq.ParquetWriter(_Sink(write), schema, compression="zstd")
+        self._writer = pq.ParquetWriter(_PartFile(write), schema, compression="zstd")
 
     def encode(self, rows: pa.Table) -> None:
         """Write a row group, and before the first one the file's head."""
@@ -96,7 +96,7 @@ class CsvPart:
 
     def __init__(self, schema: pa.Schema, write: Write) -> None:
         self._schema = pa.schema([pa.field(field.name, _csv_type(field.type)) for field in schema])
-        self._writer = pa_csv.CSVWriter(_Sink(write), self._schema)
+        self._writer = pa_csv.CSVWriter(_PartFile(write), self._schema)
 
     def encode(self, rows: pa.Table) -> None:
         """Write the rows, and before the first ones the head."""

@@ -28,9 +28,6 @@ from airflow_batches.landing.manifest import COMPLETE, SUFFIX, LandedObject
 from airflow_batches.submission.objects import read_object
 from airflow_batches.tables.errors import NotPublished
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".gz", ".zst", ".parquet", ".csv", ".json", ".ndjson")
-"""Ends of the names of objects; any other name may be a folder's."""
-
 MANIFEST: Final = "manifest.json"
 """As `jobs.manifest.MANIFEST`; jobs import this folder, not the other way round."""
 LEDGER: Final = "_job/ledger.json"
@@ -79,7 +76,7 @@ def find_objects(
     :raises LandingError: the store failed.
     """
     uri = to_uri(Path(place) if isinstance(place, str) and place.startswith("/") else place).rstrip("/")
-    if uri.lower().endswith(SUFFIXES) and (found := _object(uri, storage_options)):
+    if found := _object(uri, storage_options):
         return (found,)
     manifest = Location.parse(f"{uri}/{MANIFEST}", storage_options).read()
     if manifest is not None:
@@ -92,8 +89,6 @@ def find_objects(
             f"The job in {redact_uri(uri)} has not finished: it has no {MANIFEST} yet. Its state: airflow-batches "
             "status. Read the results once the job is published"
         )
-    if found := _object(uri, storage_options):
-        return (found,)
     raise LandingRefused(f"{redact_uri(uri)} is neither a job's folder nor a landed object: nothing is there to read")
 
 

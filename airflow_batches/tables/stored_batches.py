@@ -60,7 +60,7 @@ def stored_batches(objects: Sequence[StoredObject], output: OutputType | None) -
         empty = False
         yield batch
     if empty:
-        yield _line_schema(output).empty_table().to_batches(max_chunksize=1)[0]
+        yield pa.RecordBatch.from_pylist([], schema=_line_schema(output))
 
 
 def _batches(objects: Sequence[StoredObject], output: OutputType | None) -> Iterator[pa.RecordBatch]:
