@@ -11,7 +11,7 @@ import pytest
 
 import airflow_batches
 from airflow_batches.emulator import Emulator, Fault, Rule
-from airflow_batches.emulator.rules import read_rules
+from airflow_batches.emulator.rule_files import read_rules
 from tests.airflows import run_the_dag_in
 
 if TYPE_CHECKING:
