@@ -140,9 +140,14 @@ def labels(finished: DagRun) -> dict[str, str | None]:
 
 def readme_dag(number: int) -> str:
     """Return one of the README's two DAGs."""
-    blocks: list[str] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
-    return blocks[number]
+    dags = [block for block in readme_blocks() if "DAG(" in block]
+    assert len(dags) == 2
+    return dags[number]
+
+
+def readme_blocks() -> list[str]:
+    """Return the Python of the README; what holds no DAG is run by the tests of what it shows."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 def test_the_readmes_job_runs_as_it_stands(dags: Path, tmp_path: Path, emulator: Emulator) -> None:

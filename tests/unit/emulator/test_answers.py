@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,3 +231,16 @@ def test_what_is_no_answer_is_refused_at_the_start() -> None:
         Emulator(answers=[Rule(answer="a"), Rule(answer="b", share=0.5)])
     with pytest.raises(TypeError, match="answer 1: a Rule, not 'a'"):
         Emulator(answers=["a"])  # type: ignore[list-item]
+
+
+def test_the_readmes_emulator_answers_as_it_says() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (block,) = [found for found in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Emulator(" in found]
+    function = block[block.index("def answer") : block.index("with Emulator")]
+    names: dict[str, Any] = {}
+    exec(compile(function, "README.md", "exec"), names)  # our own README
+    with Emulator(answer=names["answer"]) as emulator:
+        client = Client(emulator)
+        asked = [line(i, messages=[{"role": "user", "content": text}]) for i, text in (("a", "Never!"), ("b", "Good."))]
+        assert texts(client, asked) == {"a": '{"label":"negative"}', "b": '{"label":"positive"}'}
+        client.close()
