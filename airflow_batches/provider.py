@@ -64,7 +64,11 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "name": "message_batch",
                 "class-name": "airflow_batches.decorators.message_batch.message_batch_task",
-            }
+            },
+            {
+                "name": "message_batch_job",
+                "class-name": "airflow_batches.decorators.message_batch_job.message_batch_job_task",
+            },
         ],
         "extra-links": ["airflow_batches.operators.links.MessageBatchLink"],
     }

@@ -8,6 +8,8 @@ runs in another process, and its batches end at once. A request has about 150 by
 `ru_maxrss`.
 
 - airflow-batches run: checks, cuts, sends, waits, lands, verifies, publishes; it survives a kill at any point.
+- rows, typed: the same prompts as a table of Parquet, through `run_job`; each row is published with its answer, which
+  is checked against an output type, as a Parquet table.
 - by hand: reads a tenth of the lines, creates a batch of them, for each tenth; then waits for each, and copies its
   results to a file. Nothing is checked, and a kill loses the batches' ids.
 """
@@ -29,6 +31,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
 from benchmarks._measure import MEGABYTE, table
 
 REQUESTS: Final = 1_000_000
@@ -37,6 +42,13 @@ KEY: Final = "sk-ant-bench"
 POLL_S: Final = 1.0
 """Seconds between two looks of both; chosen short, because the emulator's batches end at once."""
 BLOCK: Final = 1 << 18
+PRIME: Final = {
+    "type": "object",
+    "properties": {"prime": {"type": "boolean"}, "why": {"type": "string", "enum": ["divisor", "none"]}},
+    "required": ["prime", "why"],
+    "additionalProperties": False,
+}
+"""The type of the answers about rows."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +76,30 @@ def by_hand(url: str, requests: Path, folder: Path, count: int) -> None:
                 file.write(b"\n")  # the API ends the last line without one
 
 
+def by_rows(url: str, table: Path, folder: Path, count: int) -> None:
+    """Have a table answered with typed columns."""
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.jobs import run_job
+
+    with BatchesClient(KEY, base_url=url) as client:
+        run_job(
+            client, path=folder, rows=table, prompt="Is number ${id} prime?", key="id", output_type=PRIME,
+            model="claude-haiku-4-5", defaults={"max_tokens": 50}, max_requests=count // BATCHES, poll_interval=POLL_S,
+        )  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=REQUESTS, help=f"a multiple of {BATCHES}")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--folder", help="where requests and answers lie (default: the temporary one)")
-    parser.add_argument("--by-hand", nargs=3, metavar=("URL", "FILE", "FOLDER"), help=argparse.SUPPRESS)
+    for name in SCRIPTS:
+        parser.add_argument(f"--{name}", nargs=3, metavar=("URL", "FILE", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.by_hand:
-        by_hand(args.by_hand[0], Path(args.by_hand[1]), Path(args.by_hand[2]), args.requests)
-        return
+    for name, script in SCRIPTS.items():
+        if (places := getattr(args, name.replace("-", "_"))) is not None:
+            script(places[0], Path(places[1]), Path(places[2]), args.requests)
+            return
     folder = Path(tempfile.mkdtemp(prefix="job-", dir=args.folder))
     try:
         _compare(folder, args.requests, args.repeat)
@@ -85,6 +111,7 @@ def _compare(folder: Path, count: int, repeat: int) -> None:
     requests = folder / "requests.jsonl"
     with requests.open("w") as file:
         file.writelines(_request(number) for number in range(count))
+    pq.write_table(pa.table({"id": range(count)}), requests.with_suffix(".parquet"))
     turns = [{name: _run(name, requests, folder / "answers", count) for name in COMMANDS} for _ in range(repeat)]
     runs = {name: sorted((turn[name] for turn in turns), key=lambda run: run.seconds)[repeat // 2] for name in COMMANDS}
     peer = runs["by hand"]
@@ -115,7 +142,13 @@ def _by_hand(url: str, requests: Path, folder: Path, count: int) -> list[str]:
     return ["benchmarks.job", "--requests", str(count), "--by-hand", url, str(requests), str(folder)]
 
 
-COMMANDS: Final = {"airflow-batches run": _by_terminal, "by hand": _by_hand}
+def _by_rows(url: str, requests: Path, folder: Path, count: int) -> list[str]:
+    table = requests.with_suffix(".parquet")
+    return ["benchmarks.job", "--requests", str(count), "--by-rows", url, str(table), str(folder)]
+
+
+SCRIPTS: Final = {"by-hand": by_hand, "by-rows": by_rows}
+COMMANDS: Final = {"airflow-batches run": _by_terminal, "rows, typed": _by_rows, "by hand": _by_hand}
 
 
 def _run(name: str, requests: Path, folder: Path, count: int) -> Run:
@@ -130,6 +163,7 @@ def _run(name: str, requests: Path, folder: Path, count: int) -> Run:
         seconds = perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     lines = sum(_lines(part) for part in folder.glob("results-*.jsonl"))
+    lines += sum(pq.read_metadata(part).num_rows for part in folder.glob("part-*.parquet"))
     shutil.rmtree(folder)
     if process.returncode or lines != count:
         log_text = (folder.parent / "log").read_text()

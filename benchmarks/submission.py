@@ -58,7 +58,7 @@ class Job:
 
 def ours(job: Job) -> int:
     from airflow_batches.api import BatchesClient
-    from airflow_batches.operators.stores import airflow_store
+    from airflow_batches.hooks.stores import airflow_store
     from airflow_batches.submission import open_source
     from airflow_batches.submission.submit import submit
 

@@ -5,10 +5,11 @@ The journey of a job, file by file:
    `store` (`journal`: for stores without conditional writes); `ledger` says what is in it. The steps are in `steps`,
    `failures` says which failures end a run, `progress` describes a job. What the engine calls is in `effects`.
 2. `planning` stores the requests (`prompts`, `folder`), cuts them into shards (`cutting`) and estimates (`estimate`).
+   `warming` checks that the requests share a prefix that can be cached.
 3. `sending` sends a shard; `batches` adapts the API: create, look, search, cancel. `money` decides whether a shard can
    be paid for.
 4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests.
-5. `publish` writes the parts, the failures and the `manifest`. All exceptions are in `errors`.
+5. `publish` writes the parts (`line_parts`), the failures and the `manifest`. All exceptions are in `errors`.
 
 `terminal` holds the commands `airflow-batches plan`, `run`, `status` and `cancel`.
 """

@@ -48,7 +48,6 @@ class BatchesApi:
 
     :param client: the API.
     :param open_shard: opens the requests of a shard.
-    :param model: the default for requests that name none.
     :param settle_for: how long a batch may still be created after a create without an answer.
     :param missing_after: how long the API must answer 404 until a batch counts as missing.
     :param monotonic: returns seconds that only grow.
@@ -59,23 +58,21 @@ class BatchesApi:
         client: BatchesClient,
         open_shard: OpenShard,
         *,
-        model: str | None = None,
         settle_for: timedelta = SETTLE_FOR,
         missing_after: timedelta = FRESH_404,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._open_shard = open_shard
-        self._model = model
         self._settle_for = settle_for
         self._missing_after = missing_after.total_seconds()
         self._monotonic = monotonic
         self._missing_since: dict[str, float] = {}
 
-    def create(self, shard: PlannedShard, intend: Intend) -> JobBatch:
+    def create(self, shard: PlannedShard, intend: Intend, *, model: str | None) -> JobBatch:
         """Send a shard; see `JobApi`."""
         with self._open_shard(shard) as source:
-            scanned = self._scan(source, shard)
+            scanned = self._scan(source, shard, model)
             intents: list[Intent] = []
 
             def before_last() -> None:
@@ -83,7 +80,7 @@ class BatchesApi:
                 intend(intent)
                 intents.append(intent)
 
-            body = RequestsBody(source, scanned, model=self._model, before_last=before_last)
+            body = RequestsBody(source, scanned, model=model, before_last=before_last)
             try:
                 batch = self._client.create_streamed(body, retry=ONCE)  # the engine waits, and tells so
             except BatchesError as error:
@@ -94,8 +91,8 @@ class BatchesApi:
                 raise CreateUnanswered(error, self._unanswered(intents[-1], error)) from error
         return JobBatch(id=batch.id, shard=shard.number, created_at=batch.created_at, sha256=scanned.sent.sha256)
 
-    def _scan(self, source: Source, shard: PlannedShard) -> Scan:
-        scanned = scan(source, model=self._model, preflight="off", version=self._client.anthropic_version)
+    def _scan(self, source: Source, shard: PlannedShard, model: str | None) -> Scan:
+        scanned = scan(source, model=model, preflight="off", version=self._client.anthropic_version)
         if scanned.sent.fingerprint != shard.fingerprint or scanned.sent.requests != shard.requests:
             raise SourceChanged(
                 f"{source.name} holds other requests than when the job was planned (fingerprint "

@@ -50,8 +50,12 @@ class CutLimits:
 
 @dataclass
 class Sample:
-    """Some requests, each with the same chance (reservoir sampling; always the same for the same source)."""
+    """Some requests, each with the same chance (reservoir sampling; always the same for the same source).
 
+    `first` is the source's first request.
+    """
+
+    first: RequestLine | None = None
     requests: list[RequestLine] = field(default_factory=list)
     seen: int = 0
     random: Random = field(default_factory=lambda: Random(0))
@@ -59,6 +63,7 @@ class Sample:
     def add(self, request: RequestLine) -> None:
         """Perhaps keep a request."""
         self.seen += 1
+        self.first = self.first or request
         if len(self.requests) < SAMPLE:
             self.requests.append(request)
         elif (place := self.random.randrange(self.seen)) < SAMPLE:

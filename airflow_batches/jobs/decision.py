@@ -17,7 +17,8 @@ Pure: ledger, view, time and limits are arguments. The first line of the table t
 | a cancel is requested: all else                                   | end as canceled                                 |
 | lines failed for lack of credit or permission                     | stop                                            |
 | the canary has landed, and failed too often                       | stop                                            |
-| a shard is unsent, no create unanswered, room in the queue, money | submit it; the canary alone first               |
+| a shard is unsent, no create unanswered, room in the queue, money | submit it; the canary, or what warms the cache, |
+|                                                                   | alone first                                     |
 | batches under way, or a create unanswered                         | wait                                            |
 | a shard is unsent, and the API's queue is full                    | wait                                            |
 | a shard is unsent, no money                                       | stop, with the numbers                          |
@@ -218,9 +219,9 @@ def _sending(ledger: JobLedger, view: JobView, now: datetime, limits: JobLimits)
 
 
 def _has_room(ledger: JobLedger, shard: PlannedShard, limits: JobLimits) -> bool:
-    """Whether the queue has room for a shard by our own limit; and the canary runs alone."""
+    """Whether the queue has room for a shard by our own limit, and none that is sent alone is under way."""
     live = [ledger.shards[batch.shard] for batch in ledger.live]
-    if any(other.canary for other in live):
+    if any(other.alone for other in live):
         return False
     queued = sum(other.requests for other in live)
     return limits.max_queued is None or not queued or queued + shard.requests <= limits.max_queued

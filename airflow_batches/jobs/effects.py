@@ -58,9 +58,10 @@ class CreateUnanswered(JobError):
 class JobApi(Protocol):
     """The Message Batches API, for one job."""
 
-    def create(self, shard: PlannedShard, intend: Intend) -> JobBatch:
+    def create(self, shard: PlannedShard, intend: Intend, *, model: str | None) -> JobBatch:
         """Send a shard. `intend` is called just before a batch may exist.
 
+        :param model: the plan's model, for requests that name none.
         :raises QueueFull: the API takes no more now.
         :raises CreateUnanswered: it is unknown whether a batch was created.
         :raises BatchesError: certainly none was created; or what `intend` raised.
@@ -95,7 +96,7 @@ class JobFiles(Protocol):
     def check(self, ledger: JobLedger) -> None:
         """Raise `JobRefused` if the given requests are not those of the ledger."""
 
-    def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
+    def land(self, ledger: JobLedger, batch: JobBatch) -> LandedBatch:
         """Land an ended batch in `_job/`."""
 
     def next_round(self, ledger: JobLedger) -> Sequence[PlannedShard]:

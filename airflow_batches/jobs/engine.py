@@ -233,8 +233,7 @@ class Engine:
         self._view = replace(self._view, batches=states)
 
     def _land(self, batch: JobBatch) -> None:
-        shard = self._held.ledger.shards[batch.shard]
-        landed = self._effects.files.land(batch, shard)
+        landed = self._effects.files.land(self._held.ledger, batch)
         self._replace(after_landing(batch, landed))
         logger.info("Landed %s: %s", batch.id, ", ".join(f"{n:,} {kind}" for kind, n in landed.counts.items()))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.ledger import JobBatch, LandedBatch, PlannedShard
-from airflow_batches.jobs.rounds import NO_CREDIT, kind_of
+from airflow_batches.jobs.rounds import NO_CREDIT, Judged, Repeats
 from airflow_batches.landing.engine import land
 from airflow_batches.landing.lines import ResultLine, decode_block, results_in
 from airflow_batches.submission.lines import line_runs
@@ -24,23 +24,25 @@ LANDED: Final = "landed"
 
 
 def land_batch(
-    client: BatchesClient, folder: JobFolder, batch: JobBatch, shard: PlannedShard, *, truncated: bool, now: datetime
+    client: BatchesClient, folder: JobFolder, batch: JobBatch, shard: PlannedShard, *, repeats: Repeats, now: datetime
 ) -> LandedBatch:
     """Land a batch, or find that it has landed.
 
-    :param truncated: count answers that `max_tokens` stopped among those to send again.
+    :param repeats: which lines may be sent again.
     :raises BatchesError: what `land` raises.
     """
     results, failed = f"{LANDED}/{batch.id}.jsonl", f"{LANDED}/{batch.id}.failed.jsonl"
     manifest = land(
         client, batch.id, folder.internal(results), failed_path=folder.internal(failed), receipt=shard.ids_digest
     )
-    kinds = _kinds(folder, results if truncated else failed, truncated=truncated, canceled=batch.resend_canceled)
-    no_credit = kinds.pop(NO_CREDIT, 0)
+    judged = _judged(folder, failed if repeats.only_failures else results, repeats.of(batch))
+    again = Counter(each.kind for each in judged if each.kind)
+    invalid = sum(each.invalid is not None for each in judged)
+    no_credit = again.pop(NO_CREDIT, 0)
     return LandedBatch(
         results=results, failed=failed, sha256=manifest.results.sha256, lines=manifest.lines,
         counts={kind: count for kind, count in manifest.counts.items() if count},
-        error_types=manifest.error_types, again=kinds, no_credit=no_credit, usage=manifest.usage,
+        error_types=manifest.error_types, again=again, invalid=invalid, no_credit=no_credit, usage=manifest.usage,
         cost_usd=_decimal(manifest.cost_usd.total if manifest.cost_usd else None), cost_by_model=_by_model(manifest),
         ended_at=manifest.batch_ended_at, landed_at=now,
     )  # fmt: skip
@@ -58,15 +60,13 @@ def result_lines(landed: Source) -> Iterator[tuple[bytes, list[tuple[bytes, Resu
             yield data, [pair for line in lines for pair in results_in(line)]
 
 
-def _kinds(folder: JobFolder, name: str, *, truncated: bool, canceled: bool) -> dict[str, int]:
-    found: Counter[str] = Counter()
+def _judged(folder: JobFolder, name: str, repeats: Repeats) -> list[Judged]:
     location = folder.internal(name)
     if location.version() is None:
-        return {}
-    for _, lines in result_lines(StoredRequests(location)):
-        kinds = (kind_of(line, truncated=truncated, canceled=canceled) for _, line in lines if line)
-        found.update(filter(None, kinds))
-    return dict(found)
+        return []
+    pairs = (pairs for _, pairs in result_lines(StoredRequests(location)))
+    judged = (repeats.judge([(raw, line) for raw, line in lines if line]) for lines in pairs)
+    return [each for run in judged for each in run if each.kind or each.invalid]
 
 
 def _decimal(text: str | None) -> Decimal | None:

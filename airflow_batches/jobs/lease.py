@@ -15,7 +15,7 @@ noticing may go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from airflow_batches.jobs.effects import JobClock
@@ -126,8 +126,18 @@ class HeldLedger:
         return ledger.lease is not None and self._clock.now() < ledger.lease.expires_at - self._lease / 2
 
     def _must_wait(self, ledger: JobLedger) -> bool:
-        lease = ledger.lease
-        if lease is None or ledger.state == PUBLISHED or self._force or lease.runner == self._runner:
-            return False
-        same_owner = self._owner != "" and lease.owner == self._owner
-        return not same_owner and self._clock.now() < lease.expires_at
+        lease = lease_of_other(ledger, self._owner, self._clock.now())
+        return lease is not None and lease.runner != self._runner and not self._force
+
+
+def lease_of_other(ledger: JobLedger, owner: str, now: datetime) -> Lease | None:
+    """Return the fresh lease of a runner with another owner; None: there is none.
+
+    :param ledger: the stored ledger.
+    :param owner: the name of the runners that replace each other; empty: none.
+    :param now: the time.
+    """
+    lease = ledger.lease
+    if lease is None or ledger.state == PUBLISHED or now >= lease.expires_at:
+        return None
+    return None if owner and lease.owner == owner else lease

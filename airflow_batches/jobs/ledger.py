@@ -65,6 +65,8 @@ class ModelShare(msgspec.Struct, frozen=True, kw_only=True):
 class PlannedShard(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that are sent as one batch: a range of the decoded bytes of an object.
 
+    :param canary: it is sent alone first, and the others only if enough of it was answered.
+    :param warms_cache: it is sent alone first, so that the others read its prefix from the cache.
     :param object: the name of an object in `_job/`, or the URI of a source that is used in place.
     :param bytes: length of the create's body.
     :param floor_usd: the cost of the input alone; None: unknown.
@@ -74,6 +76,7 @@ class PlannedShard(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     round: int = 1
     canary: bool = False
+    warms_cache: bool = False
     object: str
     start: int
     end: int
@@ -85,6 +88,11 @@ class PlannedShard(msgspec.Struct, frozen=True, kw_only=True):
     floor_usd: Decimal | None = None
     ceiling_usd: Decimal | None = None
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is sent while it is under way."""
+        return self.canary or self.warms_cache
+
 
 class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch's results hold, in numbers.
@@ -92,6 +100,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param results: the name of the object in `_job/`.
     :param failed: the name of the object with the lines that did not succeed.
     :param again: lines that a further round may send again, by kind (`rounds`).
+    :param invalid: answers that are not of the output type.
     :param no_credit: lines that failed because the account has no credit, or the key no permission.
     :param forgiven: a person has run the job again since; lines without credit may be sent again.
     :param cost_usd: None: unknown.
@@ -105,6 +114,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     error_types: Mapping[str, int] = {}
     again: Mapping[str, int] = {}
+    invalid: int = 0
     no_credit: int = 0
     forgiven: bool = False
     usage: Mapping[str, ModelUsage] = {}
@@ -115,12 +125,12 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> int:
-        """Lines with an answer."""
-        return self.counts.get(SUCCEEDED, 0)
+        """Lines with an answer of the output type."""
+        return self.counts.get(SUCCEEDED, 0) - self.invalid
 
     @property
     def failures(self) -> int:
-        """Lines without an answer."""
+        """Lines without an answer of the output type."""
         return self.lines - self.succeeded
 
     @property

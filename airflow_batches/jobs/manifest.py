@@ -54,10 +54,12 @@ class BatchSummary(msgspec.Struct, frozen=True, kw_only=True):
 class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a job published, in numbers.
 
-    :param counts: the last outcome of each request, by result type.
+    :param counts: the last outcome of each request, by result type; `invalid_output`: not of the output type.
     :param cached: answers that read from the prompt cache.
     :param cost_usd: the cost of all rounds; None: a price is unknown.
     :param results: the objects with the answers, in order.
+    :param rows: of a job of rows: how many there are, by status, and how many were answered without a request of
+        their own (`shared`, `reused`); empty for other jobs.
     :param failed: the object with the last outcome of each request without an answer.
 
     Example::
@@ -82,6 +84,7 @@ class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
     estimate: TokenEstimate = TokenEstimate()
     results: tuple[LandedObject, ...]
     failed: LandedObject
+    rows: Mapping[str, int] = {}
     started_at: datetime
     ended_at: datetime | None = None
 

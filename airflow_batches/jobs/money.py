@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from airflow_batches.jobs.ledger import JobLedger, PlannedShard, total
+from airflow_batches.jobs.warming import is_only_warming
 
 ZERO: Final = Decimal(0)
 CENT: Final = Decimal("0.01")
@@ -57,9 +58,13 @@ def spending(ledger: JobLedger) -> Spending:
 
 
 def mean_cost(ledger: JobLedger) -> Decimal | None:
-    """Return the mean cost of the answers so far; None if there are none, or a cost is unknown."""
-    answers = sum(landed.succeeded for _, landed in ledger.landed)
-    spent = ledger.spent_usd
+    """Return the mean cost of the answers so far; None if there are none, or a cost is unknown.
+
+    Without the answer that warmed the cache: it paid for a prefix that the others read.
+    """
+    landed = [landed for batch, landed in ledger.landed if not is_only_warming(ledger, batch)]
+    answers = sum(each.succeeded for each in landed)
+    spent = total(each.cost_usd for each in landed)
     return None if spent is None or not answers else spent / answers
 
 

@@ -1,8 +1,4 @@
-"""Publish a job: the answers in parts, the failures, and the manifest last.
-
-    results-00000.jsonl …    lines that succeeded, a part for each landed batch that has some
-    failed.jsonl             the last line of every other request
-    manifest.json            numbers, and the sha256 of each object
+"""Publish a job: the parts (`line_parts`, `row_parts`), the failures, and the manifest with all numbers last.
 
 Rules:
 - A line is left out if its request was sent again in the next round. So each request is in exactly one line, its last
@@ -15,11 +11,11 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import NamedTuple, Protocol
 
 from airflow_batches.api.digest import IdsDigest
 from airflow_batches.jobs.cutting import ids_digest_of
@@ -28,10 +24,9 @@ from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.landed import result_lines
 from airflow_batches.jobs.ledger import SUCCEEDED, JobBatch, JobLedger, LandedBatch, PlannedShard, total
 from airflow_batches.jobs.manifest import MANIFEST, BatchSummary, JobManifest, RoundSummary
-from airflow_batches.landing.formats import encoder_for
+from airflow_batches.jobs.rounds import INVALID_OUTPUT
 from airflow_batches.landing.lines import ResultLine
 from airflow_batches.landing.manifest import LandedObject
-from airflow_batches.landing.output import Output
 from airflow_batches.landing.usage import ModelUsage
 from airflow_batches.landing.writer import put
 from airflow_batches.submission.lines import numbered_ids
@@ -39,23 +34,56 @@ from airflow_batches.submission.shard_files import HashedSource
 from airflow_batches.submission.source import Source
 
 OpenShard = Callable[[PlannedShard], AbstractContextManager[Source]]
-FORMATS: Final = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
+Lines = Sequence[tuple[bytes, ResultLine]]
+
+
+class PublishedParts(NamedTuple):
+    """What was written.
+
+    :param invalid: answers that are not of the output type, which are no successes.
+    :param rows: the numbers of a job of rows; empty for other jobs.
+    """
+
+    results: list[LandedObject]
+    failed: LandedObject
+    invalid: int = 0
+    rows: Mapping[str, int] = {}
+
+
+class Parts(Protocol):
+    """Writes the parts and the failures. Nothing is visible before it is whole."""
+
+    def add(self, data: bytes, lines: Lines, total: int) -> None:
+        """Take final lines of a landed batch.
+
+        :param data: a run of whole lines.
+        :param lines: those of its lines that are final.
+        :param total: how many lines the run has.
+        """
+
+    def end_batch(self) -> None:
+        """Take note that a batch's lines are complete, and are those that landed."""
+
+    def finish(self) -> PublishedParts:
+        """Publish what was taken."""
+
+    def discard(self) -> None:
+        """Remove what was not published."""
 
 
 @dataclass
-class Published:
-    """What was written so far."""
+class Totals:
+    """The last outcomes of the requests."""
 
-    results: list[LandedObject] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     error_types: Counter[str] = field(default_factory=Counter)
     ids: IdsDigest = field(default_factory=IdsDigest)
     cached: int = 0
 
-    def count(self, lines: list[ResultLine]) -> None:
-        """Count the lines of requests as their last outcome."""
-        self.ids.update([line.custom_id for line in lines])
-        for line in lines:
+    def count(self, lines: Lines) -> None:
+        """Count the final lines of requests."""
+        self.ids.update([line.custom_id for _, line in lines])
+        for _, line in lines:
             self.counts[line.result.type] += 1
             if line.result.type == "errored":
                 self.error_types[line.result.error_type] += 1
@@ -63,28 +91,25 @@ class Published:
             self.cached += bool(usage and usage.cache_read_input_tokens)
 
 
-def publish(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard, *, format_name: str = "jsonl") -> JobManifest:
+def publish(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard, parts: Parts) -> JobManifest:
     """Publish all of a job.
 
-    :param format_name: the format of the parts, one of `FORMATS`.
+    :param parts: writes the parts.
     :raises JobError: a landed object is not the one that landed, or lines are missing.
     :raises LandingError: the store failed.
     """
-    published = Published()
-    failed = Output(folder.at("failed.jsonl"), "jsonl", encoder_for("jsonl"))
+    totals = Totals()
     try:
         for number in range(1, ledger.rounds + 1):
             resent = _ids_of_round(ledger, number + 1, open_shard)
             for batch, landed in ledger.landed:
                 if ledger.round_of(batch) == number:
-                    _publish_part(folder, landed, resent, published, failed, format_name)
-        _require_all(ledger, published)
-        failures = failed.finish()
-        failed.commit()
-    except BaseException:
-        failed.discard()
-        raise
-    manifest = _manifest(ledger, published, failures)
+                    _publish_batch(folder, landed, resent, totals, parts)
+        _require_all(ledger, totals)
+        published = parts.finish()
+    finally:
+        parts.discard()
+    manifest = _manifest(ledger, totals, published)
     put(folder.at(MANIFEST), manifest.to_json())
     return manifest
 
@@ -99,35 +124,17 @@ def _ids_of_round(ledger: JobLedger, number: int, open_shard: OpenShard) -> froz
     return frozenset(found)
 
 
-def _publish_part(
-    folder: JobFolder, landed: LandedBatch, resent: frozenset[str], published: Published, failed: Output, format_: str
+def _publish_batch(
+    folder: JobFolder, landed: LandedBatch, resent: frozenset[str], totals: Totals, parts: Parts
 ) -> None:
-    """Write the lines of one landed batch that are final."""
-    place = folder.at(f"results-{len(published.results):05d}.{format_}")
-    part = Output(place, format_, encoder_for(format_))
-    try:
-        source = HashedSource(StoredRequests(folder.internal(landed.results)))
-        answers = 0
-        for data, pairs in result_lines(source):
-            lines = [(raw, line) for raw, line in pairs if line and line.custom_id not in resent]
-            good = [raw for raw, line in lines if line.result.type == SUCCEEDED]
-            bad = [raw for raw, line in lines if line.result.type != SUCCEEDED]
-            published.count([line for _, line in lines])
-            answers += len(good)
-            if good:
-                part.write(data if len(good) == len(pairs) else _joined(good), len(good))
-            if bad:
-                failed.write(_joined(bad), len(bad))
-        _require_landed(source, landed)
-        if answers:
-            published.results.append(part.finish())
-            part.commit()
-    finally:
-        part.discard()
-
-
-def _joined(lines: list[bytes]) -> bytes:
-    return b"".join(line.rstrip(b"\r") + b"\n" for line in lines)
+    """Give the lines of one landed batch that are final to the parts."""
+    source = HashedSource(StoredRequests(folder.internal(landed.results)))
+    for data, pairs in result_lines(source):
+        lines = [(raw, line) for raw, line in pairs if line and line.custom_id not in resent]
+        totals.count(lines)
+        parts.add(data, lines, len(pairs))
+    _require_landed(source, landed)
+    parts.end_batch()
 
 
 def _require_landed(source: HashedSource, landed: LandedBatch) -> None:
@@ -139,25 +146,27 @@ def _require_landed(source: HashedSource, landed: LandedBatch) -> None:
         )
 
 
-def _require_all(ledger: JobLedger, published: Published) -> None:
+def _require_all(ledger: JobLedger, totals: Totals) -> None:
     first = [shard for shard in ledger.shards if shard.round == 1]
-    lines = published.counts.total()
-    if lines != ledger.plan.requests or published.ids.hexdigest() != ids_digest_of(first):
+    lines = totals.counts.total()
+    if lines != ledger.plan.requests or totals.ids.hexdigest() != ids_digest_of(first):
         raise JobError(
             f"The landed batches hold {lines:,} final lines for {ledger.plan.requests:,} requests, or other "
             "custom_ids. The manifest was not published; the landed batches are in _job/landed"
         )
 
 
-def _manifest(ledger: JobLedger, published: Published, failed: LandedObject) -> JobManifest:
+def _manifest(ledger: JobLedger, totals: Totals, published: PublishedParts) -> JobManifest:
     plan = ledger.plan
+    counts = totals.counts - Counter({SUCCEEDED: published.invalid}) + Counter({INVALID_OUTPUT: published.invalid})
     return JobManifest(
         job_id=plan.job_id, source=plan.source, fingerprint=plan.fingerprint, requests=plan.requests,
-        counts=published.counts, error_types=published.error_types,
+        counts=counts, error_types=totals.error_types,
         rounds=tuple(_round(ledger, number) for number in range(1, ledger.rounds + 1)),
         batches=tuple(_batch(ledger, batch) for batch in ledger.batches),
-        usage=_usage(ledger), cost_usd=ledger.spent_usd, cost_by_model=_costs(ledger), cached=published.cached,
-        estimate=plan.estimate, results=tuple(published.results), failed=failed, started_at=plan.created_at,
+        usage=_usage(ledger), cost_usd=ledger.spent_usd, cost_by_model=_costs(ledger), cached=totals.cached,
+        estimate=plan.estimate, results=tuple(published.results), failed=published.failed,
+        rows=published.rows, started_at=plan.created_at,
         ended_at=ledger.ended_at,
     )  # fmt: skip
 

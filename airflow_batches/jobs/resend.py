@@ -15,18 +15,21 @@ from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.landed import result_lines
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
 from airflow_batches.jobs.planning import cut_limits, write_blocks
-from airflow_batches.jobs.rounds import MAX_TOKENS, NO_CREDIT, kind_of, with_more_tokens
+from airflow_batches.jobs.rounds import MAX_TOKENS, NO_CREDIT, Repeats, with_more_tokens
 from airflow_batches.submission.lines import line_runs, request_line
 from airflow_batches.submission.source import Source
 
 OpenShard = Callable[[PlannedShard], AbstractContextManager[Source]]
 
 
-def next_round(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> list[PlannedShard]:
-    """Store the requests that the last round's failures leave, and cut them into shards."""
+def next_round(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard, repeats: Repeats) -> list[PlannedShard]:
+    """Store the requests that the last round's failures leave, and cut them into shards.
+
+    :param repeats: which lines may be sent again.
+    """
     name = f"requests-{ledger.plan.job_id}-{ledger.rounds + 1}-{_digest(ledger)}.jsonl"
     location = folder.internal(name)
-    if not write_blocks(location, _requests(ledger, folder, open_shard)):
+    if not write_blocks(location, _requests(ledger, folder, open_shard, repeats)):
         return []
     shards, _ = cut(
         StoredRequests(location), name, cut_limits(ledger), first=len(ledger.shards), round_=ledger.rounds + 1
@@ -44,11 +47,11 @@ def _last_round(ledger: JobLedger) -> list[tuple[JobBatch, LandedBatch]]:
     return [(batch, landed) for batch, landed in ledger.landed if ledger.round_of(batch) == ledger.rounds]
 
 
-def _requests(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> Iterator[bytes]:
+def _requests(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard, repeats: Repeats) -> Iterator[bytes]:
     growth = ledger.plan.settings.get("max_tokens_growth")
     model = ledger.plan.settings.get("model")
     for batch, landed in _last_round(ledger):
-        again = _again(folder, landed, truncated=growth is not None, canceled=batch.resend_canceled)
+        again = _again(folder, landed, repeats.of(batch))
         if not again:
             continue
         with open_shard(ledger.shards[batch.shard]) as source:
@@ -60,15 +63,15 @@ def _requests(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard) -> It
                         yield (with_more_tokens(request.data, growth or 1.0) if more else request.data) + b"\n"
 
 
-def _again(folder: JobFolder, landed: LandedBatch, *, truncated: bool, canceled: bool) -> Mapping[str, str]:
+def _again(folder: JobFolder, landed: LandedBatch, repeats: Repeats) -> Mapping[str, str]:
     """Return the custom_ids to send again, with the kind of their failure."""
     if not landed.retryable:
         return {}
     found: dict[str, str] = {}
-    name = landed.results if truncated else landed.failed
-    for _, lines in result_lines(StoredRequests(folder.internal(name))):
-        for _, line in lines:
-            kind = kind_of(line, truncated=truncated, canceled=canceled) if line else None
-            if line and kind and (kind != NO_CREDIT or landed.forgiven):
+    name = landed.failed if repeats.only_failures else landed.results
+    for _, pairs in result_lines(StoredRequests(folder.internal(name))):
+        lines = [(raw, line) for raw, line in pairs if line]
+        for (_, line), (kind, _) in zip(lines, repeats.judge(lines), strict=True):
+            if kind and (kind != NO_CREDIT or landed.forgiven):
                 found[line.custom_id] = kind
     return found

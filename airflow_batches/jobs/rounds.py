@@ -4,6 +4,7 @@
 |-----------------------------------------------------------------|---------------------|-------------------------|
 | succeeded                                                       | -                   | no                      |
 | succeeded, stopped by `max_tokens`                              | `max_tokens`        | with `max_tokens_growth`|
+| succeeded, not of the output type                               | `invalid_output`    | yes, if it was whole    |
 | expired                                                         | `expired`           | yes                     |
 | errored: api, overloaded, rate limit or timeout error           | the error's type    | yes                     |
 | errored: billing, permission, authentication; no credit         | `NO_CREDIT`         | after a person ran the  |
@@ -17,21 +18,80 @@ The docs ("Batch processing") say that only invalid requests must be changed bef
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from airflow_batches.jobs.ledger import JobBatch, LandedBatch
+from airflow_batches.jobs.ledger import SUCCEEDED, JobBatch, LandedBatch
 from airflow_batches.landing.lines import ResultLine
 
 NO_CREDIT: Final = "no_credit"
 MAX_TOKENS: Final = "max_tokens"
 CANCELED: Final = "canceled"
+INVALID_OUTPUT: Final = "invalid_output"
+CUT_OFF: Final = frozenset({MAX_TOKENS, "refusal"})
+"""Reasons to stop that leave half an answer, which the same request would get again (docs, "Structured outputs")."""
 RETRYABLE: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 CREDIT: Final = frozenset({"billing_error", "permission_error", "authentication_error"})
 CREDIT_MESSAGE: Final = "credit balance is too low"
 """Part of the message of a line without credit, whose type was recorded live as `invalid_request_error` (bespokelabsai/
 curator issue 296)."""
+
+OutputCheck: TypeAlias = Callable[[Sequence[bytes]], Sequence[str | None]]
+"""Returns for each line with an answer why that is not of the output type; None: it is."""
+
+
+class Judged(NamedTuple):
+    """What another round may do about a line.
+
+    :param kind: why it may be sent again; None: it is final.
+    :param invalid: why its answer is not of the output type; None: it is, or there is no answer.
+    """
+
+    kind: str | None
+    invalid: str | None = None
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Which lines of a job may be sent again.
+
+    :param truncated: answers that `max_tokens` stopped.
+    :param canceled: canceled requests.
+    :param check: checks answers against the output type; None: there is none.
+    """
+
+    truncated: bool = False
+    canceled: bool = False
+    check: OutputCheck | None = None
+
+    @property
+    def only_failures(self) -> bool:
+        """Whether answers need not be looked at."""
+        return not self.truncated and self.check is None
+
+    def of(self, batch: JobBatch) -> Repeats:
+        """Return the same for the lines of a batch."""
+        return replace(self, canceled=batch.resend_canceled)
+
+    def judge(self, lines: Sequence[tuple[bytes, ResultLine]]) -> list[Judged]:
+        """Judge lines, each given with its bytes."""
+        judged = [Judged(kind_of(line, truncated=self.truncated, canceled=self.canceled)) for _, line in lines]
+        if self.check is None:
+            return judged
+        answers = [place for place, (_, line) in enumerate(lines) if line.result.type == SUCCEEDED]
+        reasons = self.check([lines[place][0] for place in answers])
+        for place, reason in zip(answers, reasons, strict=True):
+            if reason is not None:
+                kind = judged[place].kind or (None if _is_cut_off(lines[place][1]) else INVALID_OUTPUT)
+                judged[place] = Judged(kind, reason)
+        return judged
+
+
+def _is_cut_off(line: ResultLine) -> bool:
+    return line.result.message is not None and line.result.message.stop_reason in CUT_OFF
 
 
 def kind_of(line: ResultLine, *, truncated: bool, canceled: bool) -> str | None:
@@ -42,7 +102,7 @@ def kind_of(line: ResultLine, *, truncated: bool, canceled: bool) -> str | None:
     :param canceled: canceled requests are sent again.
     """
     result = line.result
-    if result.type == "succeeded":
+    if result.type == SUCCEEDED:
         stopped = result.message is not None and result.message.stop_reason == MAX_TOKENS
         return MAX_TOKENS if truncated and stopped else None
     if result.type == "errored":

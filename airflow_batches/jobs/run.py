@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from os import PathLike
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_batches._duration import Seconds, seconds
 from airflow_batches.api.errors import InvalidRequest
@@ -20,21 +18,24 @@ from airflow_batches.jobs.cutting import CutLimits
 from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
 from airflow_batches.jobs.effects import Effects, JobClock
 from airflow_batches.jobs.engine import Engine
-from airflow_batches.jobs.errors import JobFailed, JobRefused
+from airflow_batches.jobs.errors import JobFailed
+from airflow_batches.jobs.files import FolderFiles
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.journal import CreateFiles, JournaledStore, writes_conditionally
-from airflow_batches.jobs.landed import land_batch
-from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
-from airflow_batches.jobs.manifest import MANIFEST, JobManifest
-from airflow_batches.jobs.planning import CanarySample, JobRequests, make_plan, require_same, shard_opener
-from airflow_batches.jobs.publish import FORMATS, publish
-from airflow_batches.jobs.resend import next_round
+from airflow_batches.jobs.ledger import JobLedger
+from airflow_batches.jobs.line_parts import FORMATS
+from airflow_batches.jobs.manifest import JobManifest
+from airflow_batches.jobs.planning import CanarySample, JobRequests, JobRows, OnOtherRequests
+from airflow_batches.jobs.row_options import Keep, OnEmptyPrompt, RowOptions
 from airflow_batches.jobs.store import LedgerFile, LedgerStore
 from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.stores import OpenStore, fsspec_store
 
 if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
+
+ROW_FORMATS: Final = ("parquet", "csv", "jsonl")
+"""As `tables.part_formats.PART_FORMATS`, which is not imported here because it needs pyarrow."""
 
 
 class SystemClock:
@@ -49,66 +50,6 @@ class SystemClock:
         time.sleep(seconds)
 
 
-class FolderFiles:
-    """The objects of a job in its folder; see `JobFiles`.
-
-    :param client: the API, for landing and for token counts.
-    :param folder: where the objects are.
-    :param asked: the requests.
-    :param format_name: the format of the published parts; a job keeps the one that it was planned with.
-    :param clock: dates the plan and the landings.
-    """
-
-    def __init__(
-        self, client: BatchesClient, folder: JobFolder, asked: JobRequests, *, format_name: str, clock: JobClock
-    ) -> None:
-        self._client = client
-        self._folder = folder
-        self._asked = asked
-        self._format = format_name
-        self._clock = clock
-        self.open_shard = shard_opener(folder, asked.open_store)
-
-    def plan(self) -> JobLedger:
-        """Return the first ledger."""
-        ledger = make_plan(self._client, self._folder, self._asked, self._clock.now())
-        settings = {**ledger.plan.settings, "format": self._format}
-        return ledger.but(plan=msgspec.structs.replace(ledger.plan, settings=settings))
-
-    def check(self, ledger: JobLedger) -> None:
-        """Raise `JobRefused` for other requests than the ledger's."""
-        require_same(ledger, self._asked, self._folder)
-
-    def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
-        """Land a batch in `_job/`."""
-        truncated = self._asked.max_tokens_growth is not None
-        now = self._clock.now()
-        return land_batch(self._client, self._folder, batch, shard, truncated=truncated, now=now)
-
-    def next_round(self, ledger: JobLedger) -> list[PlannedShard]:
-        """Store the requests to send again."""
-        return next_round(ledger, self._folder, self.open_shard)
-
-    def publish(self, ledger: JobLedger) -> JobManifest:
-        """Publish everything."""
-        return publish(ledger, self._folder, self.open_shard, format_name=ledger.plan.settings["format"])
-
-    def manifest(self) -> JobManifest:
-        """Return the published manifest."""
-        return read_manifest(self._folder)
-
-
-def read_manifest(folder: JobFolder) -> JobManifest:
-    """Read the manifest of a published job.
-
-    :raises JobRefused: there is none.
-    """
-    data = folder.at(MANIFEST).read()
-    if data is None:
-        raise JobRefused(f"{folder.name} has no {MANIFEST}, although its ledger says that the job is published")
-    return msgspec.json.decode(data, type=JobManifest)
-
-
 def make_engine(
     client: BatchesClient,
     folder: JobFolder,
@@ -116,7 +57,7 @@ def make_engine(
     limits: JobLimits,
     *,
     owner: str = "",
-    format_name: str = "jsonl",
+    format_name: str | None = None,
     cancel: bool = False,
     resend_canceled: bool = False,
     clock: JobClock | None = None,
@@ -126,16 +67,19 @@ def make_engine(
     """Make an engine with the real effects.
 
     :param owner: the same for runners that replace each other, such as a task's tries.
+    :param format_name: of the published parts; None: `jsonl`, or `parquet` for rows.
     :param cancel: cancel the job.
     :param resend_canceled: a person begins this run; see `Engine`.
     :param on_step: is called with the ledger after each step.
     :param api_options: further options of `BatchesApi`.
     """
-    if format_name not in FORMATS:
-        raise InvalidRequest(f"format must be one of {', '.join(FORMATS)}, not {format_name!r}")
+    formats = FORMATS if asked.rows is None else ROW_FORMATS
+    format_name = format_name or formats[0]
+    if asked.given and format_name not in formats:
+        raise InvalidRequest(f"format must be one of {', '.join(formats)}, not {format_name!r}")
     clock = clock or SystemClock()
     files = FolderFiles(client, folder, asked, format_name=format_name, clock=clock)
-    api = BatchesApi(client, files.open_shard, model=asked.cut.model, **api_options)
+    api = BatchesApi(client, files.open_shard, **api_options)
     ledger: LedgerStore = LedgerFile(folder.ledger)
     if not writes_conditionally(folder.ledger):
         ledger = JournaledStore(ledger, CreateFiles(folder))
@@ -153,14 +97,25 @@ def make_engine(
 
 def run_job(
     client: BatchesClient,
-    requests: Any,
-    path: str | PathLike[str],
+    requests: Any = None,
+    path: str | PathLike[str] = "",
     *,
+    rows: Any = None,
+    prompt: Any = None,
+    columns: Sequence[str] | None = None,
+    key: str | Sequence[str] | None = None,
+    keep: Keep | None = None,
+    output_type: Any = None,
+    dedupe: bool = True,
+    reuse: str | None = None,
+    max_age: timedelta | None = None,
+    on_empty_prompt: OnEmptyPrompt = "null",
     model: str | None = None,
     defaults: Mapping[str, Any] | None = None,
-    format: str = "jsonl",  # noqa: A002  # the usual name, as in pandas and pyarrow
+    format: str | None = None,  # noqa: A002  # the usual name, as in pandas and pyarrow
     canary: int = 0,
     canary_sample: CanarySample = "first",
+    warm_cache: bool = False,
     rounds: int = 3,
     max_tokens_growth: float | None = None,
     max_cost_usd: float | Decimal | str | None = None,
@@ -169,6 +124,7 @@ def run_job(
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BODY_BYTES,
     preflight: Preflight = "error",
+    on_changed: OnOtherRequests = "fail",
     on_missing: OnMissing = "fail",
     on_unsettled: OnUnsettled = "fail",
     open_store: OpenStore = fsspec_store,
@@ -184,12 +140,27 @@ def run_job(
     :param requests: texts, `{"custom_id", "prompt"}` or `{"custom_id", "params"}`, as a list, an iterable, a callable
         or a URI of JSONL; None continues the folder's job without comparing its requests.
     :param path: URI of the folder, or an absolute path.
+    :param rows: instead of requests: a URI of Parquet, CSV or JSONL, a folder or a glob of them, an iterable of
+        mappings, or a table; each row is published with its answer.
+    :param prompt: of the rows: a text with `${column}` places, or a callable that returns for a row a text, messages,
+        params, or None: no request.
+    :param columns: the columns that a callable needs; None: all.
+    :param key: the column or columns that identify a row.
+    :param keep: the columns to publish beside the answers: `key`, `all` or a list; None: the key, or all without one.
+    :param output_type: a pydantic model, a dataclass, a TypedDict or a JSON schema that each row's answer must follow;
+        None: answers are texts.
+    :param dedupe: rows with equal requests share one.
+    :param reuse: URI of the folder of an earlier job of rows, whose answers to equal requests are taken.
+    :param max_age: answers that landed longer ago are not taken; None: any are.
+    :param on_empty_prompt: a row whose prompt is empty has no answer (`null`), or nothing is sent (`error`).
     :param model: the default for requests that name none.
     :param defaults: params for every request, such as `system` and `max_tokens`; what a request names wins.
-    :param format: of the answers: `jsonl`, `jsonl.gz`, `jsonl.zst` or `parquet`. A job keeps the one of its
-        first run.
+    :param format: of the answers: `jsonl` (the default), `jsonl.gz`, `jsonl.zst` or `parquet`; of rows: `parquet` (the
+        default), `csv` or `jsonl`. A job keeps the one of its first run.
     :param canary: so many requests are sent alone first; 0: none.
     :param canary_sample: the canary is the `first` requests, or `spread` over all.
+    :param warm_cache: send one request alone first, so that the others read the prefix from the cache that they share
+        with it; it must end with a `cache_control` of 1 h. With a canary, the canary does that.
     :param rounds: how often a request is sent at most; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD; None: no cap.
@@ -198,6 +169,8 @@ def run_job(
     :param max_requests: most requests in one batch.
     :param max_bytes: most bytes of one create's body.
     :param preflight: what to do with requests that the API would refuse.
+    :param on_changed: when the folder's job has other requests: `fail`, or `continue` with those that it was planned
+        with, and warn. Other requests need another folder.
     :param on_missing: when a batch no longer exists: `fail`, or `resubmit`, which may pay twice.
     :param on_unsettled: when no search can tell whether a create made a batch: `fail`, or `resubmit`, which may pay
         twice.
@@ -221,13 +194,23 @@ def run_job(
         print(manifest.counts, manifest.cost_usd)
     """
     folder = JobFolder(path, storage_options)
+    options = RowOptions(
+        prompt=prompt, columns=columns, key=key, keep=keep, output_type=output_type, dedupe=dedupe,
+        reuse=reuse, max_age=max_age, on_empty_prompt=on_empty_prompt,
+    )  # fmt: skip
+    clock = clock or SystemClock()
+    asked_rows = asked_rows_of(
+        rows, options, model=model, defaults=defaults, open_store=open_store,
+        open_folder=lambda uri: JobFolder(uri, storage_options), now=clock.now(),
+    )  # fmt: skip
     cut = CutLimits(
         max_requests=max_requests, max_bytes=max_bytes, model=model, version=client.anthropic_version,
         preflight=preflight,
     )  # fmt: skip
     asked = JobRequests(
-        requests=requests, defaults=defaults or {}, cut=cut, canary=canary, canary_sample=canary_sample,
-        max_tokens_growth=max_tokens_growth, open_store=open_store,
+        requests=requests, rows=asked_rows, defaults=defaults or {}, cut=cut, canary=canary,
+        canary_sample=canary_sample, warm_cache=warm_cache, max_tokens_growth=max_tokens_growth,
+        output_type=output_type, on_changed=on_changed, open_store=open_store,
     )  # fmt: skip
     limits = JobLimits(
         max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)), max_queued=max_queued,
@@ -241,10 +224,27 @@ def run_job(
     return manifest
 
 
+def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
+    """Return the rows of a job; None if there are none.
+
+    :param how: further arguments of `AskedRows`.
+
+    :raises InvalidRequest: there are options without rows, or they do not fit the rows.
+    """
+    if rows is None:
+        given = [name for name in ("prompt", "columns", "key", "keep", "output_type") if getattr(options, name)]
+        if given:
+            raise InvalidRequest(f"{given[0]} is for rows, and none were given")
+        return None
+    from airflow_batches.jobs.rows import AskedRows
+
+    return AskedRows(rows, options, **how)
+
+
 def require_answers(manifest: JobManifest, max_failure_rate: float | None) -> None:
     """Raise `JobFailed` if more requests failed than allowed, or none has an answer."""
     failures = manifest.failures
-    if failures == manifest.requests or (
+    if (failures and failures == manifest.requests) or (
         max_failure_rate is not None and failures > max_failure_rate * manifest.requests
     ):
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest.counts.items())

@@ -16,6 +16,7 @@ from airflow_batches.jobs.errors import JobOvertaken, JobStopped
 from airflow_batches.jobs.lease import HeldLedger
 from airflow_batches.jobs.ledger import JobBatch, PendingCreate
 from airflow_batches.jobs.progress import describe_queue
+from airflow_batches.jobs.warming import cache_doubt
 from airflow_batches.submission.record import Intent
 from airflow_batches.submission.settlement import Adopt, NotSent, Undecided
 
@@ -56,13 +57,16 @@ class ShardSender:
         :raises JobOvertaken: another runner has written the ledger; nothing was sent.
         :raises BatchesError: certainly no batch was created.
         """
-        shard = self._held.ledger.shards[number]
+        ledger = self._held.ledger
+        shard = ledger.shards[number]
+        if doubt := cache_doubt(ledger, shard, self._clock.now()):
+            logger.warning(doubt)
 
         def intend(intent: Intent) -> None:
             self._held.write(pending=PendingCreate(shard=number, runner=self._runner, intent=intent))
 
         try:
-            batch = self._api.create(shard, intend)
+            batch = self._api.create(shard, intend, model=ledger.plan.settings.get("model"))
         except JobOvertaken:
             raise
         except QueueFull as full:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_batches.operators.stores import airflow_location, airflow_store
+from airflow_batches.hooks.stores import airflow_location, airflow_store
+from airflow_batches.operators.requests import unwrapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from airflow_batches.api import BatchesClient
     from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
     from airflow_batches.jobs.engine import Engine
+    from airflow_batches.jobs.folder import JobFolder
     from airflow_batches.jobs.ledger import JobLedger
-    from airflow_batches.jobs.planning import CanarySample, JobRequests
+    from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests
+    from airflow_batches.jobs.row_options import RowOptions
     from airflow_batches.operators.kill import KillHandler
     from airflow_batches.submission.preflight import Preflight
 
@@ -29,17 +33,20 @@ class JobSettings:
     """What an operator passes on to the engine as it is."""
 
     defaults: Mapping[str, Any]
-    format: str
+    format: str | None
     canary: int
     canary_sample: CanarySample
+    warm_cache: bool
     rounds: int
     max_tokens_growth: float | None
     max_queued: int | None
     max_requests: int
     max_bytes: int
     preflight: Preflight
+    on_changed: OnOtherRequests
     on_missing: OnMissing
     on_unsettled: OnUnsettled
+    rows: RowOptions
 
 
 @dataclass(kw_only=True)
@@ -64,6 +71,9 @@ class Leg:
 class BuildsJob:
     """A mixin with the parameters of a job."""
 
+    requests: Any
+    rows: Any
+    reuse: str | None
     path: str
     model: str | None
     max_cost_usd: float | str | None
@@ -95,10 +105,9 @@ class BuildsJob:
         *,
         resend_canceled: bool,
     ) -> Leg:
-        from airflow_batches.jobs.folder import JobFolder
         from airflow_batches.jobs.run import make_engine
 
-        folder = JobFolder(self.path, open_place=lambda uri: airflow_location(uri, self.storage_conn_id))
+        folder = self._folder(self.path)
         estimated = False
 
         def on_step(ledger: JobLedger) -> None:
@@ -122,19 +131,44 @@ class BuildsJob:
         from airflow_batches.operators.kill import JOIN_TIMEOUT, KillHandler
 
         client = client_for(connection, retry=ONCE, longest_read=JOIN_TIMEOUT)
-        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current)
+        self._kill_handler = handler = KillHandler(client, context["ti"], engine.is_current, outlives_run=True)
         if self._killed:  # Airflow called on_kill while the connection was looked up
             self.on_kill()
         return handler
 
-    def _asked(self, requests: Any, model: str | None, connection: Connection) -> JobRequests:
-        from airflow_batches.hooks.connection import api_version
+    def _folder(self, path: str) -> JobFolder:
+        from airflow_batches.jobs.folder import JobFolder
+
+        return JobFolder(path, open_place=lambda uri: airflow_location(uri, self.storage_conn_id))
+
+    def prompt_for(self, context: Context) -> Any:
+        """Return the prompt of the rows.
+
+        :param context: Airflow's context.
+        """
+        return self.settings.rows.prompt
+
+    def _asked(self, context: Context, connection: Connection, *, begun: bool) -> JobRequests:
+        """Return what to compare with the plan, or to plan; nothing if the job was begun in this try."""
+        from airflow_batches.hooks.connection import api_version, default_model
         from airflow_batches.jobs.cutting import CutLimits
         from airflow_batches.jobs.planning import JobRequests
+        from airflow_batches.jobs.run import asked_rows_of
 
         given = self.settings
+        model = self.model or default_model(connection)
+        open_store = airflow_store(self.storage_conn_id)
+        options = replace(given.rows, prompt=self.prompt_for(context), reuse=self.reuse)
+        rows = None
+        if not begun:
+            rows = asked_rows_of(
+                unwrapped(self.rows), options, model=model, defaults=given.defaults, open_store=open_store,
+                open_folder=self._folder, now=datetime.now(UTC),
+            )  # fmt: skip
         return JobRequests(
-            requests=requests,
+            requests=None if begun else unwrapped(self.requests),
+            rows=rows,
+            output_type=options.output_type,
             defaults=given.defaults,
             cut=CutLimits(
                 max_requests=given.max_requests, max_bytes=given.max_bytes, model=model,
@@ -142,8 +176,10 @@ class BuildsJob:
             ),
             canary=given.canary,
             canary_sample=given.canary_sample,
+            warm_cache=given.warm_cache,
             max_tokens_growth=given.max_tokens_growth,
-            open_store=airflow_store(self.storage_conn_id),
+            on_changed=given.on_changed,
+            open_store=open_store,
         )  # fmt: skip
 
     def _limits(self) -> JobLimits:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.job_engine import BuildsJob, Leg
+from airflow_batches.operators.job_engine import BuildsJob, Leg, owner_of
 from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.waiting import BACKSTOP
 
@@ -63,25 +63,25 @@ class RunsJob(BuildsJob):
         self,
         context: Context,
         *,
-        requests: Any,
+        begun: bool,
         deadline: float,
         resend_canceled: bool = False,
         event: Any = None,
     ) -> dict[str, Any] | None:
         """Take every step that can be taken; then finish, defer or block.
 
-        :param requests: the requests; None if they were compared with the job's before.
+        :param begun: the requests were compared with the job's before in this try; they are not read again.
         :param deadline: when the try ends, in seconds since the epoch.
         :param resend_canceled: requests that were canceled before this run are sent again.
         :param event: the trigger's event.
         :return: the manifest as plain JSON values; None if there are no requests.
         """
         from airflow_batches.hooks import MessageBatchesHook
-        from airflow_batches.hooks.connection import client_for, default_model
+        from airflow_batches.hooks.connection import client_for
 
         with task_errors(), self._job_errors():
             connection = MessageBatchesHook(self.conn_id).get_connection(self.conn_id)
-            asked = self._asked(requests, self.model or default_model(connection), connection)
+            asked = self._asked(context, connection, begun=begun)
             gave_up = _gave_up(event)
             stay = STAY_S if gave_up else self.STAY_FIRST_S if event is None else 0.0
             with client_for(connection) as client:
@@ -113,7 +113,7 @@ class RunsJob(BuildsJob):
         self._defer(leg, pause)
 
     def _defer(self, leg: Leg, pause: Pause) -> None:
-        from airflow_batches.triggers.message_batches import MessageBatchesTrigger
+        from airflow_batches.triggers.job import JobTrigger
 
         ledger = leg.engine.ledger
         _release(leg.engine)
@@ -122,7 +122,7 @@ class RunsJob(BuildsJob):
         if not pause.for_batches:
             wake_at = min(wake_at, max(pause.until.timestamp(), now + LEAST_DEFERRAL_S))
         self.defer(
-            trigger=MessageBatchesTrigger(
+            trigger=JobTrigger(
                 conn_id=self.conn_id,
                 batch_ids=[batch.id for batch in ledger.live] if ledger else [],
                 until="first",
@@ -130,6 +130,9 @@ class RunsJob(BuildsJob):
                 poll_interval=self.poll_interval,
                 since=now,
                 cancel_on_kill=self.cancel_on_kill,
+                path=self.path,
+                storage_conn_id=self.storage_conn_id,
+                owner=owner_of(leg.context),
             ),
             method_name="execute_again",
             kwargs={"deadline": leg.deadline, "begun": ledger is not None},
@@ -157,17 +160,14 @@ class RunsJob(BuildsJob):
 
     def _cancel_all(self, leg: Leg, ledger: JobLedger) -> list[str]:
         """Cancel all batches under way; return what is not confirmed."""
-        from airflow_batches.api import BatchesError, cancel_if_running
+        from airflow_batches.api.cancel_all import cancel_all
 
         failures = []
         if ledger.pending is not None:
             failures.append(f"a create of {ledger.pending.intent.sent.requests:,} requests has no answer yet")
-        for batch in ledger.live:
-            try:
-                cancel_if_running(leg.client, batch.id, reason="the job's timeout is over, cancel_on_timeout is set")
-            except BatchesError as error:
-                failures.append(str(error))
-        return failures
+        ids = [batch.id for batch in ledger.live]
+        unconfirmed = cancel_all(leg.client, ids, reason="the job's timeout is over, cancel_on_timeout is set")
+        return failures + [str(error) for error in unconfirmed.values()]
 
     def _report(self, leg: Leg, pause: Pause) -> None:
         """Log the state and push it to XCom: when the leg pauses first, and then from time to time."""

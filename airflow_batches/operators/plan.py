@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk import BaseOperator
 
 from airflow_batches._uri import path_text
+from airflow_batches.hooks.stores import airflow_store
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.requests import Place
-from airflow_batches.operators.stores import airflow_store
 from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:

@@ -184,12 +184,12 @@ class MessageBatchResultsOperator(BaseOperator):
         )
 
     def _location(self, path: str) -> Location:
-        from airflow_batches.operators.stores import airflow_location
+        from airflow_batches.hooks.stores import airflow_location
 
         return airflow_location(path, self.storage_conn_id)
 
     def _submitted_ids(self) -> Iterator[str]:
-        from airflow_batches.operators.stores import airflow_store
+        from airflow_batches.hooks.stores import airflow_store
         from airflow_batches.submission.source import custom_ids
 
         return custom_ids(unwrapped(self.submitted_requests), open_store=airflow_store(self.storage_conn_id))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from airflow.sdk import BaseOperator
 
 from airflow_batches._duration import seconds_to_wait
+from airflow_batches.hooks.stores import airflow_store
 from airflow_batches.operators.failures import task_errors
 from airflow_batches.operators.links import MessageBatchLink
 from airflow_batches.operators.requests import Given, RequestsField, unwrapped
 from airflow_batches.operators.searching import SearchesForBatch, settle_time
-from airflow_batches.operators.stores import airflow_store
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
 from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, share
 from airflow_batches.provider import DEFAULT_CONNECTION

@@ -2,7 +2,7 @@
 
 The journey of a wait, file by file:
 1. Airflow starts `message_batch.MessageBatchTrigger` for a deferred task, or `message_batches.MessageBatchesTrigger`
-   for one that waits for several batches. `base` holds what both share.
+   for one that waits for several batches (`job.JobTrigger` for a job's). `base` holds what they share.
 2. `connect` imports what the wait needs in a thread, because that takes half a second, and makes a client for a
    connection.
 3. `waiting.async_wait` shares the polls of all waits over one connection.

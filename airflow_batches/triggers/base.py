@@ -7,7 +7,8 @@ Rules of this file:
   and fails the task for a state mismatch if the trigger was faster.
 - The generator ends right after its one event.
 - A batch is canceled only if Airflow says that the task is over. `on_kill` is also called when the trigger was handed
-  to another triggerer, or when the task was cleared and already runs again.
+  to another triggerer, or when the task was cleared and already runs again. A job's batches also go on if another
+  runner, such as a terminal, has the job (`job`).
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ class WaitTrigger(BaseTrigger):
     @abstractmethod
     def awaited(self) -> Sequence[str]:
         """The ids of the batches."""
+
+    async def other_runner(self) -> str:
+        """Return the name of a runner outside this task that needs the batches; empty: there is none."""
+        return ""
 
     @abstractmethod
     async def payload(self) -> dict[str, Any]:
@@ -162,12 +167,16 @@ class WaitTrigger(BaseTrigger):
         try:
             async with self._slot():
                 state = await state_of_deferred(self.task_instance)
+                other = await self.other_runner() if state in OVER else ""
         except Exception:  # noqa: BLE001  # the trigger has ended by now, so this log is the only place to report it
             for batch_id in self.awaited:
                 _log_unconfirmed(batch_id)
             return
         if state not in OVER:
             logger.info("The task is %s, not over: batch %s goes on", state, ", ".join(self.awaited))
+            return
+        if other:
+            logger.warning("%s has the job: batch %s is left to it", other, ", ".join(self.awaited))
             return
         await asyncio.gather(*(self._cancel_one(batch_id, f"the task is {state}") for batch_id in self.awaited))
 

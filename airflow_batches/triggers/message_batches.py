@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from airflow_batches.triggers.base import WaitTrigger
 
@@ -32,7 +32,15 @@ class MessageBatchesTrigger(WaitTrigger):
         self.defer(trigger=trigger, method_name="execute_complete")
     """
 
-    KWARGS = ("conn_id", "batch_ids", "until", "wake_at", "poll_interval", "since", "cancel_on_kill")
+    KWARGS: ClassVar[tuple[str, ...]] = (
+        "conn_id",
+        "batch_ids",
+        "until",
+        "wake_at",
+        "poll_interval",
+        "since",
+        "cancel_on_kill",
+    )
 
     def __init__(
         self,

@@ -31,7 +31,18 @@ SHELL: Final = [
 ]
 
 
-LAZY: Final = ["api", "emulator", "hooks", "jobs", "landing", "operators", "sensors", "submission", "triggers"]
+LAZY: Final = [
+    "api",
+    "emulator",
+    "hooks",
+    "jobs",
+    "landing",
+    "operators",
+    "sensors",
+    "submission",
+    "tables",
+    "triggers",
+]
 
 MEASURE: Final = """
 import json, os, sys
@@ -74,7 +85,8 @@ def measured() -> dict[str, Any]:
 def test_importing_the_shell_loads_nothing_but_itself(measured: dict[str, Any], statement: str) -> None:
     ours = {name for name in measured[statement]["modules"] if name.startswith("airflow_batches.")} - LIGHT
     assert ours
-    assert not {name for name in ours if name.split(".")[1] in {"api", "submission", "waiting", "landing", "jobs"}}
+    engine = {"api", "submission", "waiting", "landing", "jobs", "tables"}
+    assert not {name for name in ours if name.split(".")[1] in engine}
     assert set(measured[statement]["packages"]) <= {"airflow_batches"}
 
 
@@ -113,6 +125,7 @@ ALLOWED: Final = {
     "waiting": {"waiting", "api", "_lazy", "_thread"},
     "landing": {"landing", "api", "_duration", "_extras", "_lazy", "_thread", "_uri"},
     "jobs": {"jobs", "api", "landing", "submission", "waiting", "_duration", "_extras", "_lazy", "_thread", "_uri"},
+    "tables": {"tables", "jobs", "api", "landing", "submission", "_duration", "_extras", "_lazy", "_thread", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 
@@ -128,7 +141,7 @@ def test_imports_point_only_downwards(folder: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("folder", ["api", "emulator", "jobs", "submission", "waiting", "landing"])
+@pytest.mark.parametrize("folder", ["api", "emulator", "jobs", "submission", "tables", "waiting", "landing"])
 def test_the_engine_and_the_emulator_know_nothing_of_airflow(folder: str) -> None:
     for file in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -46,6 +46,10 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--canary", type=count, default=0, metavar="N", help="send N requests alone first (0: none)")
     group.add_argument("--canary-sample", choices=get_args(CanarySample), default="first", help="which ones (first)")
     group.add_argument(
+        "--warm-cache", action="store_true",
+        help="send one request alone first, so that the others read the cached prefix that they share with it",
+    )  # fmt: skip
+    group.add_argument(
         "--max-requests", type=count, default=MAX_REQUESTS, metavar="N", help=f"of one batch ({MAX_REQUESTS})"
     )
     group.add_argument(
@@ -65,7 +69,7 @@ def asked_for(args: argparse.Namespace, version: str) -> JobRequests:
     )  # fmt: skip
     return JobRequests(
         requests=local_uri(args.requests), defaults=args.defaults, cut=cut, canary=args.canary,
-        canary_sample=args.canary_sample,
+        canary_sample=args.canary_sample, warm_cache=args.warm_cache,
     )  # fmt: skip
 
 

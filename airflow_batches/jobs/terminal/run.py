@@ -11,9 +11,10 @@ from airflow_batches.api import BatchesClient
 from airflow_batches.jobs.decision import OnMissing, OnUnsettled
 from airflow_batches.jobs.errors import JobFailed, JobStopped
 from airflow_batches.jobs.folder import JobFolder
+from airflow_batches.jobs.line_parts import FORMATS
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
 from airflow_batches.jobs.money import usd
-from airflow_batches.jobs.publish import FORMATS
+from airflow_batches.jobs.planning import OnOtherRequests
 from airflow_batches.jobs.run import run_job
 from airflow_batches.jobs.terminal.interrupt import Interrupted
 from airflow_batches.jobs.terminal.options import (
@@ -73,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="send answers that max_tokens cut again, with so many times the limit",
     )  # fmt: skip
     group.add_argument(
+        "--on-changed", choices=get_args(OnOtherRequests), default="fail",
+        help="the folder's job has other requests: refuse (default), or go on with those that it was planned with",
+    )  # fmt: skip
+    group.add_argument(
         "--on-missing", choices=get_args(OnMissing), default="fail",
         help="a batch no longer exists: stop (default), or send its requests again, which may bill twice",
     )  # fmt: skip
@@ -124,11 +129,11 @@ def _finished(args: argparse.Namespace, path: str, runner: TerminalRunner) -> in
 def _run(client: BatchesClient, args: argparse.Namespace, path: str, runner: TerminalRunner) -> JobManifest:
     return run_job(
         client, local_uri(args.requests), path, model=args.model, defaults=args.defaults, format=args.format,
-        canary=args.canary, canary_sample=args.canary_sample, rounds=args.rounds,
-        max_tokens_growth=args.max_tokens_growth, max_cost_usd=args.max_cost_usd,
+        canary=args.canary, canary_sample=args.canary_sample, warm_cache=args.warm_cache,
+        rounds=args.rounds, max_tokens_growth=args.max_tokens_growth, max_cost_usd=args.max_cost_usd,
         max_failure_rate=args.max_failure_rate, max_queued=args.max_queued, max_requests=args.max_requests,
-        max_bytes=args.max_bytes, preflight=args.preflight, on_missing=args.on_missing, on_unsettled=args.on_unsettled,
-        poll_interval=args.poll_interval, clock=runner.clock, progress=runner.on_step,
+        max_bytes=args.max_bytes, preflight=args.preflight, on_changed=args.on_changed, on_missing=args.on_missing,
+        on_unsettled=args.on_unsettled, poll_interval=args.poll_interval, clock=runner.clock, progress=runner.on_step,
     )  # fmt: skip
 
 

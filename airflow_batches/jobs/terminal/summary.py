@@ -29,7 +29,7 @@ def plan_lines(source: str, shards: Sequence[PlannedShard], estimate: TokenEstim
     yield line("requests", f"{_requests(shards):,} from {source}")
     yield line("batches", f"{len(shards):,}")
     for shard in shards[:SHOWN]:
-        kind = "canary, " if shard.canary else ""
+        kind = "canary, " if shard.canary else "warms the cache, " if shard.warms_cache else ""
         yield line("", f"{kind}{shard.requests:,} requests, {shard.bytes:,} bytes")
     if shards[SHOWN:]:
         yield line("", f"and {len(shards) - SHOWN:,} more, {_requests(shards[SHOWN:]):,} requests")

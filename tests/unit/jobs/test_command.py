@@ -90,6 +90,9 @@ def test_other_requests_for_the_same_folder_are_refused_in_one_line(terminal: Te
     assert (done.returncode, done.stdout) == (1, "")
     assert "holds a job with other requests" in done.stderr
     assert "Traceback" not in done.stderr
+    done = terminal.run("--on-changed", "continue")
+    assert (done.returncode, json.loads(done.stdout)["requests"]) == (0, 10)
+    assert "The job goes on with the requests that it was planned with" in done.stderr
     assert len(terminal.emulator.batches()) == 1
 
 

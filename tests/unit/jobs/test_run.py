@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batches.api import BatchesError
+from airflow_batches.api import BatchesError, InvalidRequest
 from airflow_batches.emulator import Fault
 from airflow_batches.jobs import JobFailed, JobRefused
 from airflow_batches.jobs.errors import LedgerError
@@ -19,6 +19,14 @@ from tests.unit.jobs.conftest import Job
 from tests.unit.submission.helpers import jsonl
 
 MODEL = "claude-haiku-4-5"
+
+
+class Stopped(BaseException):
+    """The process was killed while it waited."""
+
+
+def stop(number: int) -> None:
+    raise Stopped
 
 
 def numbered(count: int) -> Counter[str]:
@@ -47,13 +55,41 @@ def test_a_finished_job_sends_nothing_and_returns_its_manifest(job: Job) -> None
     assert job.emulator.counters["create"] == 1
 
 
-def test_other_requests_are_refused_with_both_fingerprints(job: Job) -> None:
+def test_other_requests_are_refused_with_both_fingerprints_and_the_cure(job: Job) -> None:
     job.run(some_requests(5))
-    with pytest.raises(JobRefused, match=job.ledger["plan"]["fingerprint"]):
+    other = Job(job.emulator, job.client, job.folder.with_name("other"))
+    other.run(some_requests(6))
+    with pytest.raises(JobRefused, match="use another folder") as refused:
         job.run(some_requests(6))
+    for its in (job, other):
+        assert its.ledger["plan"]["fingerprint"] in str(refused.value)
+    assert "on_changed='continue'" in str(refused.value)
     with pytest.raises(JobRefused, match="other requests"):
         job.run(some_requests(5), defaults={"system": "x"})
-    assert job.emulator.counters["create"] == 1
+    assert job.emulator.counters["create"] == 2
+
+
+def test_the_folders_job_may_go_on_although_other_requests_are_given(
+    job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    job.emulator.configure(queue_limit=2, processing_time=100)
+    job.clock.on_wait = stop
+    with pytest.raises(Stopped):
+        job.run(["a", "b", "c"], model=MODEL, defaults={"max_tokens": 9}, max_requests=1)
+    job.clock.on_wait = lambda number: None
+    given = {"on_changed": "continue", "model": "claude-opus-4-5", "max_requests": 2}
+    manifest = job.run(some_requests(5), **given)
+    assert manifest.requests == 3
+    assert {line["result"]["message"]["model"] for line in job.lines()} == {"claude-haiku-4-5-20251001"}
+    assert len(job.emulator.batches()) == 3
+    assert manifest.fingerprint in caplog.text
+    assert "the given requests are not sent" in caplog.text
+    assert job.run(some_requests(6), **given) == manifest
+
+
+def test_a_mode_that_would_pay_twice_does_not_exist(job: Job) -> None:
+    with pytest.raises(InvalidRequest, match="'fail' or 'continue', not 'replace'"):
+        job.run(some_requests(1), on_changed="replace")
 
 
 def test_the_same_requests_in_another_order_are_the_same_job(job: Job) -> None:

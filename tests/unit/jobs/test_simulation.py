@@ -71,8 +71,8 @@ class Unfenced(ModelStore):
 class RecordsLate(ModelApi):
     """Sends, then records that it will."""
 
-    def create(self, shard: PlannedShard, intend: Intend) -> JobBatch:
-        batch = super().create(shard, lambda _: None)
+    def create(self, shard: PlannedShard, intend: Intend, *, model: str | None) -> JobBatch:
+        batch = super().create(shard, lambda _: None, model=model)
         intend(self._intent(shard))
         return batch
 

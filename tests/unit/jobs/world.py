@@ -187,7 +187,7 @@ class ModelApi:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def create(self, shard: PlannedShard, intend: Intend) -> JobBatch:
+    def create(self, shard: PlannedShard, intend: Intend, *, model: str | None) -> JobBatch:
         world = self._world
         world.point()
         if world.unlucky():
@@ -313,7 +313,7 @@ class ModelFiles:
     def check(self, ledger: JobLedger) -> None:
         self._read_requests()
 
-    def land(self, batch: JobBatch, shard: PlannedShard) -> LandedBatch:
+    def land(self, ledger: JobLedger, batch: JobBatch) -> LandedBatch:
         world = self._world
         world.point()
         if world.unlucky():

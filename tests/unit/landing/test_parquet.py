@@ -9,12 +9,15 @@ from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_batches.api import BatchesClient, DecodeError
 from airflow_batches.emulator import Emulator
 from airflow_batches.landing import Location, land
+from airflow_batches.landing.lines import decode
 from airflow_batches.landing.output import Output
-from airflow_batches.landing.parquet import ROW_GROUP_BYTES, ParquetEncoder, row
+from airflow_batches.landing.parquet import ROW_GROUP_BYTES, ParquetEncoder
 from tests.unit.landing.support import ended_batch, lines_of_the_api
 
 
@@ -22,6 +25,11 @@ def rows_of(*lines: bytes) -> list[dict[str, Any]]:
     encoder = ParquetEncoder()
     data = encoder.encode(b"".join(line + b"\n" for line in lines)) + encoder.finish()
     return list(pq.read_table(io.BytesIO(data)).to_pylist())
+
+
+def row(line: bytes) -> dict[str, Any]:
+    (found,) = rows_of(line)
+    return found
 
 
 def test_a_landed_table_holds_every_line(emulator: Emulator, client: BatchesClient, tmp_path: Path) -> None:
@@ -116,3 +124,51 @@ def test_a_large_table_is_written_in_row_groups(tmp_path: Path) -> None:
 def test_an_empty_table_has_its_columns() -> None:
     table = pq.read_table(io.BytesIO(ParquetEncoder().finish()))
     assert (table.num_rows, table.column_names[:2]) == (0, ["custom_id", "type"])
+
+
+lines_and_blanks = st.lists(
+    st.sampled_from(
+        [
+            b'{"custom_id":"a","result":{"type":"expired"}}',
+            b'{"custom_id":"b","result":{"type":"canceled"},"more":"\xc3\xa9\xff"}',
+            b'{"custom_id":"c","result":{"type":"canceled"},"more":NaN}',
+            '{"custom_id":"é","result":{"type":"canceled"}}'.encode(),
+            b' {"custom_id":"d","result":{"type":"expired"}}\r',
+            b"",
+            b" \r",
+        ]
+    )
+)
+
+
+@given(lines_and_blanks, st.data())
+def test_rows_do_not_depend_on_how_lines_arrive(lines: list[bytes], data: st.DataObject) -> None:
+    encoder, at, table = ParquetEncoder(), 0, b""
+    while at < len(lines):
+        end = data.draw(st.integers(at + 1, len(lines)))
+        table += encoder.encode(b"".join(line + b"\n" for line in lines[at:end]))
+        at = end
+    table += encoder.finish()
+    rows = pq.read_table(io.BytesIO(table)).to_pylist()
+    kept = [line for line in lines if line.strip()]
+    assert [row["json"] for row in rows] == [line.decode(errors="replace") for line in kept]
+    assert [row["custom_id"] for row in rows] == [decode(line).custom_id for line in kept]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'{"custom_id":"a","result":{"type":"expired"}}{"custom_id":"b","result":{"type":"expired"}}\n\n',
+        b'\n{"custom_id":"a","result":{"type":"expired"}}{"custom_id":"b","result":{"type":"expired"}}\n',
+        b'{"custom_id":"a","result":\n{"type":"expired"}}{"custom_id":"b","result":{"type":"expired"}}\n',
+    ],
+)
+def test_two_results_on_one_line_are_an_error_even_when_the_count_is_right(lines: bytes) -> None:
+    with pytest.raises(DecodeError, match="cannot be read"):
+        ParquetEncoder().encode(lines)
+
+
+def test_a_last_line_without_a_newline_is_a_row() -> None:
+    encoder = ParquetEncoder()
+    table = encoder.encode(b'{"custom_id":"a","result":{"type":"expired"}}') + encoder.finish()
+    assert pq.read_table(io.BytesIO(table)).column("custom_id").to_pylist() == ["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -19,6 +20,9 @@ from airflow_batches.operators import MessageBatchJobOperator
 from airflow_batches.operators.job_run import RunsJob
 from airflow_batches.triggers import MessageBatchesTrigger
 from tests.contexts import TaskDeferred, TaskInstance, context
+from tests.unit.triggers.conftest import supervisor as supervisor
+from tests.unit.triggers.supervisor import Supervisor
+from tests.unit.triggers.supervisor import TaskInstance as Deferred
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -118,9 +122,7 @@ def test_another_runner_is_waited_for_without_its_batches(
 ) -> None:
     monkeypatch.setattr(RunsJob, "STAY_FIRST_S", 0.0)
     deferred(lambda: operator().execute(task()))
-    ledger = json.loads((folder / "_job/ledger.json").read_text())
-    ledger["lease"] = {"runner": "other", "owner": "other", "expires_at": "2100-01-01T00:00:00Z"}
-    (folder / "_job/ledger.json").write_text(json.dumps(ledger))
+    take_over(folder)
     trigger, deferral = deferred(lambda: operator().execute(task()))
     assert trigger.batch_ids == []
     assert deferral.kwargs["begun"] is False
@@ -148,10 +150,13 @@ def test_too_many_failures_fail_it_after_everything_is_published(
     assert len((folder / "failed.jsonl").read_text().splitlines()) == 9
 
 
-def test_other_requests_for_the_folder_are_refused(operator: Any, emulator: Emulator) -> None:
+def test_other_requests_for_the_folder_are_refused_unless_its_job_may_go_on(operator: Any, emulator: Emulator) -> None:
     deferred(lambda: operator().execute(task()))
     with pytest.raises(AirflowFailException, match="other requests"):
         operator(requests=["another prompt"]).execute(task())
+    emulator.end_all()
+    manifest = operator(requests=["another prompt"], on_changed="continue").execute(task())
+    assert manifest["counts"] == {"succeeded": 9}
     assert emulator.counters["create"] == 3
 
 
@@ -183,6 +188,45 @@ def test_after_its_timeout_the_batches_are_canceled_if_asked(operator: Any, emul
     with pytest.raises(AirflowFailException, match=message):
         operator(cancel_on_timeout=True).resume_execution("__fail__", {"error": "Trigger timeout"}, task())
     assert statuses(emulator) == ["in_progress" if refused else "canceling"] * 3
+
+
+def test_after_its_timeout_nothing_is_canceled_if_another_runner_has_taken_the_job_over(
+    operator: Any, emulator: Emulator, folder: Path
+) -> None:
+    class Overtaken(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            """Another runner takes the job over when this one pauses."""
+            if key == "progress":
+                take_over(folder)
+
+    ctx = task()
+    ctx["ti"] = Overtaken()  # type: ignore[typeddict-item]  # the tests' stand-in
+    with pytest.raises(AirflowException, match="Nothing is canceled: another runner has taken the job over") as found:
+        operator(cancel_on_timeout=True).execute_again(ctx, {"outcomes": []}, deadline=0.0)
+    assert not isinstance(found.value, AirflowFailException)
+    assert statuses(emulator) == ["in_progress"] * 3
+
+
+def take_over(folder: Path) -> None:
+    ledger = json.loads((folder / "_job/ledger.json").read_text())
+    ledger["lease"] = {"runner": "other", "owner": "other", "expires_at": "2100-01-01T00:00:00Z"}
+    ledger["generation"] += 1
+    (folder / "_job/ledger.json").write_text(json.dumps(ledger))
+
+
+def test_a_deferred_task_that_a_person_ends_leaves_the_batches_to_a_terminal_that_runs_the_job(
+    operator: Any, emulator: Emulator, folder: Path, supervisor: Supervisor
+) -> None:
+    trigger, _ = deferred(lambda: operator().execute(task()))
+    trigger.task_instance = Deferred()  # type: ignore[assignment]  # the stand-in's
+    supervisor.states = {"run": {"task": "failed"}}
+    unled = (folder / "_job/ledger.json").read_text()
+    take_over(folder)
+    asyncio.run(trigger.on_kill())
+    assert emulator.counters["cancel"] == 0
+    (folder / "_job/ledger.json").write_text(unled)
+    asyncio.run(trigger.on_kill())
+    assert statuses(emulator) == ["canceling"] * 3
 
 
 def until(condition: Callable[[], Any]) -> None:

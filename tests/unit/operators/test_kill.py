@@ -122,6 +122,38 @@ def test_a_batch_that_has_ended_meanwhile_is_shown_by_a_look(
     assert f"Batch {batch_id} is ended: cancel requested (the task is failed)" in caplog.text
 
 
+def test_of_several_batches_one_that_hangs_delays_no_other_and_is_named(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE)
+    ids = [client.create(some_requests(1)).id for _ in range(12)]
+    for endpoint in ("cancel", "get"):
+        emulator.fault(Fault(endpoint=endpoint, action="stall", batch_id=ids[0], seconds=60, times=None))
+    with KillHandler(client, TaskInstance(state="failed"), lambda: True) as handler:
+        handler.set_batches(ids)
+        handler.request()
+    assert set(status(emulator)) == {"canceling"}
+    assert f"Canceling {ids[0]} failed after the task was killed. It may still run and be billed" in caplog.text
+    assert caplog.text.count("failed after the task was killed") == 1
+
+
+@pytest.mark.parametrize(("outlives_run", "cancels"), [(False, 1), (True, 0)])
+def test_a_record_that_outlives_the_run_is_looked_at_even_if_the_run_was_deleted(
+    emulator: Emulator, outlives_run: bool, cancels: int
+) -> None:
+    client = BatchesClient(emulator.api_key, base_url=emulator.url, retry=ONCE)
+    batch_id = client.create(some_requests(1)).id
+
+    class Deleted(TaskInstance):
+        def get_task_states(self, *args: Any, **kwargs: Any) -> Any:
+            return {}
+
+    with KillHandler(client, Deleted(), lambda: False, outlives_run=outlives_run) as handler:
+        handler.set_batch(batch_id)
+        handler.request()
+    assert emulator.counters["cancel"] == cancels
+
+
 def test_the_handler_waits_for_nothing_since_what_it_interrupted_may_hold_the_lock(emulator: Emulator) -> None:
     lock = threading.Lock()
 

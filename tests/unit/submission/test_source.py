@@ -13,7 +13,7 @@ import zstandard
 from airflow.sdk import ObjectStoragePath
 
 from airflow_batches.api import InvalidRequest
-from airflow_batches.operators.stores import airflow_store
+from airflow_batches.hooks.stores import airflow_store
 from airflow_batches.submission import PreflightError, SourceError, open_source
 from airflow_batches.submission.source import SpooledSource
 from tests.samples import some_requests

@@ -1,4 +1,4 @@
-"""Open stores with Airflow's connections, for `submission`, which imports no Airflow."""
+"""Open stores with Airflow's connections, for the engine, which imports no Airflow."""
 
 from __future__ import annotations
 

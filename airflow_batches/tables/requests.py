@@ -1,0 +1,248 @@
+"""The requests of a job whose rows are a table.
+
+| a row                                                  | its request                                             |
+|--------------------------------------------------------|---------------------------------------------------------|
+| has no prompt                                          | none                                                    |
+| has params that an earlier row has too, with `dedupe`  | the earlier row's                                       |
+| has params that were answered before                   | the next number, which is not sent                      |
+| any other                                              | the next one: custom_id `<job id>-<number>`, from 1     |
+
+Rules: one reading makes the requests, and stores of each row what is kept of it with the number of its request
+(`rows_object`). Memory does not grow with the rows but for 24 to 40 bytes for each distinct request with `dedupe`, and
+for each distinct key until one has appeared twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import count
+from typing import Any, Final, Literal
+
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from airflow_batches.api.errors import InvalidRequest
+from airflow_batches.submission.errors import EmptySource
+from airflow_batches.tables.distinct import DIGEST_BYTES, DistinctDigests
+from airflow_batches.tables.params import EncodedParams, ParamsEncoder
+from airflow_batches.tables.prompt import OnEmptyPrompt, RowPrompt
+from airflow_batches.tables.rendering import objects
+from airflow_batches.tables.row_batch import RowBatch
+from airflow_batches.tables.row_columns import require_columns
+from airflow_batches.tables.rows import RowSource
+from airflow_batches.tables.rows_object import DIGEST, REQUEST
+
+log = logging.getLogger(__name__)
+
+NO_REQUEST: Final = bytes(DIGEST_BYTES)
+"""Stands in the fingerprint for a row without a request."""
+WriteRows = Callable[[pa.RecordBatch], None]
+Answered = Callable[[Sequence[tuple[int, bytes]]], Collection[int]]
+"""Takes the numbers and digests of new requests, and returns the numbers of those that are answered already."""
+
+
+class RowRequests:
+    """Requests made of rows. Each reading makes the same ones if rows and prompt are the same.
+
+    After a reading: `rows`, `distinct` (requests, numbered from 1), `reused` (those that were answered before),
+    `shared` (rows that another row's request answers), `skipped` (rows without a request), and `fingerprint` (of the
+    params of all rows, in order).
+
+    :param rows: the rows, or what `RowSource.of` accepts.
+    :param prompt: makes the prompt of a row, or what `RowPrompt.of` accepts.
+    :param key: the columns that identify a row.
+    :param keep: the columns that the result has of each row: "key", "all", or a list, which `key` comes before. By
+        default the key; without a key all.
+    :param model: the model of requests that name none.
+    :param defaults: params for every request.
+    :param output_format: `output_config.format` of every request, as `OutputType.format()` makes it.
+    :param dedupe: send equal params once.
+    :param on_empty_prompt: what to do with a row whose prompt is empty: "null" (it has no request), or "error".
+    :raises InvalidRequest: the arguments do not fit each other.
+
+    Example::
+
+        requests = RowRequests("s3://lake/reviews/", "Sentiment of: ${text}", key="id", model="claude-opus-4-8")
+        with RowsWriter(location) as writer:
+            file.writelines(requests.requests("job-1", writer.write))
+        print(requests.rows, requests.distinct, requests.shared, requests.skipped)
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        prompt: Any,
+        *,
+        key: str | Sequence[str] = (),
+        keep: Literal["key", "all"] | Sequence[str] | None = None,
+        model: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        output_format: Mapping[str, Any] | None = None,
+        dedupe: bool = True,
+        on_empty_prompt: OnEmptyPrompt = "null",
+    ) -> None:
+        if on_empty_prompt not in {"null", "error"}:
+            raise InvalidRequest(f"on_empty_prompt must be 'null' or 'error', not {on_empty_prompt!r}")
+        self._source = RowSource.of(rows)
+        self._prompt = RowPrompt.of(prompt)
+        self._key = [key] if isinstance(key, str) else list(key)
+        self._keep = keep
+        self._params = ParamsEncoder(model, defaults or {}, output_format)
+        self._dedupe = dedupe
+        self._on_empty = on_empty_prompt
+        self.rows = self.distinct = self.reused = self.shared = self.skipped = 0
+        self.fingerprint = ""
+
+    @property
+    def name(self) -> str:
+        """The source's name for people."""
+        return self._source.name
+
+    @property
+    def kept(self) -> pa.Schema:
+        """The columns that are kept of each row, in their order.
+
+        :raises InvalidRequest: a column does not exist, or has the name of the column of request numbers.
+        """
+        schema = self._source.schema
+        names = self._kept_names(schema.names)
+        require_columns(names, schema.names, "key or keep", self.name)
+        for name in (REQUEST, DIGEST):
+            if name in names:
+                raise InvalidRequest(f"the column {name!r} cannot be kept: the job has one of this name. Rename it")
+        return pa.schema([schema.field(name) for name in names])
+
+    def requests(
+        self, job_id: str, write_rows: WriteRows | None = None, answered: Answered | None = None
+    ) -> Iterator[bytes]:
+        """Yield the requests as JSONL, several in one block.
+
+        :param job_id: the beginning of each custom_id.
+        :param write_rows: stores the kept columns with those of `rows_object`; None: they are not stored.
+        :param answered: knows requests that were answered before, which are not yielded; None: there are none.
+        :raises InvalidRequest: a column does not exist (before anything is stored), or a row's prompt cannot be made
+            (`PromptError`).
+        :raises EmptySource: there are no rows.
+        :raises SourceError: the rows cannot be read, or files changed meanwhile.
+        """
+        asked, kept = self._asked(), self.kept.names
+        self.rows = self.distinct = self.reused = self.shared = self.skipped = 0
+        numbers = _Numbers(dedupe=self._dedupe)
+        keys = _Keys(self._key)
+        fingerprint = sha256()
+        for batch in self._source.batches(list(dict.fromkeys([*asked, *kept]))):
+            keys.look(batch)
+            params = self._params.encode(batch, self._prompt.make(_only(batch, asked), self._on_empty))
+            fingerprint.update(b"".join([digest or NO_REQUEST for digest in params.digests]))
+            given = numbers.give(params.digests)
+            if write_rows is not None:
+                write_rows(_with_requests(batch.data.select(kept), given, params.digests))
+            known = self._known(params, given, answered)
+            yield b"".join(self._lines(params, given, known, b'{"custom_id":"%b-' % job_id.encode()))
+        if not self.rows:
+            raise EmptySource(self.name)
+        self.fingerprint = fingerprint.hexdigest()[: 2 * DIGEST_BYTES]
+
+    def _known(self, params: EncodedParams, given: Sequence[int | None], answered: Answered | None) -> Collection[int]:
+        """Return the numbers of new requests that were answered before."""
+        if answered is None:
+            return ()
+        numbered = zip(given, params.digests, strict=True)
+        new = {number: digest for number, digest in numbered if number and digest and number > self.distinct}
+        return answered([*new.items()])
+
+    def _lines(
+        self, params: EncodedParams, given: Sequence[int | None], known: Collection[int], head: bytes
+    ) -> list[bytes]:
+        """Return the pieces of the lines of requests that are new and to be sent, and count all."""
+        pieces: list[bytes] = []
+        last, skipped = self.distinct, 0
+        for json, number in zip(params.json, given, strict=True):
+            if json is None or number is None:
+                skipped += 1
+            elif number > last:
+                last = number
+                if number not in known:
+                    pieces += (head, b'%d","params":' % number, json, b"}\n")
+        self.rows += len(given)
+        self.skipped += skipped
+        self.shared += len(given) - skipped - (last - self.distinct)
+        self.reused += len(known)
+        self.distinct = last
+        return pieces
+
+    def _asked(self) -> Sequence[str]:
+        """Return the columns that the prompt needs."""
+        there = self._source.schema.names
+        if self._prompt.columns is None:
+            return self._source.wanted or there
+        require_columns(self._prompt.columns, there, "the prompt", self.name)
+        return self._prompt.columns
+
+    def _kept_names(self, there: Sequence[str]) -> list[str]:
+        if self._keep == "all" or (self._keep is None and not self._key):
+            return list(dict.fromkeys([*self._key, *there]))
+        if self._keep is None or self._keep == "key":
+            if not self._key:
+                raise InvalidRequest("keep='key' needs key: the columns that identify a row")
+            return list(dict.fromkeys(self._key))
+        if isinstance(self._keep, str):
+            raise InvalidRequest(f"keep must be 'key', 'all' or a list of columns, not {self._keep!r}")
+        return list(dict.fromkeys([*self._key, *self._keep]))
+
+
+class _Numbers:
+    """Gives numbers to requests."""
+
+    def __init__(self, *, dedupe: bool) -> None:
+        self._distinct = DistinctDigests() if dedupe else None
+        self._next = count(1)
+
+    def give(self, digests: Sequence[bytes | None]) -> Sequence[int | None]:
+        """Return the number of each row's request; None for a row without one."""
+        if self._distinct is None:
+            return [None if digest is None else next(self._next) for digest in digests]
+        some = [digest for digest in digests if digest is not None]
+        numbers = self._distinct.number(some)
+        if len(some) == len(digests):
+            return numbers
+        found = iter(numbers)
+        return [None if digest is None else next(found) for digest in digests]
+
+
+class _Keys:
+    """Says once that a key repeats, which is allowed."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = list(columns)
+        self._seen = DistinctDigests() if columns else None
+
+    def look(self, batch: RowBatch) -> None:
+        """Compare the keys of a batch with those before it."""
+        if self._seen is None:
+            return
+        values = zip(*(objects(batch.data.column(name)) for name in self._columns), strict=True)
+        # A hash of eight bytes is enough for a warning.
+        hashes = map(hash, map(repr, values))
+        digests = [value.to_bytes(DIGEST_BYTES, "little", signed=True) for value in hashes]
+        before = self._seen.count
+        numbers = self._seen.number(digests)
+        if self._seen.count < before + len(digests):
+            repeated = next(i for i, number in enumerate(numbers) if number <= max(numbers[:i], default=before))
+            log.warning(
+                "%s has the same %s as an earlier row. Both rows are answered; a join over it finds both",
+                batch.place(repeated), " and ".join(map(repr, self._columns)),
+            )  # fmt: skip
+            self._seen = None
+
+
+def _only(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
+    return RowBatch(batch.data.select(list(columns)), batch.file, batch.first)
+
+
+def _with_requests(
+    data: pa.RecordBatch, numbers: Sequence[int | None], digests: Sequence[bytes | None]
+) -> pa.RecordBatch:
+    data = data.append_column(REQUEST, pa.array(numbers, pa.int64()))
+    return data.append_column(DIGEST, pa.array(digests, pa.binary(DIGEST_BYTES)))

@@ -1,0 +1,172 @@
+"""Jobs of rows against the emulator: each row comes back in its place, with its answer or why it has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from pydantic import BaseModel
+
+from airflow_batches.api import InvalidRequest
+from airflow_batches.emulator import Rule
+from airflow_batches.jobs import JobManifest, JobRefused
+from tests.unit.jobs.conftest import Job
+
+ROWS = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
+MODEL = "claude-haiku-4-5"
+
+
+class Verdict(BaseModel):
+    sentiment: Literal["good", "bad"]
+    stars: Literal[1, 2, 3, 4, 5]
+
+
+def answer(job: Job, rows: Any = ROWS, **options: Any) -> JobManifest:
+    given = {"prompt": "Classify: ${text}", "key": "id", "model": MODEL, "defaults": {"max_tokens": 50}}
+    return job.run(None, rows=rows, **{**given, **options})
+
+
+def published(job: Job) -> list[dict[str, Any]]:
+    parts = sorted(job.folder.glob("part-*.parquet"))
+    return [row for part in parts for row in pq.read_table(part).to_pylist()]
+
+
+def test_each_row_comes_back_in_its_place(job: Job) -> None:
+    manifest = answer(job, max_requests=3)
+    rows = published(job)
+    assert [row["id"] for row in rows] == list(range(20))
+    assert {row["_status"] for row in rows} == {"succeeded"}
+    assert manifest.requests == 7, "equal requests are sent once"
+    assert manifest.rows == {"rows": 20, "succeeded": 20, "shared": 13}
+    assert "extra" not in rows[0]
+
+
+def test_rows_without_a_prompt_have_no_answer_and_are_no_failures(job: Job) -> None:
+    def prompt(row: Mapping[str, Any]) -> str | None:
+        return None if row["id"] % 2 else f"Describe {row['id']}"
+
+    manifest = answer(job, prompt=prompt, keep="all")
+    rows = published(job)
+    assert [row["_status"] for row in rows[:4]] == ["succeeded", "skipped", "succeeded", "skipped"]
+    assert rows[1]["answer"] is None
+    assert manifest.rows["skipped"] == 10
+
+
+def test_a_table_that_needs_no_request_is_published_at_once(job: Job) -> None:
+    manifest = answer(job, prompt=lambda row: None)
+    assert manifest.requests == 0
+    assert [row["_status"] for row in published(job)] == ["skipped"] * 20
+    assert not job.emulator.batches()
+
+
+def test_answers_become_typed_columns(job: Job) -> None:
+    manifest = answer(job, output_type=Verdict)
+    assert {row["sentiment"] for row in published(job)} <= {"good", "bad"}
+    assert all(1 <= row["stars"] <= 5 for row in published(job))
+    assert manifest.counts == {"succeeded": 7}
+
+
+def invalid(times: int | None) -> Rule:
+    """A rule: the answers about review 3 are no verdicts."""
+    return Rule(
+        where=lambda request: "review 3" in json.dumps(request.params), answer='{"sentiment": "good", "stars": 9}',
+        times_per_id=times,
+    )  # fmt: skip
+
+
+def test_an_answer_that_is_not_of_the_type_is_asked_for_again(job: Job) -> None:
+    job.emulator.set_rules([invalid(1)])
+    manifest = answer(job, output_type=Verdict)
+    assert manifest.counts == {"succeeded": 7}
+    assert manifest.rounds[0].again == {"invalid_output": 1}
+    assert [batch["request_counts"]["succeeded"] for batch in job.emulator.batches()] == [1, 7]
+
+
+def test_one_that_stays_invalid_is_listed_with_the_reason(job: Job) -> None:
+    job.emulator.set_rules([invalid(None)])
+    manifest = answer(job, output_type=Verdict, max_failure_rate=None)
+    assert manifest.counts == {"succeeded": 6, "invalid_output": 1}
+    failed = [json.loads(line) for line in (job.folder / "failed.jsonl").read_text().splitlines()]
+    assert {row["id"] for row in failed} == {3, 10, 17}
+    assert all("stars" in row["_error"] for row in failed)
+    assert [row["sentiment"] for row in published(job) if row["id"] in {3, 10, 17}] == [None] * 3
+
+
+def test_the_finished_job_sends_nothing_and_other_rows_are_refused(job: Job) -> None:
+    manifest = answer(job)
+    sent = len(job.emulator.batches())
+    assert answer(job) == manifest
+    with pytest.raises(JobRefused, match="other rows") as refused:
+        answer(job, [*ROWS[:-1], {"id": 99, "text": "review 6", "extra": None, "more": 1}], prompt="Judge: ${text}")
+    assert manifest.job_id
+    assert "20 rows with fingerprint" in str(refused.value)
+    with pytest.raises(JobRefused, match="other requests"):
+        job.run(["a"], model=MODEL, defaults={"max_tokens": 5})
+    assert len(job.emulator.batches()) == sent
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": "${nothing}"}, "nothing"),
+        ({"keep": "all", "rows": [{"text": "a", "_status": "b"}], "key": None}, "_status"),
+        ({"prompt": None}, "rows need a prompt"),
+        ({"rows": None}, "prompt is for rows"),
+        ({"format": "jsonl.gz"}, "parquet, csv, jsonl"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_sent(job: Job, options: dict[str, Any], message: str) -> None:
+    rows = options.pop("rows", ROWS)
+    with pytest.raises((InvalidRequest, JobRefused), match=message):
+        answer(job, rows, **options)
+    assert not job.emulator.batches()
+
+
+def test_an_earlier_jobs_answers_are_taken_for_equal_requests(job: Job, tmp_path: Path) -> None:
+    first = answer(job)
+    before = {row["id"]: row["answer"] for row in published(job)}
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    rows = [*ROWS[:10], {"id": 50, "text": "a new one", "extra": None}]
+    manifest = answer(later, rows, reuse=str(job.folder))
+    assert manifest.requests == 1, "only the new row is sent"
+    assert manifest.rows == {"rows": 11, "succeeded": 11, "shared": 3, "reused": 7}
+    assert {row["id"]: row["answer"] for row in published(later) if row["id"] != 50} == {
+        key: text for key, text in before.items() if key < 10
+    }
+    assert manifest.cost_usd is not None
+    assert first.cost_usd is not None
+    assert manifest.cost_usd < first.cost_usd
+    third = Job(job.emulator, job.client, tmp_path / "third")
+    assert answer(third, rows, reuse=str(later.folder)).requests == 0, "also answers that were taken are taken again"
+    assert published(third) == published(later)
+
+
+def test_failures_old_answers_and_other_params_are_not_taken(job: Job, tmp_path: Path) -> None:
+    job.emulator.set_rules([invalid(None)])
+    answer(job, output_type=Verdict, max_failure_rate=None, rounds=1)
+    job.emulator.set_rules([])
+
+    def again(name: str, **options: Any) -> int:
+        later = Job(job.emulator, job.client, tmp_path / name)
+        return answer(later, output_type=Verdict, reuse=str(job.folder), **options).requests
+
+    assert again("failures") == 1
+    assert again("other prompt", prompt="Judge: ${text}") == 7
+    assert again("other limit", defaults={"max_tokens": 51}) == 7
+    job.clock.sleep(7200)
+    assert again("old", max_age=timedelta(hours=1)) == 7
+    assert again("young enough", max_age=timedelta(hours=24)) == 1
+
+
+def test_reuse_of_a_folder_without_rows_is_refused(job: Job, tmp_path: Path) -> None:
+    other = Job(job.emulator, job.client, tmp_path / "other")
+    other.run(["a"], model=MODEL, defaults={"max_tokens": 5})
+    for folder, held in ((other.folder, "a job without rows"), (tmp_path / "nothing", "no job")):
+        with pytest.raises(JobRefused, match=f"holds {held}"):
+            answer(job, reuse=str(folder))
+    assert not (job.folder / "_job/ledger.json").exists()
