@@ -31,7 +31,6 @@ POLL: Final = 0.4
 """Seconds between two checks of the run; chosen: the screen looks live, and the API server has little to do."""
 LOG_LINES: Final = 25
 """Lines of a failed task's log in the error; chosen: a traceback fits."""
-_SENT: Final = "The create of a batch was not answered"
 
 
 class DemoFailed(BatchesError):
@@ -90,7 +89,7 @@ class ExampleRun:
             status = found.processing_status if found else "gone"
             self._screen.show("The batches are being canceled", f"{batch.id} is {status}")
         if ledger.pending:
-            self._screen.show(_SENT, "the Claude Console lists all batches")
+            self._screen.show("A create was not answered", "a batch may run; the Claude Console lists all batches")
 
     @property
     def _job(self) -> Path:
