@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--live",
         action="store_true",
         help="use Anthropic's API with the key in ANTHROPIC_API_KEY. This costs money: eight short requests, at most "
-        "about 0.3 US cents. It may take an hour; Ctrl-C cancels the batch",
+        "about 0.4 US cents. It may take an hour or two; Ctrl-C cancels the batches",
     )
     parser.add_argument("--ui", action="store_true", help="keep Airflow running afterwards, until Ctrl-C")
     parser.add_argument(

@@ -1,11 +1,17 @@
-"""The steps of the demo: an API, an Airflow, one run of the example DAG, what it landed."""
+"""The steps of the demo: an API, an Airflow, one run of the example DAG, what it landed.
+
+The job's folder outlives Airflow, because it names the batches that an interrupted demo must cancel, and only without
+Airflow no task sends further ones.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -28,18 +34,19 @@ def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, k
     :param keep: folder in which the results stay; None: they are removed with Airflow.
     :raises BatchesError: when the demo fails.
     """
-    with Interruptions(), ExitStack() as outer:
+    with Interruptions() as interruptions, ExitStack() as outer:
         service = outer.enter_context(live(os.environ) if on_live_api else emulated())
         client = outer.enter_context(BatchesClient(api_key=service.api_key, base_url=service.url))
         screen = outer.enter_context(Screen(console))
+        folder = keep or Path(outer.enter_context(TemporaryDirectory(prefix="airflow-batches-answers-")))
+        run = ExampleRun(client, screen, service, folder)
+        outer.callback(_held, interruptions, run.cancel_batches)
         inner = outer.enter_context(ExitStack())
         screen.show(service.name, f"{service.url}, {service.price}")
         screen.show("A private Airflow starts")
         airflow = inner.enter_context(_airflow(service, screen))
         inner.push(lambda kind, *_: screen.show("Airflow is stopped and removed", failed=kind is not None))
-        run = ExampleRun(airflow, client, screen, service)
-        inner.callback(run.cancel_batch)
-        landed = run.to_its_end(keep or airflow.home / "landed")
+        landed = run.to_its_end(airflow)
         if not ui:
             inner.close()
         screen.finish()
@@ -48,6 +55,12 @@ def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, k
             console.print("\nThe files go with Airflow; --keep DIR leaves them in a folder of yours.")
         if ui:
             _stay(console, airflow)
+
+
+def _held(interruptions: Interruptions, work: Callable[[], None]) -> None:
+    """Do the work to its end, whatever signals arrive."""
+    with interruptions.held():
+        work()
 
 
 def _airflow(service: Service, screen: Screen) -> PrivateAirflow:

@@ -12,13 +12,21 @@ from airflow_batches.provider import CONNECTION_TYPE
 
 KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
 URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
-EMULATED: Final[Mapping[str, Any]] = {
-    "processing_time": 8.0,
-    "incremental_counts": True,
-    "errored_share": 0.15,
-    "seed": 3,
+EMULATED: Final[Mapping[str, Any]] = {"processing_time": 6.0, "incremental_counts": True}
+"""Settings of the emulator; chosen: the deferral can be seen, and the wait is short."""
+FAILING: Final = "Accra"
+"""The city of the example whose request fails when it is sent first; chosen: it is not in the canary."""
+ANSWERS: Final[Mapping[str, str]] = {
+    "Lima": "Lima spreads along a desert coast under a soft grey sky, and eats better than almost any other capital.",
+    "Oslo": "Oslo sits between a fjord and a forest, and both begin where the tram ends.",
+    "Cairo": "Cairo is a thousand minarets on the Nile, with the pyramids at the end of a busy street.",
+    "Quito": "Quito is a long, narrow city at 2,850 metres, between volcanoes, almost on the equator.",
+    "Seoul": "Seoul puts palaces, mountains and all-night markets within one metro ride of each other.",
+    "Tunis": "Tunis joins a white medina, French avenues and the ruins of Carthage by the sea.",
+    "Riga": "Riga is a Baltic port with more Art Nouveau houses than it has bridges and church spires.",
+    "Accra": "Accra is a lively Atlantic capital of markets, music and fishing boats in bright colours.",
 }
-"""Settings of the emulator; chosen: the deferral can be seen, the wait is short, and one line fails (seed 3)."""
+"""What the emulated model answers to the requests of the example DAG, by the city that they name."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,11 @@ class Service:
 @contextmanager
 def emulated() -> Iterator[Service]:
     """Run the emulator during the block."""
-    from airflow_batches.emulator import Emulator
+    from airflow_batches.emulator import Emulator, Rule
 
-    with Emulator(**EMULATED) as emulator:
+    fails_once = Rule(text=FAILING, outcome="errored", error_type="overloaded_error", times_per_id=1)
+    answers = [Rule(text=city, answer=answer) for city, answer in ANSWERS.items()]
+    with Emulator(rules=[fails_once], answers=answers, **EMULATED) as emulator:
         yield Service(
             name="The Message Batches API, emulated",
             url=emulator.url,
@@ -64,7 +74,7 @@ def live(environment: Mapping[str, str]) -> Iterator[Service]:
     yield Service(
         name="The Message Batches API",
         url=environment.get(URL_VARIABLE) or BASE_URL,
-        price="eight short requests are billed, at most about 0.3 US cents in all",
+        price="eight short requests are billed, at most about 0.4 US cents in all",
         api_key=key,
         live=True,
         poll_interval=5.0,

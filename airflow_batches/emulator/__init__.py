@@ -3,10 +3,10 @@
 The way of a call: `server` accepts the connection, `wire` reads the request, `api` takes it through the route, the
 faults (`plans`, `actions`), the key (`access`), the rate limit and the body (`spool`), and `routes` handles it;
 `journal` keeps what was received. A create goes through `validation` (envelope) and `verdicts` (each line's params);
-`content` plans the answers, unless `rules` say otherwise; `intake` puts them into `store`. `lifecycle` computes status
-and counts from the stored batch and `clock`; `answers` makes the result lines when they are read. `control` serves the
-methods of `Emulator` over HTTP, and `manual` describes them. `command` and `config` make a program of it,
-`pytest_plugin` a fixture.
+`content` plans the answers, unless `rules` say otherwise (`decisions`) or the user has answers (`given`); `intake` puts
+them into `store`. `lifecycle` computes status and counts from the stored batch and `clock`; `answers` makes the result
+lines when they are read. `control` serves the methods of `Emulator` over HTTP, and `manual` describes them. `command`
+and `config` make a program of it, `pytest_plugin` a fixture.
 
     with Emulator() as emu:
         client = BatchesClient(emu.api_key, base_url=emu.url)
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from airflow_batches.emulator.emulator import Emulator as Emulator
     from airflow_batches.emulator.faults import Fault as Fault
     from airflow_batches.emulator.rules import Rule as Rule
-    from airflow_batches.emulator.rules import RuleRequest as RuleRequest
 
-_MODULES = {"Emulator": "emulator", "Fault": "faults", "Rule": "rules", "RuleRequest": "rules"}
+_MODULES = {"Emulator": "emulator", "Fault": "faults", "Rule": "rules"}
 
 __all__ = list(_MODULES)
 

@@ -28,6 +28,7 @@ class State:
     plans: Plans
     prefix: str = ""
     rules: RuleBook = field(default_factory=RuleBook)
+    answers: RuleBook = field(default_factory=RuleBook)
     cache: PromptCache = field(default_factory=PromptCache)
     journal: Journal = field(init=False)
     window: RateWindow = field(default_factory=RateWindow)

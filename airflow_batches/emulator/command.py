@@ -26,7 +26,8 @@ import msgspec
 from airflow_batches.emulator.addresses import LOOPBACK
 from airflow_batches.emulator.config import option_names, read_config
 from airflow_batches.emulator.emulator import Emulator
-from airflow_batches.emulator.rules import RULES_HELP, read_rules
+from airflow_batches.emulator.rule_files import RULES_HELP, read_answers, read_rules
+from airflow_batches.emulator.rules import Rule
 from airflow_batches.emulator.settings import Settings
 
 PORT: Final = 18_478
@@ -36,6 +37,7 @@ PROCESSING_TIME: Final = 5.0
 DEFAULTS: Final[Mapping[str, Any]] = {"port": PORT, "log": False, "processing_time": PROCESSING_TIME}
 """Options that the library does not have, or whose default is another one there."""
 _ABSENT: Final = "none"
+_RULE_FILES: Final[Mapping[str, Callable[[bytes, str], list[Rule]]]] = {"rules": read_rules, "answers": read_answers}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", help="keep batches here, so that they survive a restart (default: in memory)")
     parser.add_argument("--prefix", help="path before /v1/ (default: none)")
     parser.add_argument("--rules", metavar="FILE", help="what happens to which request (see below)")
+    parser.add_argument("--answers", metavar="FILE", help="what the model answers to which request (see below)")
     parser.epilog = RULES_HELP
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--log", action="store_true", help="write a line for every call to standard error")
@@ -72,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
         values = options(args)
         if values.pop("log"):
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-        if file := values.pop("rules", None):
-            values["rules"] = read_rules(Path(file).read_bytes())
+        for name, read in _RULE_FILES.items():
+            if file := values.pop(name, None):
+                values[name] = read(Path(file).read_bytes(), file)
         emulator = Emulator(**values)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The emulator cannot start. {_reason(error)}\n")

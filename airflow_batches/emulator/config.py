@@ -24,6 +24,7 @@ OWN_OPTIONS: Final[Mapping[str, type]] = {
     "folder": str,
     "prefix": str,
     "rules": str,
+    "answers": str,
     "log": bool,
 }
 """The program's options that are no settings, and the type of each."""

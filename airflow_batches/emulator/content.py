@@ -21,10 +21,10 @@ import msgspec
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.cache import NO_CACHE, CacheUse, Prefix, find_prefixes
 from airflow_batches.emulator.checks import forced_tool, output_schema
-from airflow_batches.emulator.examples import example, invalid_example
+from airflow_batches.emulator.examples import example
 from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Shape
 from airflow_batches.emulator.models import Model
-from airflow_batches.emulator.tokens import PER_ANSWER, count_answer, count_content, tokenizer_factor, version_of
+from airflow_batches.emulator.tokens import count_answer, tokenizer_factor, version_of
 
 REFUSAL_TRIGGER: Final = (
     "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL_1FAEFB6177B4672DEE07F9D3AFC62588CCD2631EDCF22E8CCC1FB35B501C9C86"
@@ -137,7 +137,7 @@ def answer(prompt: Prompt, custom_id: str) -> CheckedLine:
         return _only_thinking(prompt)
     if shape.kind == "tool":
         text = msgspec.json.encode(example(plan.schema, sum(custom_id.encode())))
-        return CheckedLine(shape, text, prompt.tokens, LineOutcome.SUCCEEDED, _counted(text.decode(), plan))
+        return CheckedLine(shape, text, prompt.tokens, LineOutcome.SUCCEEDED, counted(text.decode(), plan))
     if plan.tools and (used := [tool for tool in plan.tools if str(tool.get("name")) in question]):
         return _tool_uses(prompt, used if plan.parallel else used[:1], custom_id)
     return _text_answer(prompt, custom_id)
@@ -164,33 +164,6 @@ def refusal(prompt: Prompt, details: str) -> CheckedLine:
         stop_details=details,
     )
     return CheckedLine(shape, b"", prompt.tokens, LineOutcome.SUCCEEDED, 0)
-
-
-def given_text(prompt: Prompt, text: str) -> CheckedLine:
-    """Answer with this text, after the model's thinking; it is never cut."""
-    shape = msgspec.structs.replace(prompt.plan.shape, kind="text", tool="", stop_reason="end_turn")
-    return CheckedLine(shape, json_text(text), prompt.tokens, LineOutcome.SUCCEEDED, _counted(text, prompt.plan))
-
-
-def given_blocks(prompt: Prompt, blocks: Sequence[Mapping[str, Any]]) -> CheckedLine:
-    """Answer with these content blocks and no others."""
-    stop = "tool_use" if any(block.get("type") == "tool_use" for block in blocks) else "end_turn"
-    shape = msgspec.structs.replace(
-        prompt.plan.shape, kind="content", thinking=None, thinking_tokens=0, stop_reason=stop
-    )
-    output = PER_ANSWER + round(count_content(blocks) * prompt.plan.factor)
-    return CheckedLine(shape, msgspec.json.encode(blocks)[1:-1], prompt.tokens, LineOutcome.SUCCEEDED, output)
-
-
-def invalid_answer(prompt: Prompt, custom_id: str) -> CheckedLine:
-    """Answer with what does not match the schema asked for; without a schema, as usual."""
-    plan = prompt.plan
-    if plan.schema is None:
-        return answer(prompt, custom_id)
-    text = invalid_example(plan.schema, sum(custom_id.encode()))
-    if plan.shape.kind == "tool":
-        return CheckedLine(plan.shape, text.encode(), prompt.tokens, LineOutcome.SUCCEEDED, _counted(text, plan))
-    return given_text(prompt, text)
 
 
 def with_cache(line: CheckedLine, cached: CacheUse) -> CheckedLine:
@@ -236,7 +209,7 @@ def _text_answer(prompt: Prompt, custom_id: str) -> CheckedLine:
         text = text[:room]
         shape = msgspec.structs.replace(shape, stop_reason="max_tokens", stop_sequence=None)
         return CheckedLine(shape, json_text(text), prompt.tokens, LineOutcome.SUCCEEDED, shape.max_tokens)
-    output = min(_counted(text, plan), shape.max_tokens)
+    output = min(counted(text, plan), shape.max_tokens)
     return CheckedLine(shape, json_text(text), prompt.tokens, LineOutcome.SUCCEEDED, output)
 
 
@@ -266,7 +239,7 @@ def _tool_uses(prompt: Prompt, tools: Sequence[Mapping[str, Any]], custom_id: st
     blocks += [msgspec.json.encode(_tool_use(tool, pick)) for tool in tools]
     inner = b",".join(blocks)
     used = msgspec.structs.replace(shape, kind="content", thinking=None, stop_reason="tool_use")
-    return CheckedLine(used, inner, prompt.tokens, LineOutcome.SUCCEEDED, _counted(inner.decode(), plan))
+    return CheckedLine(used, inner, prompt.tokens, LineOutcome.SUCCEEDED, counted(inner.decode(), plan))
 
 
 def _tool_use(tool: Mapping[str, Any], pick: int) -> dict[str, Any]:
@@ -276,7 +249,8 @@ def _tool_use(tool: Mapping[str, Any], pick: int) -> dict[str, Any]:
     return use | {"caller": {"type": "direct"}}
 
 
-def _counted(text: str, plan: AnswerPlan) -> int:
+def counted(text: str, plan: AnswerPlan) -> int:
+    """Estimate the output tokens of a text, those of the thinking before it included."""
     return plan.shape.thinking_tokens + count_answer(text, plan.factor)
 
 

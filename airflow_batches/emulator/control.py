@@ -15,8 +15,9 @@ import msgspec
 
 from airflow_batches.emulator.clock import timestamp
 from airflow_batches.emulator.faults import fault
-from airflow_batches.emulator.manual import fault_manual, route_manual, setting_manual
-from airflow_batches.emulator.rules import make_rules
+from airflow_batches.emulator.manual import fault_manual, route_manual, rule_manual, setting_manual
+from airflow_batches.emulator.rule_files import make_rules, only_answers
+from airflow_batches.emulator.rulebook import RuleBook
 from airflow_batches.emulator.wire import Body, Head, Response
 
 if TYPE_CHECKING:
@@ -133,12 +134,13 @@ def _batch(method: Callable[[str], dict[str, Any]], batch_id: str) -> dict[str, 
 
 
 def _overview(emulator: Emulator) -> dict[str, Any]:
-    """Return this overview: the URL, the key, and every route, fault and setting."""
+    """Return this overview: the URL, the key, and every route, fault, rule and setting."""
     return {
         "url": emulator.url,
         "api_key": emulator.api_key,
         "routes": route_manual(ROOT, _ROUTES),
         "faults": fault_manual(),
+        "rules": rule_manual(),
         "settings": setting_manual(),
     }
 
@@ -225,20 +227,36 @@ def _delete_faults(emulator: Emulator) -> dict[str, Any]:
     return _faults(emulator)
 
 
+def _listed(book: RuleBook) -> list[dict[str, Any]]:
+    return [{**rule.as_dict(), "applied": count} for rule, count in zip(book.rules, book.applied(), strict=True)]
+
+
 def _rules(emulator: Emulator) -> dict[str, Any]:
     """List the rules, and how many requests each has applied to."""
-    book = emulator.rules
-    pairs = zip(book.rules, book.applied(), strict=True)
-    return {"rules": [{**rule.as_dict(), "applied": applied} for rule, applied in pairs]}
+    return {"rules": _listed(emulator.rules)}
 
 
 def _put_rules(emulator: Emulator, rules: list[Any]) -> dict[str, Any]:
-    """Replace all rules, from the next create on.
+    """Replace all rules, from the next create on; their fields are those under `rules` here.
 
     :param rules: the new rules, in order; an empty list removes all.
     """
     emulator.set_rules(make_rules(rules))
     return _rules(emulator)
+
+
+def _answers(emulator: Emulator) -> dict[str, Any]:
+    """List the answers, and how many requests each has answered."""
+    return {"answers": _listed(emulator.answers)}
+
+
+def _put_answers(emulator: Emulator, answers: list[Any]) -> dict[str, Any]:
+    """Replace all answers, from the next create on: rules with an answer, which follow the rules and the shares.
+
+    :param answers: the new answers, in order; an empty list restores the emulator's own.
+    """
+    emulator.set_answers(make_rules(answers, only_answers, "answer"))
+    return _answers(emulator)
 
 
 def _batches(emulator: Emulator) -> dict[str, Any]:
@@ -262,7 +280,7 @@ def _end_all(emulator: Emulator) -> dict[str, Any]:
 
 
 def _reset(emulator: Emulator) -> dict[str, Any]:
-    """Remove all batches, faults, counts and received calls, and restore clock, rules and settings."""
+    """Remove all batches, faults, counts and received calls, and restore clock, rules, answers and settings."""
     emulator.reset()
     return _overview(emulator)
 
@@ -283,6 +301,8 @@ _ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("DELETE", "faults/{id}"): _delete_fault,
     ("GET", "rules"): _rules,
     ("PUT", "rules"): _put_rules,
+    ("GET", "answers"): _answers,
+    ("PUT", "answers"): _put_answers,
     ("GET", "batches"): _batches,
     ("POST", "batches/end"): _end_all,
     ("POST", "batches/{id}/end"): _end,

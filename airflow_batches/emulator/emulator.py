@@ -20,8 +20,9 @@ from airflow_batches.emulator.journal import Journal
 from airflow_batches.emulator.lifecycle import StoredBatch
 from airflow_batches.emulator.objects import batch_object
 from airflow_batches.emulator.plans import Plan, Plans
+from airflow_batches.emulator.rule_files import only_answers
 from airflow_batches.emulator.rulebook import RuleBook
-from airflow_batches.emulator.rules import Rule
+from airflow_batches.emulator.rules import Answer, Rule
 from airflow_batches.emulator.server import Server
 from airflow_batches.emulator.settings import DEFAULT_KEY, Settings
 from airflow_batches.emulator.store import FolderStorage, MemoryStorage, Storage, Store
@@ -46,6 +47,11 @@ class Emulator:
         one needs an `api_key` of your own, which the control address then asks for too.
     :param folder: folder in which batches survive a restart, used by one emulator at a time; None keeps them in memory.
     :param rules: what happens to which request; the first rule that applies decides.
+    :param answers: rules that have nothing but an answer: what the model answers to which request, where the rules and
+        the shares of the settings leave it to the model.
+    :param answer: the answer to all other requests: text, an object (JSON for `output_config.format`), content blocks,
+        the API's own message or error object, or a function of the request that returns one of them, or None for the
+        emulator's own answer.
     :param prefix: path before `/v1/…`, as some platforms have one; none by default.
     :param values: any field of `Settings`. Times are in seconds, or timedeltas.
     :raises OSError: when the port is taken, or another emulator uses the folder.
@@ -61,17 +67,22 @@ class Emulator:
         folder: str | PathLike[str] | None = None,
         prefix: str = "",
         rules: Iterable[Rule] = (),
+        answers: Iterable[Rule] = (),
+        answer: Answer | None = None,
         **values: Any,
     ) -> None:
         settings = Settings(**values)
         address = _checked_address(host, port, settings)
         self._initial = settings.as_dict()
         self._initial_rules = tuple(rules)
+        self._initial_answers = (*answers, *(() if answer is None else (Rule(answer=answer),)))
         prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
         storage: Storage = MemoryStorage() if folder is None else FolderStorage(Path(folder))
         try:
             self.clock = Clock(storage.offset(), storage.save_offset)
-            self._state = State(settings, self.clock, Store(storage), Plans(), prefix, RuleBook(self._initial_rules))
+            self._state = State(settings, self.clock, Store(storage), Plans(), prefix)
+            self.set_rules(self._initial_rules)
+            self.set_answers(self._initial_answers)
             self._server = Server(address, self._answer)
         except BaseException:
             storage.close()
@@ -137,6 +148,24 @@ class Emulator:
         self._state.rules = RuleBook(tuple(rules))
 
     @property
+    def answers(self) -> RuleBook:
+        """The user's answers, and how many requests each has answered."""
+        return self._state.answers
+
+    def set_answers(self, answers: Iterable[Rule]) -> None:
+        """Replace all answers, from the next create on.
+
+        :param answers: rules with an answer, in order; empty restores the emulator's own answers.
+        :raises TypeError: for a value that is not a Rule.
+        :raises ValueError: for a rule without an answer, or one that says more than that.
+        """
+        book = RuleBook(tuple(answers), "answer")
+        for place, rule in enumerate(book.rules):
+            if fault := only_answers(rule):
+                raise ValueError(f"{book.name(place)}: {fault}")
+        self._state.answers = book
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """The calls per endpoint so far, including those that a fault struck."""
         return self._state.counted()
@@ -199,12 +228,13 @@ class Emulator:
             return self._object(record)
 
     def reset(self) -> None:
-        """Remove all batches, faults, counts and received calls, and restore clock, rules and settings."""
+        """Remove all batches, faults, counts and received calls, and restore clock, rules, answers and settings."""
         self._state.store.clear()
         self._state.plans.clear()
         self._state.forget_calls()
         self._state.cache.clear()
         self.set_rules(self._initial_rules)
+        self.set_answers(self._initial_answers)
         self.settings.change(self._initial)
         self.clock.reset()
 

@@ -35,6 +35,9 @@ KINDS: Final[Mapping[int, tuple[str, str]]] = {
 MESSAGES: Final[Mapping[str, str]] = dict(tuple(KINDS.values())[::-1])
 """Error type to its usual message."""
 
+STATUSES: Final[Mapping[str, int]] = {kind: status for status, (kind, _) in KINDS.items() if status not in (405, 408)}
+"""Error type to its status (docs: api/errors, where a timeout_error is a 504)."""
+
 EDGE_PAGES: Final = frozenset({502, 503, 520, 521, 522, 523, 524})
 """Statuses that the edge answers with an HTML page; 52x are Cloudflare's own."""
 _NOT_RETRIED: Final = frozenset({400, 404})

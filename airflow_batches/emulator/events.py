@@ -35,12 +35,12 @@ def _block_events(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _taken_apart(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the block as it begins, and the deltas that complete it."""
     if block["type"] == "text":
-        return block | {"text": ""}, [{"type": "text_delta", "text": block["text"]}]
+        return block | {"text": ""}, [{"type": "text_delta", "text": block.get("text", "")}]
     if block["type"] == "tool_use":
-        json = msgspec.json.encode(block["input"]).decode()
+        json = msgspec.json.encode(block.get("input", {})).decode()
         return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": json}]
     if block["type"] == "thinking":
-        deltas = [{"type": f"{name}_delta", name: block[name]} for name in ("thinking", "signature")]
+        deltas = [{"type": f"{name}_delta", name: block[name]} for name in ("thinking", "signature") if name in block]
         return block | {"thinking": "", "signature": ""}, deltas
     return block, []
 

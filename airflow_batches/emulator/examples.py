@@ -4,13 +4,14 @@
 members that are not required are there: so the lines of a batch differ, and the same line always gets the same answer.
 All that the API accepts of JSON schema is followed, and bounds and patterns as well.
 
-A schema with instances larger than any answer gets an empty object: a schema with `minLength` 10**10 once used all
-memory of the machine.
+A schema whose instances are larger than any answer, or endless, gets an empty object: a schema with `minLength` 10**10
+once used all memory of the machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from math import ceil, floor, inf
 from typing import Any, Final
 from urllib.parse import unquote
@@ -19,12 +20,14 @@ import msgspec
 
 from airflow_batches.emulator.patterns import matching_text
 
-_DEPTH: Final = 8
-"""Levels of a schema that refers to itself; chosen: deep enough to show the nesting."""
+_DEPTHS: Final = (8, 64)
+"""Levels of an instance, the first that is enough; chosen: a schema that refers to itself shows its nesting in the
+first, and schemas of types that hold each other, without an end in sight, fit into the second."""
 _LARGEST: Final = 100_000
 """Values and characters of an instance; chosen: far above schemas in use, and built at once."""
 _SHALLOW: Final = 3
-"""Levels with members that are not required; chosen: on all levels, a schema that refers to itself would grow large."""
+"""First levels with members that are not required; chosen: on all levels, schemas that refer to themselves would grow
+large."""
 _TEXTS: Final[Mapping[str, str]] = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -32,25 +35,41 @@ _TEXTS: Final[Mapping[str, str]] = {
     "email": "someone@example.com",
     "hostname": "example.com",
     "ipv4": "192.0.2.1",
+    "ipv4interface": "192.0.2.1/24",
+    "ipv4network": "192.0.2.0/24",
     "ipv6": "2001:db8::1",
+    "ipv6interface": "2001:db8::1/64",
+    "ipv6network": "2001:db8::/64",
     "time": "12:00:00Z",
     "uri": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
+    "uuid1": "00000000-0000-1000-8000-000000000000",
+    "uuid3": "00000000-0000-3000-8000-000000000000",
+    "uuid4": "00000000-0000-4000-8000-000000000000",
+    "uuid5": "00000000-0000-5000-8000-000000000000",
 }
+"""Texts by `format`: those of JSON schema that the API supports (docs), and those that pydantic writes."""
+_ANY_TEXT: Final = {"type": "string"}
+_NUMBER: Final = {"type": "number"}
+"""The branches that pydantic writes for a decimal, whose text must be that of a number."""
 
 
 def example(schema: Any, pick: int) -> Any:
-    """Return a value of the schema; an empty object if it is invalid or too large."""
-    try:
-        return _Instance(schema).value(schema, pick, _DEPTH) if isinstance(schema, dict) else {}
-    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
-        return {}
+    """Return a value of the schema; an empty object if it is invalid, too large or endless."""
+    for depth in _DEPTHS if isinstance(schema, dict) else ():
+        try:
+            return _Instance(schema, depth).value(schema, pick, depth)
+        except _TooDeep:
+            continue
+        except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
+            return {}
+    return {}
 
 
-def invalid_example(schema: Any, pick: int) -> str:
+def mismatch(schema: Any, pick: int) -> str | None:
     """Return JSON that does not match the schema: a required member is missing, or the type is another one.
 
-    Where neither can be told from the schema, the JSON is broken off, as when `max_tokens` cuts an answer.
+    :return: None where neither can be told from the schema.
     """
     root = schema if isinstance(schema, dict) else {}
     value, kind = example(schema, pick), root.get("type")
@@ -59,19 +78,26 @@ def invalid_example(schema: Any, pick: int) -> str:
         return msgspec.json.encode({k: v for k, v in value.items() if k != required[pick % len(required)]}).decode()
     if isinstance(kind, str):
         return '"unexpected"' if kind != "string" else '{"unexpected":true}'
-    return '{"unexpected":'
+    return None
+
+
+class _TooDeep(Exception):
+    """A value has no place on the levels that are left; what holds it may do without, or take another branch."""
 
 
 class _Instance:
-    """Builds one instance; raises OverflowError when it grows larger than `_LARGEST`."""
+    """Builds one instance; raises OverflowError when it grows larger than `_LARGEST`, and _TooDeep."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], depth: int) -> None:
         self._root = root
         self._left = _LARGEST
+        self._shallow = depth - _SHALLOW
 
     def value(self, schema: Any, pick: int, depth: int) -> Any:
         self._spend(1)
-        if not isinstance(schema, dict) or depth < 0:
+        if depth < 0:
+            raise _TooDeep
+        if not isinstance(schema, dict):
             return None
         if "const" in schema:
             return schema["const"]
@@ -83,10 +109,19 @@ class _Instance:
             parts = [self._resolved(part) for part in schema["allOf"]]
             return self.value(_merged([_without(schema, "allOf"), *parts]), pick, depth - 1)
         for name in ("anyOf", "oneOf"):
-            if branches := schema.get(name):
-                branch = self._resolved(branches[pick % len(branches)])
-                return self.value(_merged([_without(schema, name), branch]), pick, depth - 1)
+            if schema.get(name):
+                return self._branch(schema, name, pick, depth)
         return self._typed(schema, pick, depth)
+
+    def _branch(self, schema: Mapping[str, Any], name: str, pick: int, depth: int) -> Any:
+        """Return a value of one branch: the picked one, or the first after it that is not too deep."""
+        branches, rest = schema[name], _without(schema, name)
+        for number in range(pick, pick + len(branches)):
+            branch = self._resolved(branches[number % len(branches)])
+            with suppress(_TooDeep):
+                value = self.value(_merged([rest, branch]), pick, depth - 1)
+                return str(pick % 10) if branch == _ANY_TEXT and _NUMBER in branches else value
+        raise _TooDeep
 
     def _typed(self, schema: Mapping[str, Any], pick: int, depth: int) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
@@ -106,23 +141,35 @@ class _Instance:
         """Return the required members, and two in three of the others; all members if there is no `required`."""
         properties = schema.get("properties", {})
         required = schema.get("required", properties)
-        shallow = depth > _DEPTH - _SHALLOW
+        shallow = depth > self._shallow
         wanted = [n for place, n in enumerate(properties) if n in required or (shallow and (pick + place) % 3)]
-        made = {name: self.value(properties[name], pick, depth - 1) for name in wanted}
+        made = {}
+        for name in wanted:
+            with nullcontext() if name in required else suppress(_TooDeep):
+                made[name] = self.value(properties[name], pick, depth - 1)
         more = schema.get("additionalProperties")
         for name in required:
             if name not in made and more is not False:
                 made[name] = self.value(more if isinstance(more, dict) else {}, pick, depth - 1)
+        missing = schema.get("minProperties", 0) - len(made)
+        self._spend(missing)
+        for number in range(missing if more is not False else 0):
+            made[f"key{number}"] = self.value(more if isinstance(more, dict) else {}, pick + number, depth - 1)
         return made
 
     def _array(self, schema: Mapping[str, Any], pick: int, depth: int) -> list[Any]:
         first = schema.get("prefixItems", ())
-        least = schema.get("minItems", len(first) or 1)
-        count = min(max(least, len(first), 1 if depth > 0 else 0), schema.get("maxItems", max(least, len(first), 1)))
-        items = [*first, *([schema.get("items", {})] * max(0, count - len(first)))] if count < _LARGEST else None
-        if items is None:
+        least = schema.get("minItems", len(first))
+        count = min(max(least, len(first), 1), schema.get("maxItems", max(least, len(first), 1)))
+        if count >= _LARGEST:
             raise OverflowError
-        return [self.value(item, pick + place, depth - 1) for place, item in enumerate(items[:count])]
+        items = [*first, *([schema.get("items", {})] * (count - len(first)))][:count]
+        try:
+            return [self.value(item, pick + place, depth - 1) for place, item in enumerate(items)]
+        except _TooDeep:
+            if least > 0:
+                raise
+            return []
 
     def _text(self, schema: Mapping[str, Any], pick: int) -> str:
         if "pattern" in schema and (matching := matching_text(str(schema["pattern"]), pick)) is not None:
@@ -134,7 +181,7 @@ class _Instance:
 
     def _resolved(self, schema: Any) -> Any:
         """Return the schema that a schema refers to, or itself; a few steps, because references may form a circle."""
-        for _ in range(_DEPTH):
+        for _ in range(_DEPTHS[0]):
             if not isinstance(schema, dict) or "$ref" not in schema:
                 break
             schema = _merged([self._referred(str(schema["$ref"])), _without(schema, "$ref")])

@@ -9,10 +9,10 @@ from airflow_batches.emulator.cache import NO_CACHE
 from airflow_batches.emulator.call import Call
 from airflow_batches.emulator.clock import DAY, SECOND, micros
 from airflow_batches.emulator.content import Prompt, answer, refused_line, with_cache
+from airflow_batches.emulator.decisions import Decision, Decisions, Question, share_rules
 from airflow_batches.emulator.errors import ErrorAnswer
 from airflow_batches.emulator.lifecycle import StoredBatch, new_batch
 from airflow_batches.emulator.lines import CheckedLine, Lines, Shape
-from airflow_batches.emulator.rulebook import Decisions, RuleError
 from airflow_batches.emulator.ruled import UNANSWERED, ruled_line
 from airflow_batches.emulator.rules import Rule
 from airflow_batches.emulator.terms import Terms
@@ -21,14 +21,12 @@ from airflow_batches.emulator.verdicts import Judge
 
 
 def create_batch(call: Call) -> StoredBatch:
-    """Create the batch. Raises ErrorAnswer: 400 for the envelope or a rule's function, 429 for a full queue."""
+    """Create the batch. Raises ErrorAnswer: 400 for the envelope, 429 for a full queue."""
     requests = parse_create(call.payload, call.settings.max_requests)
     intake = _Intake(call)
     with intake.decisions.kept():
         try:
             lines = Lines.gather(intake.lines(requests))
-        except RuleError as error:
-            raise ErrorAnswer(400, f"The emulator's rules failed. {error}") from error
         except (ValueError, RecursionError) as error:
             raise not_json(call.payload, error) from None
         return _store(call, lines, intake.latest)
@@ -58,7 +56,8 @@ class _Intake:
     """Checks and answers the requests of one create; `latest` is the longest delay of a line, in seconds."""
 
     def __init__(self, call: Call) -> None:
-        self.decisions = Decisions(call.state.rules, call.settings)
+        state, settings = call.state, call.settings
+        self.decisions = Decisions(state.rules, state.answers, settings, shares=share_rules(settings))
         self.latest = 0.0
         self._workspace = call.workspace
         self._cache = call.state.cache
@@ -68,7 +67,7 @@ class _Intake:
         self._cache.forget_expired(self._now)
 
     def lines(self, requests: Iterable[BatchRequest]) -> Iterator[tuple[str, CheckedLine]]:
-        """Yield each line with its custom_id. Raises RuleError, and ValueError for params that are not JSON."""
+        """Yield each line with its custom_id. Raises ValueError for params that are not JSON."""
         prompts, ruled = self._judge.prompt, self.decisions.any
         for request in requests:
             custom_id, prompt = request.custom_id, prompts(request.params)
@@ -80,20 +79,22 @@ class _Intake:
                 yield custom_id, answer(prompt, custom_id)
 
     def _line(self, prompt: Prompt, request: BatchRequest) -> CheckedLine:
-        custom_id, params = request.custom_id, request.params
-        name, rule = self.decisions.rule(custom_id, params) or ("", None)
-        if rule is not None and rule.delay > self._longest:
-            rule = Rule(outcome="expired", delay=rule.delay)
+        custom_id = request.custom_id
+        decision = self._decision(prompt, request)
         cached = NO_CACHE
-        if prompt.prefixes and (rule is None or rule.outcome not in UNANSWERED):
+        if prompt.prefixes and (decision is None or decision.rule.outcome not in UNANSWERED):
             cached = self._cache.use(self._workspace, prompt.prefixes, self._now)
-        if rule is None:
+        if decision is None:
             return with_cache(answer(prompt, custom_id), cached)
-        self.latest = max(self.latest, rule.delay)
-        try:
-            return ruled_line(rule, prompt, custom_id, params, cached)
-        except RuleError as error:
-            raise RuleError(f"{name}: {error}") from error
+        self.latest = max(self.latest, decision.rule.delay)
+        return ruled_line(decision, prompt, custom_id, cached)
+
+    def _decision(self, prompt: Prompt, request: BatchRequest) -> Decision | None:
+        structured = prompt.plan.schema is not None
+        decision = self.decisions.decide(Question(request.custom_id, request.params, structured=structured))
+        if decision is not None and (delay := decision.rule.delay) > self._longest:
+            return Decision(Rule(outcome="expired", delay=delay))
+        return decision
 
 
 def _keep_to_queue(call: Call, count: int, now: int) -> None:

@@ -1,4 +1,4 @@
-"""The answer to `GET /_emulator/`: every route, fault and setting, made from the code that has them."""
+"""The answer to `GET /_emulator/`: every route, fault, rule and setting, made from the code that has them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import msgspec
 
 from airflow_batches.emulator.actions import ACTIONS
 from airflow_batches.emulator.faults import Fault
+from airflow_batches.emulator.rule_files import ANSWER_FIELDS
+from airflow_batches.emulator.rules import Rule
 from airflow_batches.emulator.settings import ENDPOINTS, Settings
 
 _PARAM: Final = re.compile(r":param (\w+): (.*?)(?=\n:|\Z)", re.DOTALL)
@@ -36,6 +38,15 @@ def fault_manual() -> dict[str, Any]:
     described = _described(Fault)
     found = {name: about | {"text": texts.get(name, "")} for name, about in described.items()}
     return {"endpoints": [*ENDPOINTS, "*"], "actions": ACTIONS, "fields": found}
+
+
+def rule_manual() -> dict[str, Any]:
+    """Describe a rule's fields; `answers` are those that a rule among the answers has."""
+    texts = _params(Rule)
+    fields_ = {
+        name: about | {"text": texts.get(name, "")} for name, about in _described(Rule).items() if name != "where"
+    }
+    return {"fields": fields_, "answers": [name for name in ANSWER_FIELDS if name != "where"]}
 
 
 def setting_manual() -> dict[str, Any]:

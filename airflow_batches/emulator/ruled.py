@@ -1,4 +1,4 @@
-"""A rule applied to a request: the line that it gets instead of the usual one."""
+"""A decision applied to a request: the line that it gets instead of the usual one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,13 @@ import msgspec
 from airflow_batches.emulator import ids
 from airflow_batches.emulator.answers import single_result
 from airflow_batches.emulator.cache import CacheUse
-from airflow_batches.emulator.content import (
-    REFUSED,
-    Prompt,
-    answer,
-    given_blocks,
-    given_text,
-    invalid_answer,
-    refusal,
-    with_cache,
-)
+from airflow_batches.emulator.content import REFUSED, Prompt, answer, refusal, with_cache
+from airflow_batches.emulator.decisions import Decision
 from airflow_batches.emulator.errors import MESSAGES
+from airflow_batches.emulator.given import Given, is_message
 from airflow_batches.emulator.lines import CheckedLine, LineOutcome, Shape
-from airflow_batches.emulator.rulebook import RuleError, rule_request
-from airflow_batches.emulator.rules import Rule, answer_fault
+from airflow_batches.emulator.rules import Rule
+from airflow_batches.emulator.supplied import given_blocks, given_json, given_text, invalid_answer
 
 UNANSWERED: Final[Mapping[str, LineOutcome]] = {
     "errored": LineOutcome.ERRORED,
@@ -32,15 +25,16 @@ UNANSWERED: Final[Mapping[str, LineOutcome]] = {
 }
 
 
-def ruled_line(rule: Rule, prompt: Prompt, custom_id: str, params: msgspec.Raw, cached: CacheUse) -> CheckedLine:
-    """Return the line of a request that a rule applies to. Raises RuleError."""
+def ruled_line(decision: Decision, prompt: Prompt, custom_id: str, cached: CacheUse) -> CheckedLine:
+    """Return the line of a request that a rule applies to."""
+    rule, given = decision
     if rule.outcome in UNANSWERED:
         shape = _error(rule) if rule.outcome == "errored" else Shape()
         return CheckedLine(shape, b"", prompt.tokens, UNANSWERED[rule.outcome])
-    given = _given(rule, custom_id, params)
     line = with_cache(_answered(rule, given, prompt, custom_id), cached)
     line = msgspec.structs.replace(line, shape=_stopped(rule, line.shape))
-    members = {k: v for k, v in given.items() if k != "content"} if isinstance(given, Mapping) else {}
+    message = given if isinstance(given, Mapping) and is_message(given) else {}
+    members = {name: value for name, value in message.items() if name != "content"}
     return _with_members(line, members, rule.usage or {}) if members or rule.usage else line
 
 
@@ -55,22 +49,11 @@ def _error(rule: Rule) -> Shape:
     )
 
 
-def _given(rule: Rule, custom_id: str, params: msgspec.Raw) -> Any:
-    """Return the rule's answer; one that is a function is called."""
-    if not callable(rule.answer):
-        return rule.answer
-    try:
-        given = rule.answer(rule_request(custom_id, params))
-    except Exception as error:
-        raise RuleError(f"answer raised {error!r} for the request {custom_id}") from error
-    if fault := answer_fault(given):
-        raise RuleError(f"answer returned no answer for the request {custom_id}: {fault}")
-    return given
-
-
-def _answered(rule: Rule, given: Any, prompt: Prompt, custom_id: str) -> CheckedLine:
-    if rule.outcome == "invalid_output":
-        return invalid_answer(prompt, custom_id)
+def _answered(rule: Rule, given: Given | None, prompt: Prompt, custom_id: str) -> CheckedLine:
+    if rule.outcome == "invalid_output" and prompt.plan.schema is not None:
+        return invalid_answer(prompt, custom_id, rule.stop_reason)
+    if isinstance(given, Mapping) and not is_message(given):
+        return given_json(prompt, msgspec.json.encode(given).decode())
     content = given.get("content") if isinstance(given, Mapping) else given
     if isinstance(content, str):
         return given_text(prompt, content)

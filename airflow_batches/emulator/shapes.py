@@ -5,10 +5,11 @@ Members, tags and values are those of the official SDK (`tests/contract/test_mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from airflow_batches.emulator.blocks import CACHE_CONTROL, SYSTEM_BLOCK
+from airflow_batches.emulator.output_schemas import check_output_schemas
 from airflow_batches.emulator.refusal import Refused
 from airflow_batches.emulator.schema import (
     Check,
@@ -129,35 +130,4 @@ def check_shapes(params: Mapping[str, Any], *, beta: bool) -> None:
     names = [tool["name"] for tool in params.get("tools") or () if isinstance(tool.get("name"), str)]
     if len(set(names)) < len(names):
         raise Refused("tools: Tool names must be unique.")
-    _check_output_schema(params)
-
-
-def _check_output_schema(params: Mapping[str, Any]) -> None:
-    """Refuse a schema with objects that may have further properties (recorded live)."""
-    form = (params.get("output_config") or {}).get("format")
-    for schema in _schemas(form["schema"] if form else None):
-        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-            raise Refused(
-                "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
-            )
-
-
-def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield a schema and all schemas in it, without recursion, because schemas may nest deeply."""
-    stack = [schema]
-    while stack:
-        found = stack.pop()
-        if not isinstance(found, dict):
-            continue
-        yield found
-        for name in ("anyOf", "allOf", "oneOf"):
-            stack += _listed(found.get(name))
-        for name in ("properties", "$defs", "definitions"):
-            stack += _listed(found.get(name))
-        stack.append(found.get("items"))
-
-
-def _listed(schemas: Any) -> list[Any]:
-    if isinstance(schemas, dict):
-        return list(schemas.values())
-    return schemas if isinstance(schemas, list) else []
+    check_output_schemas(params)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from airflow_batches.cli import main
-from airflow_batches.demo.stages import DEFERRED
+from airflow_batches.demo.report import RESULTS_SHOWN
+from airflow_batches.demo.service import ANSWERS
+from airflow_batches.demo.stages import AGAIN, CANARY, DEFERRED, OTHERS, PUBLISHED
 from airflow_batches.emulator import Emulator, Fault
 from tests.e2e.processes import Program, program
 
@@ -35,16 +37,24 @@ def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_stays_until_ctrl_c
         assert demo.listeners() == {"127.0.0.1"}
         assert demo.end(signal.SIGINT) == 0, demo.output()
         assert_nothing_is_left(demo)
-    (landed,) = (tmp_path / "kept").glob("*.jsonl")
-    cities = {json.loads(line)["custom_id"] for line in landed.read_text().splitlines()}
-    assert len(cities) == 8
-    for said in (DEFERRED, "msgbatch_", "Manifest", "The first results", "Where the time went"):
+    (job,) = (tmp_path / "kept").iterdir()
+    manifest = json.loads((job / "manifest.json").read_bytes())
+    assert manifest["counts"] == {"succeeded": 8}
+    assert [each["counts"].get("errored", 0) for each in manifest["rounds"]] == [1, 0]
+    assert [batch["canary"] for batch in manifest["batches"]] == [True, False, False, False]
+    for said in (CANARY, OTHERS, AGAIN, PUBLISHED, DEFERRED, "What was sent", "What came back", "The first answers"):
         assert said in demo.output()
-    assert str(landed) in "".join(demo.output().split())
-    assert any(re.search(rf"^\s+{city}  +\w", demo.output(), re.MULTILINE) for city in cities)
+    for told in (
+        str(job),
+        f"bill${manifest['cost_usd']}",
+        "estimate$",
+        *(batch["id"] for batch in manifest["batches"]),
+    ):
+        assert told in "".join(demo.output().split())
+    assert sum(answer[:20] in demo.output() for answer in ANSWERS.values()) == RESULTS_SHOWN
 
 
-def test_ctrl_c_in_the_middle_of_a_live_batch_cancels_it_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_in_the_middle_of_a_live_job_cancels_its_batch_and_sends_no_other(tmp_path: Path) -> None:
     with (
         Emulator(processing_time=3600, cancel_time=3600) as emulator,
         program(
@@ -75,7 +85,7 @@ def test_a_wrong_key_ends_with_the_log_of_the_task_and_without_the_key(
         monkeypatch.setenv("ANTHROPIC_BASE_URL", emulator.url)
         assert main(["demo", "--live"]) == 1
     out, err = capsys.readouterr()
-    assert "Task submit failed" in err
+    assert "Task answer failed" in err
     assert "401 authentication_error" in err
     assert "billed" in out
     assert WRONG_KEY not in out + err

@@ -14,9 +14,10 @@ from rich.console import Console
 from airflow_batches.api import ApiError, BatchesClient
 from airflow_batches.demo.example import ExampleRun
 from airflow_batches.demo.private_airflow import PrivateAirflow
+from airflow_batches.demo.report import RESULTS_SHOWN
 from airflow_batches.demo.screen import Screen
-from airflow_batches.demo.service import EMULATED, Service
-from airflow_batches.demo.stages import DEFERRED
+from airflow_batches.demo.service import Service
+from airflow_batches.demo.stages import AGAIN, CANARY, OTHERS
 from tests.e2e.conftest import SHARD_SIZE
 
 pytestmark = pytest.mark.e2e
@@ -44,12 +45,12 @@ def test_no_more_shards_are_under_way_than_the_queue_of_the_api_takes(
     airflow: PrivateAirflow, service: Service, tmp_path: Path
 ) -> None:
     before = control(service, "GET", "counters")["calls"]["create"]
-    control(service, "PATCH", "settings", queue_limit=2 * SHARD_SIZE, errored_share=0.0)
+    control(service, "PATCH", "settings", queue_limit=2 * SHARD_SIZE)
     try:
         run_id = started(airflow, "submit_shards", tmp_path, rows=5 * SHARD_SIZE // 2)
         assert airflow.api.wait_for_run("submit_shards", run_id) == "success"
     finally:
-        control(service, "PATCH", "settings", queue_limit=None, errored_share=EMULATED["errored_share"])
+        control(service, "PATCH", "settings", queue_limit=None)
     landed = sorted((tmp_path / run_id).glob("results-?.jsonl"))
     assert [path.read_bytes().count(b"\n") for path in landed] == [SHARD_SIZE, SHARD_SIZE, SHARD_SIZE // 2]
     # A third shard sent while two are under way would have been refused (429) and sent again.
@@ -59,21 +60,20 @@ def test_no_more_shards_are_under_way_than_the_queue_of_the_api_takes(
 def test_a_whole_job_waits_deferred_and_sends_again_what_failed(
     airflow: PrivateAirflow, service: Service, tmp_path: Path
 ) -> None:
-    control(service, "PATCH", "settings", errored_share=0.0)
-    control(service, "PUT", "rules", rules=[{"custom_id": "*-7", "outcome": "errored", "times_per_id": 1}])
-    try:
-        run_id = started(airflow, "answer_in_a_folder", tmp_path)
-        assert airflow.api.wait_for_run("answer_in_a_folder", run_id) == "success"
-    finally:
-        control(service, "PUT", "rules", rules=[])
-        control(service, "PATCH", "settings", errored_share=EMULATED["errored_share"])
-    manifest = airflow.api.xcom("answer_in_a_folder", run_id, "answer")
-    assert manifest == json.loads((tmp_path / run_id / "manifest.json").read_bytes())
+    screen = Screen(Console(file=io.StringIO()))
+    with screen, BatchesClient(api_key=service.api_key, base_url=service.url) as client:
+        landed = ExampleRun(client, screen, service, tmp_path).to_its_end(airflow)
+    stages = [step.title for step in screen.steps]
+    assert [title for title in stages if title in (CANARY, OTHERS, AGAIN)] == [CANARY, OTHERS, AGAIN]
+    (job,) = tmp_path.iterdir()
+    manifest = airflow.api.xcom("answer_in_a_folder", job.name, "answer")
+    assert manifest == landed.manifest.to_dict() == json.loads((job / "manifest.json").read_bytes())
     assert manifest["counts"] == {"succeeded": 8}
     assert [each["counts"].get("errored", 0) for each in manifest["rounds"]] == [1, 0]
-    lines = [line for part in (tmp_path / run_id).glob("results-*.jsonl") for line in part.read_text().splitlines()]
+    lines = [line for part in sorted(job.glob("results-*.jsonl")) for line in part.read_bytes().splitlines(True)]
     assert sorted(json.loads(line)["custom_id"][-1] for line in lines) == [*"01234567"]
-    assert "Waiting" in airflow.api.log("answer_in_a_folder", run_id, "answer", 1)
+    assert landed.first_lines == lines[:RESULTS_SHOWN]
+    assert "Waiting" in airflow.api.log("answer_in_a_folder", job.name, "answer", 1)
 
 
 def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, service: Service, tmp_path: Path) -> None:
@@ -84,13 +84,10 @@ def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, service: Ser
         client.get(batch_id)
 
 
-def test_the_shortest_dag_waits_deferred_and_lands_every_result(
-    airflow: PrivateAirflow, service: Service, tmp_path: Path
-) -> None:
-    screen = Screen(Console(file=io.StringIO()))
-    with screen, BatchesClient(api_key=service.api_key, base_url=service.url) as client:
-        landed = ExampleRun(airflow, client, screen, service).to_its_end(tmp_path)
-    assert DEFERRED in [step.title for step in screen.steps]
+def test_the_shortest_dag_of_parts_lands_every_result(airflow: PrivateAirflow, tmp_path: Path) -> None:
+    run_id = started(airflow, "submit_and_land", tmp_path)
+    assert airflow.api.wait_for_run("submit_and_land", run_id) == "success"
+    manifest = airflow.api.xcom("submit_and_land", run_id, "land")
     (results,) = tmp_path.glob("*.jsonl")
-    assert results.read_bytes().startswith(b"".join(landed.first_lines))
-    assert landed.manifest.uri == f"file://{results}"
+    assert manifest["results"]["uri"] == f"file://{results}"
+    assert len(results.read_bytes().splitlines()) == manifest["lines"] == 8

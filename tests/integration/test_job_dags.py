@@ -71,7 +71,7 @@ def test_failed_requests_are_answered_in_round_two_whatever_fails_meanwhile(
 ) -> None:
     emulator.configure(processing_time=0.5, retry_after=0)
     emulator.set_rules(
-        [Rule(where=lambda request: "prompt 4" in str(request.params), outcome="errored", times_per_id=1)]
+        [Rule(where=lambda request: "prompt 4" in str(request["params"]), outcome="errored", times_per_id=1)]
     )
     emulator.fault(Fault(endpoint="create", action="status", status=529, times=1))
     emulator.fault(Fault(endpoint="get", action="status", status=503, times=3))

@@ -77,7 +77,7 @@ def test_a_file_may_name_a_file_of_rules(tmp_path: Path) -> None:
         (
             "c.toml",
             "prot = 1",
-            r"c\.toml has no option prot; known are host, port, folder, prefix, rules, log, api_key, ",
+            r"c\.toml has no option prot; known are host, port, folder, prefix, rules, answers, log, api_key, ",
         ),
         ("c.toml", 'port = "http"', r"c\.toml: port must be of type int, not 'http'\."),
         ("c.toml", "port = true", r"c\.toml: port must be of type int, not True\."),

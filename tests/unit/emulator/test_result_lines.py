@@ -124,7 +124,7 @@ SCHEMA: Final = {
     "type": "object",
     "properties": {
         "label": {"enum": ["spam", "ham", "other"]},
-        "score": {"type": "number", "minimum": 1, "maximum": 5},
+        "score": {"type": "number"},
     },
     "required": ["label", "score"],
     "additionalProperties": False,

@@ -8,7 +8,8 @@ from typing import Any, Final
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from airflow_batches.emulator import Rule, RuleRequest
+from airflow_batches.emulator import Rule
+from airflow_batches.emulator.given import Request
 from tests.unit.emulator.client import Client, line, lines
 from tests.unit.emulator.conftest import Start
 from tests.unit.emulator.test_result_lines import MESSAGE_KEYS, SCHEMA, USAGE_KEYS
@@ -47,7 +48,8 @@ def test_text_follows_the_models_thinking_and_blocks_replace_it(start: Start) ->
 
 
 def test_a_message_takes_the_members_that_are_given(start_kept: Start) -> None:
-    given = {"id": "msg_mine", "model": "claude-x", "content": [], "usage": {"output_tokens": 7, "speed": "fast"}}
+    usage = {"output_tokens": 7, "speed": "fast"}
+    given = {"type": "message", "id": "msg_mine", "model": "claude-x", "content": [], "usage": usage}
     _, client = start_kept(rules=[Rule(answer=given, stop_reason="pause_turn", usage={"input_tokens": 3})])
     answered = message(client)
     assert (answered["id"], answered["model"], answered["content"]) == ("msg_mine", "claude-x", [])
@@ -57,8 +59,8 @@ def test_a_message_takes_the_members_that_are_given(start_kept: Start) -> None:
 
 
 def test_an_answer_can_be_computed(start: Start) -> None:
-    def sentiment(request: RuleRequest) -> str:
-        return f"{request.custom_id}: {request.params['messages'][0]['content'].upper()}"
+    def sentiment(request: Request) -> str:
+        return f"{request['custom_id']}: {request['params']['messages'][0]['content'].upper()}"
 
     _, client = start(rules=[Rule(answer=sentiment)])
     assert message(client)["content"][0]["text"] == "row: HELLO"
@@ -131,7 +133,7 @@ def test_incremental_counts_hold_what_rules_canceled(start: Start) -> None:
 
 
 def test_invalid_output_does_not_match_the_schema_asked_for(start: Start) -> None:
-    _, client = start(rules=[Rule(outcome="invalid_output")])
+    _, client = start(rules=[Rule(outcome="invalid_output", stop_reason="end_turn")])
     asked = [line(f"row-{n}", output_config=FORMAT) for n in range(5)]
     for answered in client.outcome(asked).values():
         value = json.loads(answered["message"]["content"][0]["text"])
@@ -157,8 +159,22 @@ def test_a_share_of_invalid_outputs_is_a_setting(start: Start) -> None:
     _, client = start(invalid_output_share=0.5)
     found = client.outcome([line(f"row-{n}", output_config=FORMAT) for n in range(200)])
     valid = jsonschema.Draft202012Validator(SCHEMA)
-    share = sum(valid.is_valid(json.loads(r["message"]["content"][0]["text"])) for r in found.values()) / 200
-    assert 0.35 < share < 0.65
+    texts = [r["message"]["content"][0]["text"] for r in found.values() if r["message"]["stop_reason"] == "end_turn"]
+    matching = sum(valid.is_valid(json.loads(text)) for text in texts)
+    assert 70 < matching < 130
+    assert 30 < len(texts) - matching < 70
+    assert 30 < 200 - len(texts) < 70
+
+
+def test_invalid_output_can_be_json_that_max_tokens_cuts_off(start: Start) -> None:
+    _, client = start(rules=[Rule(outcome="invalid_output", stop_reason="max_tokens")])
+    for answered in client.outcome([line(f"row-{n}", output_config=FORMAT) for n in range(5)]).values():
+        assert answered["message"]["stop_reason"] == "max_tokens"
+        assert answered["message"]["usage"]["output_tokens"] == 1024
+        text = answered["message"]["content"][0]["text"]
+        assert text.startswith("{")
+        with pytest.raises(ValueError, match="line 1"):
+            json.loads(text)
 
 
 def test_a_delay_ends_the_batch_later(start: Start) -> None:

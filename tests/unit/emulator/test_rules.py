@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_batches.emulator import Emulator, Rule, RuleRequest
-from airflow_batches.emulator.rules import EXAMPLES, make_rules, read_rules
+from airflow_batches.emulator import Emulator, Rule
+from airflow_batches.emulator.given import Request
+from airflow_batches.emulator.rule_files import EXAMPLES, make_rules, read_rules
 from tests.unit.emulator.client import Client, line, lines
 from tests.unit.emulator.conftest import Start
 from tests.unit.emulator.processes import Program
@@ -43,8 +44,8 @@ def test_the_first_rule_that_matches_decides(start: Start) -> None:
 
 
 def test_a_function_can_decide_by_the_params(start: Start) -> None:
-    def asks_for_more(request: RuleRequest) -> bool:
-        return int(request.params["max_tokens"]) > 100
+    def asks_for_more(request: Request) -> bool:
+        return int(request["params"]["max_tokens"]) > 100
 
     _, client = start(rules=[Rule(custom_id="row-*", where=asks_for_more, answer="more")])
     asked = [line("row-a", max_tokens=10), line("row-b", max_tokens=200), line("else", max_tokens=200)]
@@ -104,24 +105,57 @@ def test_a_stored_batch_keeps_what_was_decided(start_kept: Start) -> None:
     assert texts(client, lines(1)) == {"row-0": "before"}
 
 
-def broken(_: RuleRequest) -> Any:
+def broken(_: Request) -> Any:
     raise LookupError("no such row")
+
+
+def number(_: Request) -> Any:
+    return 5
 
 
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (Rule(where=broken), "rule 2: where raised LookupError('no such row') for the request row-0"),
-        (Rule(answer=broken), "rule 2: answer raised LookupError('no such row') for the request row-0"),
-        (Rule(answer=lambda _: 5), "rule 2: answer returned no answer for the request row-0: text, a list of"),  # type: ignore[arg-type,return-value]
+        (Rule(custom_id="row-1", where=broken), "rule 2: function broken raised LookupError('no such row')"),
+        (Rule(custom_id="row-1", answer=broken), "rule 2: function broken raised LookupError('no such row')"),
+        (Rule(custom_id="row-1", answer=number), "rule 2: function number returned no answer: text, a list of"),
     ],
 )
-def test_a_function_that_fails_refuses_the_create_and_names_its_rule(rule: Rule, text: str, start: Start) -> None:
-    emulator, client = start(rules=[Rule(custom_id="else"), rule])
-    response = client.create(lines(1))
-    assert response.status_code == 400
-    assert text in response.json()["error"]["message"]
-    assert emulator.batches() == []
+def test_a_function_that_fails_errors_its_request_and_the_log_names_both(
+    rule: Rule, text: str, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, client = start(rules=[Rule(custom_id="else"), rule])
+    found = client.outcome(lines(3))
+    assert [i for i, result in found.items() if result["type"] == "errored"] == ["row-1"]
+    error = found["row-1"]["error"]["error"]
+    assert error["type"] == "api_error"
+    assert error["message"].startswith(text)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"{error['message']} (request 'row-1')"
+    ]
+
+
+def test_functions_that_fail_for_many_requests_are_logged_in_few_lines(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, client = start(answer=broken)
+    found = client.outcome(lines(500))
+    assert {result["error"]["error"]["type"] for result in found.values()} == {"api_error"}
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(messages) == 11
+    assert messages[-1] == "functions of rules failed for 490 more requests"
+
+
+def test_a_rule_can_look_at_the_model_and_the_texts(start: Start) -> None:
+    rules = [Rule(model="claude-opus-*", answer="large"), Rule(text="refund", answer="money")]
+    _, client = start(rules=rules)
+    asked = [
+        line("a", model="claude-opus-4-8"),
+        line("b", system="You handle refunds."),
+        line("c", messages=[{"role": "user", "content": [{"type": "text", "text": "A refund, please"}]}]),
+        line("d"),
+    ]
+    assert texts(client, asked) == {"a": "large", "b": "money", "c": "money", "d": "Echo: Hello"}
 
 
 def test_many_rules_by_id_cost_one_look_up_a_request(start: Start) -> None:
@@ -138,9 +172,15 @@ WRONG: list[tuple[Any, str]] = [
     ({"custom_id": ""}, "custom_id: an id or a pattern, not empty"),
     ({"where": "x"}, "where: a function, not in JSON"),
     ({"outcome": "x"}, "outcome: Invalid enum value 'x'"),
-    ({"answer": 5}, "answer: text, a list of content blocks, or a message, not 5"),
-    ({"answer": [{"text": "no type"}]}, "answer: text, a list of content blocks, or a message, not [{"),
-    ({"answer": {"content": 5}}, "answer: text, a list of content blocks, or a message, not {"),
+    (
+        {"answer": 5},
+        "answer: text, a list of content blocks, a message, an error, or an object to answer with as JSON, ",
+    ),
+    ({"answer": [{"text": "no type"}]}, "answer: text, a list of content blocks, a message, an error, or an object"),
+    ({"answer": {"type": "message", "content": 5}}, "answer: text, a list of content blocks, a message, an error, or"),
+    ({"answer": {"type": "error"}}, "answer: text, a list of content blocks, a message, an error, or an object"),
+    ({"text": ""}, "text: a text, not empty"),
+    ({"model": ""}, "model: a model or a pattern, not empty"),
     ({"answer": "x", "outcome": "expired"}, "answer: only with the outcome succeeded, not expired"),
     ({"usage": {}, "outcome": "errored"}, "usage: only with the outcome succeeded or invalid_output, not errored"),
     ({"error_type": "api_error"}, "error_type: only with the outcome errored, not succeeded"),
@@ -172,8 +212,8 @@ def test_a_file_of_rules_is_read_by_line(tmp_path: Path) -> None:
         {"outcome": "invalid_output", "share": 0.05},
         {"custom_id": "slow", "delay": 3600.0},
     ]
-    with pytest.raises(ValueError, match="rule 2: not a JSON object: JSON is malformed"):
-        read_rules(b'{}\n\n{"custom_id": x}\n')
+    with pytest.raises(ValueError, match=r"r\.jsonl, line 3: not a JSON object: JSON is malformed"):
+        read_rules(b'{}\n\n{"custom_id": x}\n', "r.jsonl")
 
 
 def test_the_program_takes_a_file_of_rules(tmp_path: Path) -> None:

@@ -136,8 +136,12 @@ def test_a_line_of_another_shape_is_errored(bad: dict[str, Any], message: str, s
     }
 
 
+CLOSED_OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": False}
+LIST: dict[str, Any] = {"type": "array", "items": CLOSED_OBJECT, "minItems": 1}
 FINE: list[dict[str, Any]] = [
-    params(tools=[TOOL | {"type": "custom", "strict": True, "cache_control": {"type": "ephemeral"}}]),
+    params(tools=[TOOL | {"type": "custom", "cache_control": {"type": "ephemeral"}}]),
+    params(tools=[{"name": "save", "input_schema": CLOSED_OBJECT, "strict": True}]),
+    params(output_config={"format": {"type": "json_schema", "schema": LIST}}),
     params(tools=[{"type": "web_search_20260318", "name": "web_search"}], tool_choice={"type": "none"}),
     params(tools=None, tool_choice={"type": "auto"}),
     params(thinking={"type": "enabled", "budget_tokens": 1024, "display": "omitted"}, max_tokens=2000),
@@ -270,3 +274,30 @@ def test_a_model_refuses_what_it_does_not_do(model: str, changes: dict[str, Any]
 def test_a_model_takes_what_it_does(model: str, changes: dict[str, Any], start: Start) -> None:
     _, client = start()
     assert client.outcome([line("fine", model=model, **changes)])["fine"]["type"] == "succeeded"
+
+
+UNSUPPORTED = [
+    ({"type": "integer", "minimum": 1}, "For 'integer' type, property 'minimum' is not supported"),
+    (
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "For 'number' type, properties maximum, minimum are not supported",
+    ),
+    ({"type": ["null", "integer"], "multipleOf": 2}, "For 'integer' type, property 'multipleOf' is not supported"),
+    ({"type": "string", "maxLength": 5}, "For 'string' type, property 'maxLength' is not supported"),
+    ({"type": "array", "minItems": 2}, "For 'array' type, 'minItems' values other than 0 or 1 are not supported"),
+    ({"type": "array", "maxItems": 2}, "For 'array' type, property 'maxItems' is not supported"),
+    ({"type": "object"}, "For 'object' type, 'additionalProperties' must be explicitly set to false"),
+]
+
+
+@pytest.mark.parametrize(("schema", "message"), UNSUPPORTED)
+def test_json_schema_that_the_api_does_not_support_is_refused_where_it_is_enforced(
+    schema: dict[str, Any], message: str, start: Start
+) -> None:
+    _, client = start()
+    inside = CLOSED_OBJECT | {"properties": {"a": {"anyOf": [{"type": "null"}, schema]}}}
+    form = {"format": {"type": "json_schema", "schema": inside}}
+    assert client.error(params(output_config=form))["message"] == f"output_config.format.schema: {message}"
+    tool = {"name": "save", "input_schema": inside}
+    assert client.error(params(tools=[tool | {"strict": True}]))["message"] == f"tools.0.custom: {message}"
+    assert client.outcome([{"custom_id": "loose", "params": params(tools=[tool])}])["loose"]["type"] == "succeeded"
