@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import Context
+from airflow.sdk import Asset, AssetAlias, Context
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.api import BatchesClient
@@ -227,6 +228,27 @@ def test_a_deferred_task_that_a_person_ends_leaves_the_batches_to_a_terminal_tha
     (folder / "_job/ledger.json").write_text(unled)
     asyncio.run(trigger.on_kill())
     assert statuses(emulator) == ["canceling"] * 3
+
+
+def test_every_outlet_asset_gets_the_jobs_numbers(operator: Any, emulator: Emulator, folder: Path) -> None:
+    emulator.configure(processing_time=0.0)
+    asset, alias, events = Asset("answers"), AssetAlias("somewhere"), OutletEventAccessors()
+    ctx = context(outlet_events=events)
+    manifest = operator(deferrable=False, outlets=[asset, alias]).execute(ctx)
+    assert manifest["counts"] == {"succeeded": 9}
+    assert float(manifest["cost_usd"]) > 0
+    assert events[asset].extra == manifest
+    (event,) = events[alias].asset_alias_events
+    assert (event.dest_asset_key.uri, event.extra) == (f"file://{folder}/manifest.json", manifest)
+    assert manifest == json.loads((folder / "manifest.json").read_bytes())
+
+
+def test_a_job_that_failed_updates_no_asset(operator: Any, emulator: Emulator) -> None:
+    emulator.configure(processing_time=0.0)
+    asset, events = Asset("answers"), OutletEventAccessors()
+    with pytest.raises(AirflowFailException, match="9 of 9"):
+        operator(model="claude-unknown-1", deferrable=False, outlets=[asset]).execute(context(outlet_events=events))
+    assert events[asset].extra == {}
 
 
 def until(condition: Callable[[], Any]) -> None:
