@@ -8,7 +8,8 @@ The journey of a job, file by file:
    `warming` checks that the requests share a prefix that can be cached.
 3. `sending` sends a shard; `batches` adapts the API: create, look, search, cancel. `money` decides whether a shard can
    be paid for.
-4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests.
+4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests; `reopening`
+   lets a canceled job go on.
 5. `publish` writes the parts, the failures and the `manifest`. All exceptions are in `errors`.
 
 `terminal` holds the commands `airflow-batches plan`, `run`, `status` and `cancel`.

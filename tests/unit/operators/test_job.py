@@ -17,6 +17,11 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.jobs import JobCanceled, JobLimits
+from airflow_batches.jobs.cutting import CutLimits
+from airflow_batches.jobs.folder import JobFolder
+from airflow_batches.jobs.planning import JobRequests
+from airflow_batches.jobs.run import make_engine
 from airflow_batches.operators import MessageBatchJobOperator
 from airflow_batches.operators.job_run import RunsJob
 from airflow_batches.triggers import MessageBatchesTrigger
@@ -319,6 +324,25 @@ def test_a_retry_by_airflow_sends_no_canceled_request_again(operator: Any, emula
     with pytest.raises(AirflowFailException, match="9 canceled"):
         operator(deferrable=False, retries=1).execute(task(try_number=2, max_tries=1, retries=1))
     assert emulator.counters["create"] == creates
+
+
+def test_a_job_that_was_canceled_in_a_terminal_goes_on_after_a_clear_only(
+    operator: Any, emulator: Emulator, folder: Path
+) -> None:
+    emulator.configure(cancel_time=0.0)
+    deferred(lambda: operator().execute(task()))
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        asked = JobRequests(requests=None, cut=CutLimits(version=client.anthropic_version))
+        engine = make_engine(client, JobFolder(folder), asked, JobLimits(poll_interval=0.05), cancel=True)
+        with pytest.raises(JobCanceled):
+            engine.run()
+    emulator.configure(processing_time=0.0)
+    for ctx in (task(), task(try_number=2, max_tries=1, retries=1)):
+        with pytest.raises(AirflowFailException, match="The job was canceled"):
+            operator(deferrable=False).execute(ctx)
+    assert emulator.counters["create"] == 3
+    assert operator(deferrable=False).execute(task(try_number=2, max_tries=1))["counts"] == {"succeeded": 9}
+    assert len(answers(folder)) == len(set(answers(folder))) == 9
 
 
 def test_a_batch_that_the_trigger_gave_up_is_looked_at_until_that_is_certain(
