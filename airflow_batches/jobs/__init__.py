@@ -1,15 +1,18 @@
 """Run a job: any number of requests, one folder of answers, within a budget. `run_job` does all of it.
 
 The journey of a job, file by file:
-1. `run` builds the engine. `engine` takes the steps that `decision` chooses, and holds the ledger through `lease` and
+1. `run` builds the engine; `comparing` refuses other requests than the folder's; `files` is what it stores. `engine` takes the steps that `decision` chooses, and holds the ledger through `lease` and
    `store` (`journal`: for stores without conditional writes); `ledger` says what is in it. The steps are in `steps`,
    `failures` says which failures end a run, `progress` describes a job. What the engine calls is in `effects`.
 2. `planning` stores the requests (`prompts`, `folder`), cuts them into shards (`cutting`) and estimates (`estimate`).
    `warming` checks that the requests share a prefix that can be cached.
 3. `sending` sends a shard; `batches` adapts the API: create, look, search, cancel. `money` decides whether a shard can
    be paid for.
-4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests.
+4. `landed` lands each batch. `rounds` says which lines may be sent again, `resend` stores their requests; `reopening`
+   lets a canceled job go on.
 5. `publish` writes the parts (`line_parts`), the failures and the `manifest`. All exceptions are in `errors`.
+6. `rows` turns rows into requests and publishes them with their answers, `reuse` takes those of an earlier job; both
+   are layers over `tables`. `row_options` is what a user says about them.
 
 `terminal` holds the commands `airflow-batches plan`, `run`, `status` and `cancel`.
 """

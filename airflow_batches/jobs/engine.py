@@ -36,6 +36,7 @@ from airflow_batches.jobs.failures import tolerance
 from airflow_batches.jobs.lease import LEASE_S, HeldLedger
 from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, StopRecord
 from airflow_batches.jobs.progress import describe, describe_canceled
+from airflow_batches.jobs.reopening import CANCELED_JOB, is_canceled, reopened
 from airflow_batches.jobs.rounds import after_landing, forgiven, wanted
 from airflow_batches.jobs.sending import ShardSender
 from airflow_batches.jobs.steps import JobStep, Pause
@@ -56,6 +57,7 @@ class Engine:
         lease to expire. Empty: none.
     :param cancel: cancel the job. Takes over from any runner.
     :param resend_canceled: a person begins this run: what was canceled before, and has not landed, is sent again.
+    :param reopen: a person begins this run: if the job was canceled before, it goes on (`reopening`).
     :param on_step: is called with the ledger after each step.
     """
 
@@ -68,12 +70,15 @@ class Engine:
         owner: str = "",
         cancel: bool = False,
         resend_canceled: bool = False,
+        reopen: bool = False,
         on_step: Callable[[JobLedger], None] = lambda ledger: None,
     ) -> None:
         self._effects = effects
         self._limits = limits
         self._cancel = cancel
         self._resend_canceled = resend_canceled
+        self._reopen = reopen
+        self._began_at = effects.clock.now()
         self._on_step = on_step
         self._held = HeldLedger(
             effects.store, effects.clock, runner=runner, owner=owner,
@@ -182,7 +187,7 @@ class Engine:
             case steps.StopJob(kind, message):
                 raise JobStopped(kind, self._stop(kind, message))
             case steps.EndCanceled():
-                raise JobCanceled(self._stop("canceled", describe_canceled(self._held.ledger)))
+                raise JobCanceled(self._stop(CANCELED_JOB, describe_canceled(self._held.ledger)))
         return self._effects.files.manifest()
 
     def _stop(self, kind: str, message: str) -> str:
@@ -203,6 +208,9 @@ class Engine:
             changes["cancel_requested"] = True
         if ledger.stopped and ledger.stopped.kind == "credit":
             changes["batches"] = tuple(forgiven(batch) for batch in ledger.batches)
+        if self._reopen and is_canceled(ledger, self._began_at):
+            logger.warning("The job was canceled, and goes on, because a person runs it again")
+            changes |= reopened(ledger, resubmit=self._limits.on_missing == "resubmit")
         return changes
 
     def _update(self, batch: JobBatch, **changes: Any) -> None:

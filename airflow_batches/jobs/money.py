@@ -94,14 +94,15 @@ def over_budget(ledger: JobLedger, cap: Decimal | None) -> str:
     if money.projected is None or money.spent is None:
         unknown = ", ".join(ledger.plan.estimate.unpriced) or "some answers"
         return (
-            f"max_cost_usd={cap} cannot be kept: no price is known for {unknown} ({ledger.plan.estimate.prices}). "
-            "Install the extra `prices` in a version that knows the model, or run without max_cost_usd"
+            f"max_cost_usd={cap or ZERO:f} cannot be kept: no price is known for {unknown} "
+            f"({ledger.plan.estimate.prices}). Install the extra `prices` in a version that knows the model, or run "
+            "without max_cost_usd"
         )
     begun = "Nothing was sent" if not ledger.batches else f"{len(ledger.landed)} batches have landed and stay"
     basis = "the input alone" if money.mean is None else "the mean of the answers so far"
     return (
         f"The job is over its budget: {usd(money.spent)} spent, {usd(money.projected)} projected from {basis}, "
-        f"max_cost_usd={cap}. {begun}. Run it again with a higher max_cost_usd to go on where it stopped"
+        f"max_cost_usd={cap or ZERO:f}. {begun}. Run it again with a higher max_cost_usd to go on where it stopped"
     )
 
 

@@ -53,4 +53,7 @@ def describe_canceled(ledger: JobLedger) -> str:
     """Return the numbers of a canceled job."""
     counts = ", ".join(f"{count:,} {kind}" for kind, count in ledger.counts().items())
     unsent = sum(shard.requests for shard in ledger.unsent)
-    return f"The job was canceled: {counts or 'no request'} landed, {unsent:,} requests are unsent. Use another folder"
+    return (
+        f"The job was canceled: {counts or 'no request'} landed, {unsent:,} requests are unsent. To go on, and send "
+        "the canceled requests again: clear the task, or use `airflow-batches run`"
+    )

@@ -60,6 +60,7 @@ def make_engine(
     format_name: str | None = None,
     cancel: bool = False,
     resend_canceled: bool = False,
+    reopen: bool = False,
     clock: JobClock | None = None,
     on_step: Callable[[JobLedger], None] = lambda ledger: None,
     **api_options: Any,
@@ -70,6 +71,7 @@ def make_engine(
     :param format_name: of the published parts; None: `jsonl`, or `parquet` for rows.
     :param cancel: cancel the job.
     :param resend_canceled: a person begins this run; see `Engine`.
+    :param reopen: the same, and the job goes on although it was canceled.
     :param on_step: is called with the ledger after each step.
     :param api_options: further options of `BatchesApi`.
     """
@@ -91,6 +93,7 @@ def make_engine(
         owner=owner,
         cancel=cancel,
         resend_canceled=resend_canceled,
+        reopen=reopen,
         on_step=on_step,
     )
 
@@ -129,6 +132,7 @@ def run_job(
     on_unsettled: OnUnsettled = "fail",
     open_store: OpenStore = fsspec_store,
     storage_options: Mapping[str, Any] | None = None,
+    resend_canceled: bool = False,
     poll_interval: Seconds = 60.0,
     owner: str = "",
     clock: JobClock | None = None,
@@ -176,6 +180,7 @@ def run_job(
         twice.
     :param open_store: finds the store of a source's URI; by default fsspec's, with its own configuration.
     :param storage_options: options for the fsspec file system of the folder.
+    :param resend_canceled: a person runs the job again: what was canceled before is sent again.
     :param poll_interval: seconds (or a timedelta) between two looks at the batches.
     :param owner: a name; a run with the same one need not wait until the lease of a killed run has expired.
     :param clock: tells the time and waits; by default the system's.
@@ -218,8 +223,9 @@ def run_job(
         poll_interval=seconds(poll_interval),
     )  # fmt: skip
     manifest = make_engine(
-        client, folder, asked, limits, owner=owner, format_name=format, clock=clock, on_step=progress
-    ).run()
+        client, folder, asked, limits, owner=owner, format_name=format, resend_canceled=resend_canceled,
+        reopen=resend_canceled, clock=clock, on_step=progress,
+    ).run()  # fmt: skip
     require_answers(manifest, max_failure_rate)
     return manifest
 

@@ -107,6 +107,8 @@ class BuildsJob:
     ) -> Leg:
         from airflow_batches.jobs.run import make_engine
 
+        # A job that was canceled in a terminal goes on only after a clear, which a person made. A new run, which a
+        # schedule may have begun, does not.
         folder = self._folder(self.path)
         estimated = False
 
@@ -120,7 +122,7 @@ class BuildsJob:
 
         engine = make_engine(
             client, folder, asked, self._limits(), owner=owner_of(context), format_name=self.settings.format,
-            resend_canceled=resend_canceled, on_step=on_step,
+            resend_canceled=resend_canceled, reopen=resend_canceled and context["ti"].try_number > 1, on_step=on_step,
         )  # fmt: skip
         handler = self._kill_handler_for(connection, context, engine)
         return Leg(context=context, client=client, engine=engine, handler=handler)

@@ -131,4 +131,7 @@ def _no_objects(lines: list[bytes]) -> str | None:
         return None
     if any(delimiter in lines[0] and delimiter in lines[1] for delimiter in _DELIMITERS):
         return "looks like CSV; write JSONL, one request per line, or give a callable that yields requests"
-    return "is not JSONL: its lines are not JSON objects; write one request per line"
+    return (
+        'is not JSONL: its lines are not JSON objects; write one request per line: {"custom_id": …, "params": …}, or '
+        'for a job {"prompt": "the text"}'
+    )

@@ -31,7 +31,8 @@ examples:
 Each cancel is repeated until the API confirms it. Then the command waits until
 the batches have ended, and lands what was answered before: those answers are
 billed. A runner of the job in another terminal or task stops at its next step.
-A canceled job cannot go on; use another folder for its requests.
+`airflow-batches run` with the same folder goes on with a canceled job: it sends
+the canceled requests again, and none that was answered.
 The key is read from ANTHROPIC_API_KEY.
 
 exit codes:

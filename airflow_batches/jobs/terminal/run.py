@@ -46,7 +46,8 @@ The folder is the job. The same command goes on with a job that was interrupted,
 and sends no request again whose batch may exist. For a job that is done it
 prints the manifest and sends nothing.
 Ctrl-C cancels nothing: batches that were sent go on, and are billed.
-`airflow-batches cancel PATH` cancels them.
+`airflow-batches cancel PATH` cancels them. The same command as before then goes
+on, and sends the canceled requests again.
 The key is read from ANTHROPIC_API_KEY. Standard output gets the manifest as
 JSON unless it is a terminal, standard error everything else.
 
@@ -133,7 +134,8 @@ def _run(client: BatchesClient, args: argparse.Namespace, path: str, runner: Ter
         rounds=args.rounds, max_tokens_growth=args.max_tokens_growth, max_cost_usd=args.max_cost_usd,
         max_failure_rate=args.max_failure_rate, max_queued=args.max_queued, max_requests=args.max_requests,
         max_bytes=args.max_bytes, preflight=args.preflight, on_changed=args.on_changed, on_missing=args.on_missing,
-        on_unsettled=args.on_unsettled, poll_interval=args.poll_interval, clock=runner.clock, progress=runner.on_step,
+        on_unsettled=args.on_unsettled, resend_canceled=True,
+        poll_interval=args.poll_interval, clock=runner.clock, progress=runner.on_step,
     )  # fmt: skip
 
 

@@ -181,7 +181,7 @@ def test_a_damaged_ledger_is_told_without_a_traceback(terminal: Terminal) -> Non
 # cancel
 
 
-def test_a_cancel_stops_the_run_and_cancels_each_batch_until_it_is_confirmed(terminal: Terminal) -> None:
+def test_a_cancel_stops_the_run_until_each_batch_is_confirmed_and_another_run_goes_on(terminal: Terminal) -> None:
     process = terminal.begin_waiting()
     terminal.emulator.configure(cancel_time=0)
     refused = terminal.emulator.fault(Fault(endpoint="cancel", action="status", status=500, times=2))
@@ -194,10 +194,13 @@ def test_a_cancel_stops_the_run_and_cancels_each_batch_until_it_is_confirmed(ter
     assert "canceled\n" in terminal.call("status", "answers").stdout.splitlines(keepends=True)[0]
     process.send_signal(signal.SIGINT)
     process.communicate()
-    again = terminal.run("--max-requests", "5")
-    assert again.returncode == 1
-    assert "The job was canceled" in again.stderr
     assert terminal.call("cancel", "answers").returncode == 0
+    terminal.emulator.configure(processing_time=0)
+    again = terminal.run("--max-requests", "5")
+    assert again.returncode == 0, again.stderr
+    assert "The job was canceled, and goes on" in again.stderr
+    assert terminal.ids == sorted(numbered(10))
+    assert len(terminal.emulator.batches()) == 4
 
 
 def test_a_published_job_cannot_be_canceled(terminal: Terminal) -> None:

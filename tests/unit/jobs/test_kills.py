@@ -1,25 +1,32 @@
-"""kill -9 of a process that runs a job, at each kind of effect; another process continues the job."""
+"""kill -9 of a process that runs a job, at each kind of effect and in each store; another process continues the job."""
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
-from typing import Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
+from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator
+from airflow_batches.jobs import run_job
 from tests.samples import some_requests
-from tests.unit.jobs.conftest import Job
+from tests.servers import S3Server, gateway, s3_server
+from tests.unit.jobs.conftest import EmulatorClock, Job
 from tests.unit.jobs.test_run import numbered
 
 SCRIPT: Final = """
-import os, pathlib, signal, sys
+import json, os, pathlib, signal, sys
 from airflow_batches.api import BatchesClient
 from airflow_batches.jobs import run_job
+from airflow_batches.landing.s3_upload import S3Upload
 from tests.samples import some_requests
-url, key, folder, effect, when, left = *sys.argv[1:6], [int(sys.argv[6])]
+url, key, path, options, effect, when, left = *sys.argv[1:7], [int(sys.argv[7])]
 
 def dying(call):
     def called(*args, **options):
@@ -34,28 +41,68 @@ def dying(call):
 
 if effect == "create":
     BatchesClient.create_streamed = dying(BatchesClient.create_streamed)
+elif path.startswith("s3:"):
+    S3Upload._publish = dying(S3Upload._publish)
 else:
     pathlib.Path.replace = dying(pathlib.Path.replace)
 with BatchesClient(key, base_url=url) as client:
-    run_job(client, some_requests(10), folder, max_requests=5, owner="test", poll_interval=0.05)
+    run_job(
+        client, some_requests(10), path, storage_options=json.loads(options), max_requests=5, owner="test",
+        poll_interval=0.05,
+    )
 """
+CREATES: Final = [("create", "before", 1), ("create", "after", 1), ("create", "before", 2), ("create", "after", 2)]
 POINTS: Final = [
-    ("create", "before", 1), ("create", "after", 1), ("create", "before", 2), ("create", "after", 2),
+    *CREATES,
     *(("object", "before", number) for number in (1, 2, 3, 5, 8)),
     *(("object", "after", number) for number in (1, 2, 3, 4, 6, 7, 9, 11, 13)),
 ]  # fmt: skip
 """Objects in their order: requests, ledger, intent, batch, intent, batch, landings (three objects each) with the ledger
 after each, parts and manifest."""
+S3_POINTS: Final = [
+    *CREATES, ("object", "before", 2), ("object", "before", 5), ("object", "after", 1), ("object", "after", 3),
+    ("object", "after", 7), ("object", "after", 13),
+]  # fmt: skip
+"""Fewer, because each takes seconds."""
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """A store that writes conditionally, as AWS does."""
+    with s3_server() as server, gateway(server, conditions="honoured") as running:
+        running.make_bucket("bucket")
+        yield running
+
+
+def killed(emulator: Emulator, path: str, options: Any, effect: str, when: str, number: int) -> int:
+    """Run a job in a process that kills itself; return its exit code."""
+    arguments = [emulator.url, emulator.api_key, path, json.dumps(options), effect, when, str(number)]
+    return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False).returncode
 
 
 @pytest.mark.parametrize(("effect", "when", "number"), POINTS)
 def test_a_job_that_was_killed_goes_on_and_sends_nothing_twice(
     emulator: Emulator, job: Job, effect: str, when: str, number: int
 ) -> None:
-    arguments = [emulator.url, emulator.api_key, str(job.folder), effect, when, str(number)]
-    killed = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert killed(emulator, str(job.folder), {}, effect, when, number) == -signal.SIGKILL
     assert not (job.folder / "manifest.json").exists()
     manifest = job.run(some_requests(10), max_requests=5)
+    assert job.ids() == numbered(10)
+    assert len(emulator.batches()) == len(manifest.batches) == 2
+
+
+@pytest.mark.parametrize(("effect", "when", "number"), S3_POINTS)
+def test_on_s3_as_well(
+    emulator: Emulator, client: BatchesClient, s3: S3Server, tmp_path: Path, effect: str, when: str, number: int
+) -> None:
+    path = f"s3://bucket/{tmp_path.name}"
+    options = {**s3.storage_options, "config_kwargs": {"response_checksum_validation": "when_required"}}
+    job = Job(emulator, client, s3.folder / "bucket" / tmp_path.name)
+    assert killed(emulator, path, options, effect, when, number) == -signal.SIGKILL
+    assert not (job.folder / "manifest.json").exists()
+    manifest = run_job(
+        client, some_requests(10), path, storage_options=options, max_requests=5, owner="test",
+        clock=EmulatorClock(emulator),
+    )  # fmt: skip
     assert job.ids() == numbered(10)
     assert len(emulator.batches()) == len(manifest.batches) == 2

@@ -270,6 +270,18 @@ def test_jsonl_of_prompts_is_stored_with_generated_ids(job: Job, tmp_path: Path)
     assert job.run(source).job_id == manifest.job_id
 
 
+@pytest.mark.parametrize("text", ['"Hello"\n"What is 2?"\n', "Hello\nWhat is 2?\n"], ids=["JSON strings", "plain text"])
+@pytest.mark.parametrize("defaults", [{}, {"max_tokens": 20}])
+def test_a_file_of_bare_texts_is_refused_with_the_cure(
+    job: Job, tmp_path: Path, text: str, defaults: dict[str, int]
+) -> None:
+    source = tmp_path / "texts.jsonl"
+    source.write_text(text)
+    with pytest.raises(PreflightError, match=r'for a job \{"prompt": "the text"\}'):
+        job.run(source, model=MODEL, defaults=defaults)
+    assert job.emulator.counters["create"] == 0
+
+
 def test_a_job_is_published_in_the_format_that_it_was_planned_with(job: Job) -> None:
     job.emulator.fault(Fault(endpoint="results", action="status", status=404, message="gone", times=1_000))
     with pytest.raises(BatchesError):

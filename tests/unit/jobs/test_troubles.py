@@ -155,6 +155,11 @@ def test_a_job_that_cannot_fit_its_budget_is_refused_before_anything_is_sent(job
     assert job.emulator.counters["create"] == 0
 
 
+def test_a_tiny_cap_is_written_as_people_do(job: Job) -> None:
+    with pytest.raises(JobStopped, match=r"max_cost_usd=0\.0000001\. "):
+        job.run(some_requests(1000), max_cost_usd=1e-7)
+
+
 def test_a_higher_cap_goes_on_where_the_budget_stopped_the_job(job: Job) -> None:
     job.emulator.configure(answer_chars=3000)
     requests = some_requests(40, max_tokens=2000)

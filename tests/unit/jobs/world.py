@@ -325,7 +325,8 @@ class ModelFiles:
         outcomes = world.landed.setdefault(batch.id, dict(model.outcomes))
         world.point()
         kinds = Counter(outcomes.values())
-        again = {kind: count for kind, count in kinds.items() if kind in AGAIN}
+        kinds_again = {*AGAIN, *(["canceled"] if batch.resend_canceled else [])}
+        again = {kind: count for kind, count in kinds.items() if kind in kinds_again}
         return LandedBatch(
             results=batch.id, failed="", sha256="", lines=len(outcomes), counts=kinds, again=again,
             no_credit=kinds["billing_error"], cost_usd=model.cost, landed_at=world.now,
@@ -339,7 +340,9 @@ class ModelFiles:
             for batch, landed in ledger.landed
             if ledger.round_of(batch) == ledger.rounds
             for request, outcome in world.landed[batch.id].items()
-            if outcome in AGAIN or (landed.forgiven and outcome == "billing_error")
+            if outcome in AGAIN
+            or (landed.forgiven and outcome == "billing_error")
+            or (batch.resend_canceled and outcome == "canceled")
         ]
         name = f"round-{ledger.rounds + 1}-{digest(again)}"
         world.objects[name] = tuple(again)

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import Context
+from airflow.sdk import Asset, AssetAlias, Context
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_batches._compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_batches.api import BatchesClient
 from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.jobs import JobCanceled, JobLimits
+from airflow_batches.jobs.cutting import CutLimits
+from airflow_batches.jobs.folder import JobFolder
+from airflow_batches.jobs.planning import JobRequests
+from airflow_batches.jobs.run import make_engine
 from airflow_batches.operators import MessageBatchJobOperator
 from airflow_batches.operators.job_run import RunsJob
 from airflow_batches.triggers import MessageBatchesTrigger
@@ -229,6 +235,27 @@ def test_a_deferred_task_that_a_person_ends_leaves_the_batches_to_a_terminal_tha
     assert statuses(emulator) == ["canceling"] * 3
 
 
+def test_every_outlet_asset_gets_the_jobs_numbers(operator: Any, emulator: Emulator, folder: Path) -> None:
+    emulator.configure(processing_time=0.0)
+    asset, alias, events = Asset("answers"), AssetAlias("somewhere"), OutletEventAccessors()
+    ctx = context(outlet_events=events)
+    manifest = operator(deferrable=False, outlets=[asset, alias]).execute(ctx)
+    assert manifest["counts"] == {"succeeded": 9}
+    assert float(manifest["cost_usd"]) > 0
+    assert events[asset].extra == manifest
+    (event,) = events[alias].asset_alias_events
+    assert (event.dest_asset_key.uri, event.extra) == (f"file://{folder}/manifest.json", manifest)
+    assert manifest == json.loads((folder / "manifest.json").read_bytes())
+
+
+def test_a_job_that_failed_updates_no_asset(operator: Any, emulator: Emulator) -> None:
+    emulator.configure(processing_time=0.0)
+    asset, events = Asset("answers"), OutletEventAccessors()
+    with pytest.raises(AirflowFailException, match="9 of 9"):
+        operator(model="claude-unknown-1", deferrable=False, outlets=[asset]).execute(context(outlet_events=events))
+    assert events[asset].extra == {}
+
+
 def until(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -297,6 +324,25 @@ def test_a_retry_by_airflow_sends_no_canceled_request_again(operator: Any, emula
     with pytest.raises(AirflowFailException, match="9 canceled"):
         operator(deferrable=False, retries=1).execute(task(try_number=2, max_tries=1, retries=1))
     assert emulator.counters["create"] == creates
+
+
+def test_a_job_that_was_canceled_in_a_terminal_goes_on_after_a_clear_only(
+    operator: Any, emulator: Emulator, folder: Path
+) -> None:
+    emulator.configure(cancel_time=0.0)
+    deferred(lambda: operator().execute(task()))
+    with BatchesClient(emulator.api_key, base_url=emulator.url) as client:
+        asked = JobRequests(requests=None, cut=CutLimits(version=client.anthropic_version))
+        engine = make_engine(client, JobFolder(folder), asked, JobLimits(poll_interval=0.05), cancel=True)
+        with pytest.raises(JobCanceled):
+            engine.run()
+    emulator.configure(processing_time=0.0)
+    for ctx in (task(), task(try_number=2, max_tries=1, retries=1)):
+        with pytest.raises(AirflowFailException, match="The job was canceled"):
+            operator(deferrable=False).execute(ctx)
+    assert emulator.counters["create"] == 3
+    assert operator(deferrable=False).execute(task(try_number=2, max_tries=1))["counts"] == {"succeeded": 9}
+    assert len(answers(folder)) == len(set(answers(folder))) == 9
 
 
 def test_a_batch_that_the_trigger_gave_up_is_looked_at_until_that_is_certain(
