@@ -1,9 +1,10 @@
 """Run a job: any number of requests, one folder of answers, within a budget. `run_job` does all of it.
 
 The journey of a job, file by file:
-1. `run` builds the engine; `comparing` refuses other requests than the folder's; `files` is what it stores. `engine` takes the steps that `decision` chooses, and holds the ledger through `lease` and
-   `store` (`journal`: for stores without conditional writes); `ledger` says what is in it. The steps are in `steps`,
-   `failures` says which failures end a run, `progress` describes a job. What the engine calls is in `effects`.
+1. `run` builds the engine; `comparing` refuses other requests than the folder's, `files` is what a job stores there.
+   `engine` takes the steps that `decision` chooses, and holds the ledger through `lease` and `store` (`journal`: for
+   stores without conditional writes); `ledger` says what is in it. The steps are in `steps`, `failures` says which
+   failures end a run, `progress` describes a job. What the engine calls is in `effects`.
 2. `planning` stores the requests (`prompts`, `folder`), cuts them into shards (`cutting`) and estimates (`estimate`).
    `warming` checks that the requests share a prefix that can be cached.
 3. `sending` sends a shard; `batches` adapts the API: create, look, search, cancel. `money` decides whether a shard can

@@ -242,8 +242,10 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
         if given:
             raise InvalidRequest(f"{given[0]} is for rows, and none were given")
         return None
-    from airflow_batches.jobs.rows import AskedRows
-
+    try:
+        from airflow_batches.jobs.rows import AskedRows
+    except ModuleNotFoundError as exc:
+        raise InvalidRequest(f"rows need {exc.name}: pip install 'airflow-batches[parquet]'") from exc
     return AskedRows(rows, options, **how)
 
 
