@@ -72,7 +72,7 @@ class Parts(Protocol):
 
 
 @dataclass
-class Totals:
+class LastOutcomes:
     """The last outcomes of the requests."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -98,18 +98,18 @@ def publish(ledger: JobLedger, folder: JobFolder, open_shard: OpenShard, parts: 
     :raises JobError: a landed object is not the one that landed, or lines are missing.
     :raises LandingError: the store failed.
     """
-    totals = Totals()
+    outcomes = LastOutcomes()
     try:
         for number in range(1, ledger.rounds + 1):
             resent = _ids_of_round(ledger, number + 1, open_shard)
             for batch, landed in ledger.landed:
                 if ledger.round_of(batch) == number:
-                    _publish_batch(folder, landed, resent, totals, parts)
-        _require_all(ledger, totals)
+                    _publish_batch(folder, landed, resent, outcomes, parts)
+        _require_all(ledger, outcomes)
         published = parts.finish()
     finally:
         parts.discard()
-    manifest = _manifest(ledger, totals, published)
+    manifest = _manifest(ledger, outcomes, published)
     put(folder.at(MANIFEST), manifest.to_json())
     return manifest
 
@@ -125,13 +125,13 @@ def _ids_of_round(ledger: JobLedger, number: int, open_shard: OpenShard) -> froz
 
 
 def _publish_batch(
-    folder: JobFolder, landed: LandedBatch, resent: frozenset[str], totals: Totals, parts: Parts
+    folder: JobFolder, landed: LandedBatch, resent: frozenset[str], outcomes: LastOutcomes, parts: Parts
 ) -> None:
     """Give the lines of one landed batch that are final to the parts."""
     source = HashedSource(StoredRequests(folder.internal(landed.results)))
     for data, pairs in result_lines(source):
         lines = [(raw, line) for raw, line in pairs if line and line.custom_id not in resent]
-        totals.count(lines)
+        outcomes.count(lines)
         parts.add(data, lines, len(pairs))
     _require_landed(source, landed)
     parts.end_batch()
@@ -146,25 +146,25 @@ def _require_landed(source: HashedSource, landed: LandedBatch) -> None:
         )
 
 
-def _require_all(ledger: JobLedger, totals: Totals) -> None:
+def _require_all(ledger: JobLedger, outcomes: LastOutcomes) -> None:
     first = [shard for shard in ledger.shards if shard.round == 1]
-    lines = totals.counts.total()
-    if lines != ledger.plan.requests or totals.ids.hexdigest() != ids_digest_of(first):
+    lines = outcomes.counts.total()
+    if lines != ledger.plan.requests or outcomes.ids.hexdigest() != ids_digest_of(first):
         raise JobError(
             f"The landed batches hold {lines:,} final lines for {ledger.plan.requests:,} requests, or other "
             "custom_ids. The manifest was not published; the landed batches are in _job/landed"
         )
 
 
-def _manifest(ledger: JobLedger, totals: Totals, published: PublishedParts) -> JobManifest:
+def _manifest(ledger: JobLedger, outcomes: LastOutcomes, published: PublishedParts) -> JobManifest:
     plan = ledger.plan
-    counts = totals.counts - Counter({SUCCEEDED: published.invalid}) + Counter({INVALID_OUTPUT: published.invalid})
+    counts = outcomes.counts - Counter({SUCCEEDED: published.invalid}) + Counter({INVALID_OUTPUT: published.invalid})
     return JobManifest(
         job_id=plan.job_id, source=plan.source, fingerprint=plan.fingerprint, requests=plan.requests,
-        counts=counts, error_types=totals.error_types,
+        counts=counts, error_types=outcomes.error_types,
         rounds=tuple(_round(ledger, number) for number in range(1, ledger.rounds + 1)),
         batches=tuple(_batch(ledger, batch) for batch in ledger.batches),
-        usage=_usage(ledger), cost_usd=ledger.spent_usd, cost_by_model=_costs(ledger), cached=totals.cached,
+        usage=_usage(ledger), cost_usd=ledger.spent_usd, cost_by_model=_costs(ledger), cached=outcomes.cached,
         estimate=plan.estimate, results=tuple(published.results), failed=published.failed,
         rows=published.rows, started_at=plan.created_at,
         ended_at=ledger.ended_at,
