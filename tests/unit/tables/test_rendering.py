@@ -28,12 +28,12 @@ CASES: list[tuple[pa.Array, list[str | None]]] = [
     (pa.array([0.1, 3.0, 1e300, -0.5]), ["0.1", "3", "1e+300", "-0.5"]),
     (pa.array([math.nan, math.inf, None], from_pandas=False), [None, "inf", None]),
     (pa.array([0.1], pa.float32()), ["0.1"]),
-    (pa.array([Decimal("1.50"), Decimal("-1000"), None]), ["1.50", "-1000.00", None]),
+    (pa.array([Decimal("1.50"), Decimal(-1000), None]), ["1.50", "-1000.00", None]),
     (pa.array([date(2026, 1, 2), None]), ["2026-01-02", None]),
     (pa.array([time(3, 4, 5), time(3, 4, 5, 6), None]), ["03:04:05", "03:04:05.000006", None]),
     (pa.array([10**9 + 1], pa.time64("ns")), ["00:00:01.000000001"]),
-    (pa.array([datetime(2026, 1, 2, 3, 4, 5), None]), ["2026-01-02T03:04:05", None]),
-    (pa.array([datetime(2026, 1, 2, 3, 4, 5, 6)]), ["2026-01-02T03:04:05.000006"]),
+    (pa.array([datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), None], pa.timestamp("us")), ["2026-01-02T03:04:05", None]),
+    (pa.array([datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)], pa.timestamp("us")), ["2026-01-02T03:04:05.000006"]),
     (pa.array([NOON], pa.timestamp("s", "UTC")), ["2026-01-02T12:00:00+00:00"]),
     (pa.array([NOON], pa.timestamp("ms", "Europe/Berlin")), ["2026-01-02T13:00:00+01:00"]),
     (pa.array([NOON, None], pa.timestamp("ns", "Europe/Berlin")), ["2026-01-02T13:00:00+01:00", None]),
@@ -67,15 +67,13 @@ def test_each_type_has_one_text(column: pa.Array, texts: list[str | None]) -> No
         (pa.array([b"x", b"\xff"]), "not UTF-8"),
         (pa.array([{"b": b"x"}, {"b": b"\xff"}]), "not UTF-8"),
         (pa.array([[1.0], [math.inf]]), "inf has no JSON form"),
-        (pa.array([0, 2**60], pa.timestamp("s")), ""),
+        (pa.array([0, 2**50], pa.timestamp("s")), ""),
     ],
 )
 def test_a_value_without_a_text_is_found(column: pa.Array, reason: str) -> None:
-    with pytest.raises(Unwritable, match=reason) as caught:
+    with pytest.raises(Unwritable, match=reason or ".") as caught:
         render(column)
     assert caught.value.index == 1
-
-
 
 
 @given(st.lists(st.lists(st.text(max_size=5) | st.none(), max_size=3) | st.none(), min_size=1, max_size=5))
