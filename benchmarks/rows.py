@@ -1,8 +1,8 @@
 """Make requests of the rows of a Parquet folder: `python -m benchmarks.rows`.
 
-Each row has an id and a text of 1 KB; the files have one row group each. The floor reads the text column with pyarrow and
-does nothing else: streamed through buffers, and by pyarrow's own dataset scanner. Ours reads, writes the prompt, digests,
-finds equal requests and repeated keys, encodes, and stores the kept columns in another Parquet object.
+Each row has an id and a text of 1 KB; the files have one row group each. The floor reads the text column with pyarrow
+and does nothing else: streamed through buffers, and by pyarrow's own dataset scanner. Ours reads, writes the prompt,
+digests, finds equal requests and repeated keys, encodes, and stores the kept columns in another Parquet object.
 Prints which bounds are kept (100,000 rows/s, at most 128 MB more), and fails if one is not.
 """
 

@@ -140,12 +140,13 @@ class RowRequests:
         """Return the pieces of the lines of requests that are new, and count all."""
         pieces: list[bytes] = []
         sent, skipped = self.sent, 0
-        for json, number in zip(params.json, given, strict=True):
-            if json is None or number is None:
+        middle, tail = b'","params":' + params.head, params.tail + b"}\n"
+        for body, number in zip(params.bodies, given, strict=True):
+            if body is None or number is None:
                 skipped += 1
             elif number > sent:
                 sent = number
-                pieces += (head, b'%d","params":' % number, json, b"}\n")
+                pieces += (head, b"%d" % number, middle, body, tail)
         self.rows += len(given)
         self.skipped += skipped
         self.shared += len(given) - skipped - (sent - self.sent)
@@ -202,7 +203,8 @@ class _Keys:
         """Compare the keys of a batch with those before it."""
         if self._seen is None:
             return
-        values = zip(*(objects(batch.data.column(name)) for name in self._columns), strict=True)
+        columns = [objects(batch.data.column(name)) for name in self._columns]
+        values = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
         # A hash of eight bytes is enough for a warning.
         hashes = map(hash, map(repr, values))
         digests = [value.to_bytes(DIGEST_BYTES, "little", signed=True) for value in hashes]

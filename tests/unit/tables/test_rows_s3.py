@@ -41,7 +41,7 @@ def test_a_folder_and_a_glob_are_read_in_order(server: S3Server, bucket: Path) -
     assert found == [{"id": number} for number in range(3000, 9000)]
     options = {"storage_options": server.storage_options}
     assert rows_of(f"s3://{bucket.name}/reviews/*/*.parquet", ["id"], **options) == found
-    (first, *_) = RowSource.of(f"s3://{bucket.name}/reviews/day=2", **options).batches()
+    (first, *_) = RowSource.of(f"s3://{bucket.name}/reviews/day=2", storage_options=server.storage_options).batches()
     assert first.place(0) == f"s3://{bucket.name}/reviews/day=2/part.parquet, row 1"
 
 
