@@ -31,12 +31,16 @@ _REASON: Final = " cannot be written as JSON: "
 
 
 class EncodedParams(NamedTuple):
-    """The params of the rows of a batch: their JSON and its digest; None for rows without a request.
+    """The params of the rows of a batch.
 
-    Two lists, because an object for each row would take a fifth of the time of a plain text (measured).
+    `bodies` has for each row the part of its JSON that stands between `head` and `tail`; `digests` the digest of its
+    params. Both have None for rows without a request. Lists, and parts that are not joined here, because an object and
+    a copy for each row would take a third of the time of a plain text (measured).
     """
 
-    json: list[bytes | None]
+    head: bytes
+    bodies: list[bytes | None]
+    tail: bytes
     digests: list[bytes | None]
 
 
@@ -66,8 +70,9 @@ class ParamsEncoder:
         if (clash := self._clash(given)) is not None:
             raise InvalidRequest(f"defaults have {clash}; leave one of them out")
         self._base: dict[str, Any] = self._with_format(msgspec.json.decode(encoded))
-        self._plain = _Places(self._base, sort=False)
-        self._sorted = _Places(self._base, sort=True)
+        self._plain = _around_text(self._base, sort=False)
+        head, self._digest_tail = _around_text(self._base, sort=True)
+        self._digest_head = sha256(head)
 
     def encode(self, batch: RowBatch, made: Sequence[Made]) -> EncodedParams:
         """Return the params of each row.
@@ -77,19 +82,23 @@ class ParamsEncoder:
         :raises PromptError: a row's params cannot be written as JSON, or name another format.
         """
         contents = self._contents(batch, made)
-        (head, tail), (sorted_head, sorted_tail) = self._plain, self._sorted
-        encoded = EncodedParams(
-            [None if text is None else b"%b%b%b" % (head, text, tail) for text in contents],
-            [
-                None if text is None else sha256(b"%b%b%b" % (sorted_head, text, sorted_tail)).digest()[:DIGEST_BYTES]
-                for text in contents
-            ],
-        )
+        digests = [None if text is None else self._text_digest(text) for text in contents]
         own = [index for index, each in enumerate(made) if each is not None and not isinstance(each, str)]
+        head, tail = self._plain
+        if not own:
+            return EncodedParams(head, contents, tail, digests)
+        bodies = [None if text is None else b"%b%b%b" % (head, text, tail) for text in contents]
         for index, line in zip(own, self._own(batch, own, made), strict=True):
-            encoded.json[index] = line
-            encoded.digests[index] = params_digest(line)
-        return encoded
+            bodies[index] = line
+            digests[index] = params_digest(line)
+        return EncodedParams(b"", bodies, b"", digests)
+
+    def _text_digest(self, text: bytes) -> bytes:
+        # A copy of the state after the first part takes less time than to join the parts (measured).
+        digest = self._digest_head.copy()
+        digest.update(text)
+        digest.update(self._digest_tail)
+        return digest.digest()[:DIGEST_BYTES]
 
     def _contents(self, batch: RowBatch, made: Sequence[Made]) -> list[bytes | None]:
         """Return each text as JSON; None for what is no text."""
@@ -135,17 +144,12 @@ class ParamsEncoder:
         return {**params, "output_config": {**named, "format": self._format}}
 
 
-class _Places(tuple[bytes, bytes]):
-    """The JSON of one user turn's params before and after its text."""
-
-    __slots__ = ()
-
-    def __new__(cls, base: Mapping[str, Any], *, sort: bool) -> _Places:
-        mark = secrets.token_hex(16)
-        params = {**base, "messages": [{"role": "user", "content": mark}]}
-        encoded = msgspec.json.encode(params)
-        head, _, tail = (canonical(encoded) if sort else encoded).partition(b'"%b"' % mark.encode())
-        return super().__new__(cls, (head, tail))
+def _around_text(base: Mapping[str, Any], *, sort: bool) -> tuple[bytes, bytes]:
+    """Return the JSON of one user turn's params before and after its text."""
+    mark = secrets.token_hex(16)
+    encoded = msgspec.json.encode({**base, "messages": [{"role": "user", "content": mark}]})
+    head, _, tail = (canonical(encoded) if sort else encoded).partition(b'"%b"' % mark.encode())
+    return head, tail
 
 
 def _encoded(params: Sequence[Mapping[str, Any]]) -> list[bytes]:

@@ -20,6 +20,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from airflow_batches.api.errors import InvalidRequest
@@ -31,7 +32,7 @@ from airflow_batches.tables.rendering import objects
 from airflow_batches.tables.row_batch import RowBatch
 from airflow_batches.tables.row_columns import require_columns
 from airflow_batches.tables.rows import RowSource
-from airflow_batches.tables.rows_object import DIGEST, REQUEST
+from airflow_batches.tables.rows_object import STORED
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class RowRequests:
         schema = self._source.schema
         names = self._kept_names(schema.names)
         require_columns(names, schema.names, "key or keep", self.name)
-        for name in (REQUEST, DIGEST):
+        for name in STORED:
             if name in names:
                 raise InvalidRequest(f"the column {name!r} cannot be kept: the job has one of this name. Rename it")
         return pa.schema([schema.field(name) for name in names])
@@ -158,13 +159,14 @@ class RowRequests:
         """Return the pieces of the lines of requests that are new and to be sent, and count all."""
         pieces: list[bytes] = []
         last, skipped = self.distinct, 0
-        for json, number in zip(params.json, given, strict=True):
-            if json is None or number is None:
+        middle, tail = b'","params":' + params.head, params.tail + b"}\n"
+        for body, number in zip(params.bodies, given, strict=True):
+            if body is None or number is None:
                 skipped += 1
             elif number > last:
                 last = number
                 if number not in known:
-                    pieces += (head, b'%d","params":' % number, json, b"}\n")
+                    pieces += (head, b"%d" % number, middle, body, tail)
         self.rows += len(given)
         self.skipped += skipped
         self.shared += len(given) - skipped - (last - self.distinct)
@@ -222,7 +224,8 @@ class _Keys:
         """Compare the keys of a batch with those before it."""
         if self._seen is None:
             return
-        values = zip(*(objects(batch.data.column(name)) for name in self._columns), strict=True)
+        columns = [objects(batch.data.column(name)) for name in self._columns]
+        values = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
         # A hash of eight bytes is enough for a warning.
         hashes = map(hash, map(repr, values))
         digests = [value.to_bytes(DIGEST_BYTES, "little", signed=True) for value in hashes]
@@ -244,5 +247,16 @@ def _only(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
 def _with_requests(
     data: pa.RecordBatch, numbers: Sequence[int | None], digests: Sequence[bytes | None]
 ) -> pa.RecordBatch:
-    data = data.append_column(REQUEST, pa.array(numbers, pa.int64()))
-    return data.append_column(DIGEST, pa.array(digests, pa.binary(DIGEST_BYTES)))
+    """Append the columns of request numbers and digests.
+
+    Not with `pa.array` or a function of `pyarrow.compute`, for which pyarrow imports pandas: 40 MB.
+    """
+    values = np.array([number or 0 for number in numbers], np.int64)
+    known = pa.py_buffer(np.packbits(values > 0, bitorder="little"))
+    found = b"".join([digest or NO_REQUEST for digest in digests])
+    columns = [
+        pa.Array.from_buffers(pa.int64(), len(values), [known, pa.py_buffer(values)]),
+        pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(values), [known, pa.py_buffer(found)]),
+    ]
+    schema = pa.schema([*data.schema, *(pa.field(name, each.type) for name, each in zip(STORED, columns, strict=True))])
+    return pa.RecordBatch.from_arrays([*data.columns, *columns], schema=schema)

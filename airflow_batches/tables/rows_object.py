@@ -26,6 +26,8 @@ REQUEST: Final = "_request"
 """The column of request numbers."""
 DIGEST: Final = "_digest"
 """The column of digests."""
+STORED: Final = (REQUEST, DIGEST)
+"""The columns that are added to those of the rows."""
 GROUP_BYTES: Final = 8 << 20
 """Bytes of rows in a row group. Chosen: a reader and the writer hold a few of them."""
 GROUP_ROWS: Final = 1 << 16
@@ -101,7 +103,7 @@ def kept_schema(location: Location) -> pa.Schema:
     """
     with store_errors("reading", location.uri):
         schema = parquet_schema(location.fs, location.path)
-    return pa.schema([field for field in schema if field.name not in (REQUEST, DIGEST)])
+    return pa.schema([field for field in schema if field.name not in STORED])
 
 
 def read_rows(location: Location, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -32,8 +32,8 @@ CASES: list[tuple[pa.Array, list[str | None]]] = [
     (pa.array([date(2026, 1, 2), None]), ["2026-01-02", None]),
     (pa.array([time(3, 4, 5), time(3, 4, 5, 6), None]), ["03:04:05", "03:04:05.000006", None]),
     (pa.array([10**9 + 1], pa.time64("ns")), ["00:00:01.000000001"]),
-    (pa.array([datetime(2026, 1, 2, 3, 4, 5), None]), ["2026-01-02T03:04:05", None]),
-    (pa.array([datetime(2026, 1, 2, 3, 4, 5, 6)]), ["2026-01-02T03:04:05.000006"]),
+    (pa.array([datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), None], pa.timestamp("us")), ["2026-01-02T03:04:05", None]),
+    (pa.array([datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)], pa.timestamp("us")), ["2026-01-02T03:04:05.000006"]),
     (pa.array([NOON], pa.timestamp("s", "UTC")), ["2026-01-02T12:00:00+00:00"]),
     (pa.array([NOON], pa.timestamp("ms", "Europe/Berlin")), ["2026-01-02T13:00:00+01:00"]),
     (pa.array([NOON, None], pa.timestamp("ns", "Europe/Berlin")), ["2026-01-02T13:00:00+01:00", None]),
@@ -46,8 +46,8 @@ CASES: list[tuple[pa.Array, list[str | None]]] = [
     (pa.array([["a", None], [], None]), ['["a",null]', "[]", None]),
     (pa.array([{"a": 1, "b": [0.5]}, None]), ['{"a":1,"b":[0.5]}', None]),
     (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), ['{"a":1}']),
-    (pa.array([{"at": NOON, "d": date(2026, 1, 2), "p": Decimal("1.50"), "x": math.nan, "b": b"y", "t": time(1)}]), [
-        '{"at":"2026-01-02T12:00:00+00:00","d":"2026-01-02","p":"1.50","x":null,"b":"y","t":"01:00:00"}'
+    (pa.array([{"at": NOON, "b": b"y", "d": date(2026, 1, 2), "p": Decimal("1.50"), "t": time(1), "x": math.nan}]), [
+        '{"at":"2026-01-02T12:00:00+00:00","b":"y","d":"2026-01-02","p":"1.50","t":"01:00:00","x":null}'
     ]),
     (pa.array(["red", None, "red"]).dictionary_encode(), ["red", None, "red"]),
     (pa.array([UUID(int=5).bytes, None], pa.uuid()), [str(UUID(int=5)), None]),
@@ -67,11 +67,11 @@ def test_each_type_has_one_text(column: pa.Array, texts: list[str | None]) -> No
         (pa.array([b"x", b"\xff"]), "not UTF-8"),
         (pa.array([{"b": b"x"}, {"b": b"\xff"}]), "not UTF-8"),
         (pa.array([[1.0], [math.inf]]), "inf has no JSON form"),
-        (pa.array([0, 2**60], pa.timestamp("s")), ""),
+        (pa.array([0, 2**50], pa.timestamp("s")), ""),
     ],
 )
 def test_a_value_without_a_text_is_found(column: pa.Array, reason: str) -> None:
-    with pytest.raises(Unwritable, match=reason) as caught:
+    with pytest.raises(Unwritable, match=reason or ".") as caught:
         render(column)
     assert caught.value.index == 1
 

@@ -169,10 +169,14 @@ def test_tables_are_rows(table: Any) -> None:
 
 @given(
     chunks=st.lists(
-        st.lists(st.fixed_dictionaries({}, optional={"a": st.none() | st.integers(-5, 5), "b": st.floats(-1, 1)}), min_size=1),
-        min_size=1, max_size=4,
-    ).filter(lambda chunks: all(any(row for row in chunk) for chunk in chunks))
-)  # fmt: skip
+        st.lists(
+            st.fixed_dictionaries({}, optional={"a": st.none() | st.integers(-5, 5), "b": st.floats(-1, 1)}),
+            min_size=1,
+        ),
+        min_size=1,
+        max_size=4,
+    ).filter(lambda chunks: all(any(chunk) for chunk in chunks))
+)
 def test_any_rows_of_any_files_are_read_in_order(chunks: list[list[dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, rows in enumerate(chunks):
