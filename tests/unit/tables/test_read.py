@@ -151,7 +151,7 @@ def test_another_type_than_the_jobs_is_refused(folder: Path) -> None:
 
 def test_objects_of_a_type_are_not_read_from_csv(folder: Path) -> None:
     publish(folder, "csv", Review)
-    with pytest.raises(InvalidRequest, match="holds texts only.*Read it without output_type"):
+    with pytest.raises(InvalidRequest, match=r"holds texts only.*Read it without output_type"):
         read_results(folder, output_type=Review).to_arrow()
 
 
