@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from airflow_batches.tables.output_type import OutputType
 
 BLOCK_ROWS: Final = 4096
-"""Answers of one block, at least. Measured with `benchmarks.tables`: smaller blocks cost more calls for answers in any
-order, and larger ones save nothing."""
+"""Answers of one block, at least. Chosen: about 1 MB of short answers, so that a take reads few blocks."""
 BLOCK_BYTES: Final = 4 * 2**20
 """Bytes of result lines that are decoded at once. Chosen: some 7,000 lines of short answers, a few dozen MB while they
 are decoded."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RESIDENT_BYTES: Final = 32 * 2**20
 """Bytes of blocks that are read before their pages are given back. Chosen: an eighth of the memory that joining answers
-to their rows may take (256 MB). More were no faster in `benchmarks.tables`."""
+to their rows may take (256 MB)."""
 ALIGNMENT: Final = 64
 """Blocks begin at multiples of it: Arrow's documented alignment of buffers, which saves a copy."""
 

@@ -121,6 +121,11 @@ def _parquet_batches(stored: StoredObject, output: OutputType | None) -> Iterato
 
 
 def _csv_batches(stored: StoredObject, output: OutputType | None) -> Iterator[pa.RecordBatch]:
+    if output is not None:
+        raise InvalidRequest(
+            f"{stored.location.uri} is CSV, which holds texts only, so its answers cannot become objects of a type. "
+            "Read it without output_type, or run the job with the format parquet or jsonl"
+        )
     with stored.open() as head:
         names = pa_csv.open_csv(head).schema.names
     types = {name: OUTCOME.field(name).type if name in OUTCOME.names else pa.string() for name in names}

@@ -320,9 +320,7 @@ def test_duckdb_and_pandas_read_what_was_written(job: Job) -> None:
     job.write({1: succeeded(1, REVIEW), 2: errored(2)}, OutputType.of(Review), format_name="jsonl")
     folder = job.folder
     for source in (f"'{folder}/part-*.parquet'", f"read_csv('{folder}/part-*.csv')", f"'{folder}/part-*.jsonl'"):
-        found = duckdb.sql(f'SELECT id, stars, mood, "on", _status FROM {source} ORDER BY id')
-        assert found is not None
-        rows = found.fetchall()
+        rows = duckdb.connect().execute(f'SELECT id, stars, mood, "on", _status FROM {source} ORDER BY id').fetchall()
         assert rows[0] == (10, 4, "good", date(2026, 11, 29), "succeeded")
         assert [row[4] for row in rows] == ["succeeded", "skipped", "errored", "errored"]
     frame = pd.read_parquet(folder / "part-00000.parquet")

@@ -149,6 +149,12 @@ def test_another_type_than_the_jobs_is_refused(folder: Path) -> None:
         read_results(folder, output_type=list[str]).to_arrow()
 
 
+def test_objects_of_a_type_are_not_read_from_csv(folder: Path) -> None:
+    publish(folder, "csv", Review)
+    with pytest.raises(InvalidRequest, match=r"holds texts only.*Read it without output_type"):
+        read_results(folder, output_type=Review).to_arrow()
+
+
 def test_frames_of_pandas_and_polars_have_the_rows(folder: Path) -> None:
     publish(folder, output=Review)
     results = read_results(folder)
