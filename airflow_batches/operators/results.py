@@ -158,6 +158,8 @@ class MessageBatchResultsOperator(BaseOperator):
                 stall_timeout=self.stall_timeout,
                 progress=self._log_progress,
             )
+        counts = f"{manifest.lines:,} lines in {manifest.seconds:.1f} s"
+        self.log.info("%s landed at %s: %s", manifest.batch_id, manifest.uri, counts)
         _report_lineage(hook, manifest)
         update_outlets(context, self.outlets, manifest.uri, manifest.to_dict())
         self._log_errors(manifest)
