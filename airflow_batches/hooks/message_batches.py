@@ -36,6 +36,20 @@ class MessageBatchesHook(BaseHook):
         super().__init__(**kwargs)
         self.conn_id = conn_id
 
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's further fields for Airflow 3.1 (`form`)."""
+        from airflow_batches.hooks.form import fields
+
+        return fields()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the form of Airflow 3.1 calls and hides (`form`)."""
+        from airflow_batches.hooks.form import behaviour
+
+        return behaviour()
+
     def get_conn(self) -> BatchesClient:
         """Make a new client. Close it, or use it in a `with`.
 
