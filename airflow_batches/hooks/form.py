@@ -1,7 +1,7 @@
 """The connection form of Airflow 3.1, which asks the hook's class for it.
 
-From Airflow 3.2 on, the form comes from the same data in `airflow_batches.provider`, and these functions are not called.
-Airflow 3.1 has no field for a JSON object, and none for a number with a fraction:
+From Airflow 3.2 on, the form comes from the same data in `airflow_batches.provider`, without these functions. Airflow
+3.1 has no field for a JSON object, and none for a number with a fraction:
 
 | value of the field        | field of the form                            |
 |---------------------------|----------------------------------------------|

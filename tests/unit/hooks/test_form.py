@@ -21,7 +21,7 @@ print(json.dumps([each.model_dump(mode="json") for each in HookMetaService.hook_
 @pytest.fixture(scope="module")
 def form() -> dict[str, dict[str, dict[str, object]]]:
     """The form. Another process, because Airflow's service replaces modules."""
-    done = subprocess.run(  # noqa: S603  # our own interpreter, our own program
+    done = subprocess.run(  # our own interpreter, our own program
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, check=True, text=True, timeout=240
     )
     (found,) = json.loads(done.stdout.splitlines()[-1])
