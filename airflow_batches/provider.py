@@ -66,7 +66,10 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_batches.decorators.message_batch.message_batch_task",
             }
         ],
-        "extra-links": ["airflow_batches.operators.links.MessageBatchLink"],
+        "extra-links": [
+            "airflow_batches.operators.links.MessageBatchLink",
+            "airflow_batches.operators.links.MessageBatchesPageLink",
+        ],
     }
 
 

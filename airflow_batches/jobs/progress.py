@@ -41,8 +41,12 @@ def _ages(ledger: JobLedger, now: datetime | None) -> str:
 
 
 def progress_of(ledger: JobLedger) -> dict[str, Any]:
-    """Return the same numbers as plain JSON values, for programs."""
+    """Return the same numbers as plain JSON values, for programs.
+
+    `oldest_batch_at` is when the first batch under way was created: 24 hours later the API ends it.
+    """
     money = spending(ledger)
+    created = [batch.created_at for batch in ledger.live if batch.created_at is not None]
     return {
         "round": ledger.rounds,
         "batches": len(ledger.shards),
@@ -52,6 +56,8 @@ def progress_of(ledger: JobLedger) -> dict[str, Any]:
         "unsent": sum(shard.requests for shard in ledger.unsent),
         "spent_usd": None if money.spent is None else str(money.spent),
         "projected_usd": None if money.projected is None else str(money.projected),
+        "canary": any(ledger.shards[batch.shard].canary for batch in ledger.live),
+        "oldest_batch_at": min(created).isoformat() if created else None,
     }
 
 

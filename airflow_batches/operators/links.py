@@ -1,4 +1,4 @@
-"""The link from a task to the batches in the Claude Console."""
+"""The links from a task: to its batches in Airflow's page "Message Batches", and to the Claude Console."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ class MessageBatchLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the page's address, the same for every task."""
         return CONSOLE
+
+
+class MessageBatchesPageLink(BaseOperatorLink):
+    """A link to the page "Message Batches" in Airflow, for one task instance.
+
+    Airflow computes it on a worker whenever the task's process ends, so it makes no call.
+    """
+
+    name = "Message Batches"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the page's path in Airflow's UI."""
+        from airflow_batches.plugins.address import page_in_airflow
+
+        return page_in_airflow(
+            dag_id=ti_key.dag_id, run_id=ti_key.run_id, task_id=ti_key.task_id, map_index=ti_key.map_index
+        )
