@@ -54,9 +54,9 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": INTEGRATION,
                 "conn-fields": _connection_fields(),
                 "ui-field-behaviour": {
-                    "hidden-fields": ["login", "port", "schema"],
+                    "hidden-fields": ["login", "schema"],
                     "relabeling": {"password": "API key", "host": "Base URL"},
-                    "placeholders": {"host": BASE_URL, "password": "sk-ant-…"},
+                    "placeholders": {"host": BASE_URL, "password": "sk-ant-…", "port": "443"},
                 },
             }
         ],
@@ -68,6 +68,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "extra-links": [
             "airflow_batches.operators.links.MessageBatchLink",
+            "airflow_batches.operators.links.MessageBatchesOfRunLink",
             "airflow_batches.operators.links.MessageBatchesPageLink",
         ],
     }

@@ -14,7 +14,7 @@ from airflow_batches._duration import seconds_to_wait
 from airflow_batches._uri import path_text
 from airflow_batches.operators.job_engine import JobSettings
 from airflow_batches.operators.job_run import RunsJob
-from airflow_batches.operators.links import MessageBatchesPageLink, MessageBatchLink
+from airflow_batches.operators.links import TASK_LINKS
 from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import is_first
 from airflow_batches.operators.waiting import MAX_FAILURE_RATE, share
@@ -79,7 +79,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
 
     template_fields: Sequence[str] = ("requests", "path", "model", "max_cost_usd", "conn_id", "storage_conn_id")
     requests = RequestsField()
-    operator_extra_links = (MessageBatchesPageLink(), MessageBatchLink())
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,

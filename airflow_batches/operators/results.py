@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.links import MessageBatchesPageLink
+from airflow_batches.operators.links import TASK_LINKS
 from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import RECEIPT
@@ -84,7 +84,7 @@ class MessageBatchResultsOperator(BaseOperator):
         "storage_conn_id",
     )
     submitted_requests = RequestsField()
-    operator_extra_links = (MessageBatchesPageLink(),)
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,

@@ -30,5 +30,17 @@ def page_in_airflow(*, dag_id: str, run_id: str, task_id: str, map_index: int) -
     :param task_id: the task.
     :param map_index: -1 if the task is not mapped.
     """
-    task = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
-    return f"{base_path()}/plugin/{NAME}?{urlencode(task)}"
+    return _in_airflow(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+
+
+def run_in_airflow(*, dag_id: str, run_id: str) -> str:
+    """Return the path of the page inside Airflow's UI, for all tasks of a run.
+
+    :param dag_id: the DAG.
+    :param run_id: the run, which the page searches for.
+    """
+    return _in_airflow(dag_id=dag_id, text=run_id)
+
+
+def _in_airflow(**view: str | int) -> str:
+    return f"{base_path()}/plugin/{NAME}?{urlencode(view)}"

@@ -45,4 +45,4 @@ def test_it_names_the_key_and_the_url_and_hides_what_is_not_read(form: dict[str,
     assert usual["password"]["title"] == "API key"
     assert usual["host"]["title"] == "Base URL"
     assert usual["host"]["placeholder"] == "https://api.anthropic.com"
-    assert {name for name, field in usual.items() if field and field["hidden"]} == {"login", "port", "url_schema"}
+    assert {name for name, field in usual.items() if field and field["hidden"]} == {"login", "url_schema"}
