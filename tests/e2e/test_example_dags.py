@@ -73,7 +73,9 @@ def test_a_whole_job_waits_deferred_and_sends_again_what_failed(
     assert [each["counts"].get("errored", 0) for each in manifest["rounds"]] == [1, 0]
     lines = [line for part in (tmp_path / run_id).glob("results-*.jsonl") for line in part.read_text().splitlines()]
     assert sorted(json.loads(line)["custom_id"][-1] for line in lines) == [*"01234567"]
-    assert "Waiting" in airflow.api.log("answer_in_a_folder", run_id, "answer", 1)
+    log = airflow.api.log("answer_in_a_folder", run_id, "answer", 1)
+    for event in ("Planned 8 requests", "Landed the canary", "Waiting", "Round 2: 1 request", "Published 8"):
+        assert event in log
 
 
 def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, service: Service, tmp_path: Path) -> None:
