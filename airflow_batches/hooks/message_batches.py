@@ -15,6 +15,8 @@ TEST_TIMEOUT: Final = 30.0
 """Seconds for each wait of the Test button. Chosen: a person waits for the form, and a thread of Airflow's API server
 is blocked."""
 
+ANOTHER_SERVER: Final = "Another server answered, such as a proxy with its login page: check the base URL and the proxy"
+
 
 class MessageBatchesHook(BaseHook):
     """Makes clients from an Airflow connection.
@@ -65,7 +67,7 @@ class MessageBatchesHook(BaseHook):
         :param timeout_s: seconds for each wait for bytes.
         :return: whether it works, and the text to show.
         """
-        from airflow_batches.api import BatchesError
+        from airflow_batches.api import BatchesError, DecodeError
         from airflow_batches.api.retry import ONCE
         from airflow_batches.hooks.connection import client_for
 
@@ -73,5 +75,7 @@ class MessageBatchesHook(BaseHook):
             with client_for(self.get_connection(self.conn_id), retry=ONCE, longest_read=timeout_s) as client:
                 client.check()
         except BatchesError as error:
-            return False, str(error)
+            hint = f". {ANOTHER_SERVER}" if isinstance(error, DecodeError) else ""
+            # The form tests a connection under a random id, which says nothing to the reader.
+            return False, str(error).replace(f"Connection {self.conn_id!r}", "The connection", 1) + hint
         return True, f"{client.base_url} accepts the key."
