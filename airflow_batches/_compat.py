@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from airflow import __version__ as airflow_version
 from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ else:
 TRIGGERS_HEAR_KILLS = hasattr(BaseTrigger, "on_kill")
 """True from Airflow 3.3 on. Earlier versions only cancel the trigger, and a shutdown looks the same."""
 
+TABS_BY_OPERATOR = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4)
+"""True from Airflow 3.4 on: a plugin's tab may be limited to the tasks of some operators (`applies_to`)."""
+
 
 def is_reference(value: object) -> bool:
     """Whether Airflow resolves a value before the task runs.
@@ -73,6 +77,7 @@ TRIGGER_TIMED_OUT = "Trigger timeout"
 """The error that Airflow passes on when its own deferral timeout ended the wait."""
 
 __all__ = [
+    "TABS_BY_OPERATOR",
     "TRIGGERS_HEAR_KILLS",
     "TRIGGER_FAILED",
     "TRIGGER_TIMED_OUT",

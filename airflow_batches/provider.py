@@ -54,9 +54,9 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": INTEGRATION,
                 "conn-fields": _connection_fields(),
                 "ui-field-behaviour": {
-                    "hidden-fields": ["login", "port", "schema"],
+                    "hidden-fields": ["login", "schema"],
                     "relabeling": {"password": "API key", "host": "Base URL"},
-                    "placeholders": {"host": BASE_URL, "password": "sk-ant-…"},
+                    "placeholders": {"host": BASE_URL, "password": "sk-ant-…", "port": "443"},
                 },
             }
         ],
@@ -70,7 +70,11 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_batches.decorators.message_batch_job.message_batch_job_task",
             },
         ],
-        "extra-links": ["airflow_batches.operators.links.MessageBatchLink"],
+        "extra-links": [
+            "airflow_batches.operators.links.MessageBatchLink",
+            "airflow_batches.operators.links.MessageBatchesOfRunLink",
+            "airflow_batches.operators.links.MessageBatchesPageLink",
+        ],
     }
 
 

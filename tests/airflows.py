@@ -32,6 +32,13 @@ def run_the_dag_in(folder: Path, conf: dict[str, Any]) -> DagRun:
     return finished
 
 
+def store_dags_in(folder: Path) -> None:
+    """Store the DAGs of a folder in Airflow's tables, as the DAG processor does."""
+    bag = DagBag(folder, bundle_path=folder)
+    assert not bag.import_errors
+    sync_bag_to_db(bag, "dags-folder", None)
+
+
 def through_the_database(classpath: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """A trigger's kwargs as the triggerer gets them: written to Airflow's table of triggers and read from it."""
     from airflow.models.trigger import Trigger

@@ -12,6 +12,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 TOGETHER: Final = {
+    "tests/browser/test_access.py": "an Airflow for the browser",
+    "tests/browser/test_accessibility.py": "an Airflow for the browser",
+    "tests/browser/test_connection_form.py": "an Airflow whose connections are tested",
+    "tests/browser/test_page.py": "an Airflow for the browser",
     "tests/e2e/test_kill_and_handover.py": "an Airflow on PostgreSQL",
     "tests/e2e/test_connection_form.py": "the end-to-end tests' Airflow",
     "tests/e2e/test_example_dags.py": "the end-to-end tests' Airflow",

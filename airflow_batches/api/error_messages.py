@@ -30,6 +30,15 @@ class ErrorMessage(msgspec.Struct, frozen=True):
         return f"{self.count:,} x {self.type}: {self.message}"
 
 
+def commonest(messages: Iterable[ErrorMessage]) -> str:
+    """Return a sentence without its full stop, empty if there are no messages.
+
+    :param messages: the most common ones, as `ErrorMessages.most_common` returns them.
+    """
+    text = "; ".join(map(str, messages))
+    return f"The commonest errors: {text}".rstrip(".") if text else ""
+
+
 class ErrorMessages:
     """Counts error messages.
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LONG_PAUSE_S: Final = 5.0
+"""Seconds of a pause that is worth a line in the log. Chosen: a person who reads the log notices a call that is silent
+for longer."""
 ERROR_BYTES: Final = 65_536
 """Bytes that are read of an error's body. Chosen: the API's errors are much shorter, a proxy's page has no limit."""
 
@@ -185,4 +188,6 @@ class Transport:
 def _log_retry(state: tenacity.RetryCallState) -> None:
     method, path = state.args
     error = state.outcome.exception() if state.outcome else None
-    logger.warning("%s %s failed; trying again in %.1f s: %s", method, path, state.upcoming_sleep, error)
+    # One line a call: the quick tries after the first one say the same, every minute of an outage.
+    level = logging.WARNING if state.attempt_number == 1 or state.upcoming_sleep >= LONG_PAUSE_S else logging.DEBUG
+    logger.log(level, "%s %s failed; trying again in %.1f s: %s", method, path, state.upcoming_sleep, error)

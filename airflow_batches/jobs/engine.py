@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_batches.api.errors import BatchesError
-from airflow_batches.jobs import steps
+from airflow_batches.jobs import events, steps
 from airflow_batches.jobs.decision import GONE, BatchState, JobLimits, JobView, decide
 from airflow_batches.jobs.effects import Effects
 from airflow_batches.jobs.errors import JobCanceled, JobOvertaken, JobRefused, JobStopped
@@ -120,7 +120,7 @@ class Engine:
     def _run(self) -> JobManifest:
         while isinstance(found := self.advance(), Pause):
             left = (found.until - self._now()).total_seconds()
-            standing = describe(self.ledger) if self.ledger else "not begun"
+            standing = describe(self.ledger, self._now()) if self.ledger else "Not begun"
             logger.info("%s. Waiting up to %.0f s until %s", standing, max(0.0, left), found.reason)
             self._effects.clock.sleep(max(0.0, left))
         return found
@@ -134,7 +134,7 @@ class Engine:
         """
         try:
             while (found := self._step()) is None:
-                self._trouble_since = None
+                self._end_trouble()
                 self._on_step(self._held.ledger)
         except BatchesError as error:
             if (found := self._tolerated(error)) is None:
@@ -161,6 +161,7 @@ class Engine:
                 raise JobRefused("There is no job to cancel in this folder: it has no ledger")
             case steps.PlanJob():
                 self._held.save(self._plan())
+                logger.info(events.planned(self._held.ledger))
             case steps.SettleCreate():
                 self._settle()
             case steps.LookAtBatches():
@@ -188,7 +189,9 @@ class Engine:
                 raise JobStopped(kind, self._stop(kind, message))
             case steps.EndCanceled():
                 raise JobCanceled(self._stop(CANCELED_JOB, describe_canceled(self._held.ledger)))
-        return self._effects.files.manifest()
+        manifest = self._effects.files.manifest()
+        logger.info("The job is done already. %s", events.published(manifest))
+        return manifest
 
     def _stop(self, kind: str, message: str) -> str:
         self._held.write(stopped=StopRecord(kind=kind, message=message, at=self._now()), keep_lease=False)
@@ -243,7 +246,7 @@ class Engine:
     def _land(self, batch: JobBatch) -> None:
         landed = self._effects.files.land(self._held.ledger, batch)
         self._replace(after_landing(batch, landed))
-        logger.info("Landed %s: %s", batch.id, ", ".join(f"{n:,} {kind}" for kind, n in landed.counts.items()))
+        logger.info(events.landed(self._held.ledger, batch, landed))
 
     def _cancel_batch(self, batch: JobBatch) -> None:
         state = self._effects.api.cancel(batch)
@@ -255,7 +258,7 @@ class Engine:
         ledger = self._held.ledger
         shards = self._effects.files.next_round(ledger)
         self._held.write(rounds=ledger.rounds + 1, shards=(*ledger.shards, *shards))
-        logger.info("Round %d: %s requests", ledger.rounds + 1, f"{sum(shard.requests for shard in shards):,}")
+        logger.info(events.round_begins(self._held.ledger))
 
     def _plan(self) -> JobLedger:
         """Plan once; a generator cannot be read again after the plan could not be stored."""
@@ -277,12 +280,18 @@ class Engine:
             self._held.write(state=PUBLISHING, ended_at=self._now())
         manifest = self._effects.files.publish(self._held.ledger)
         self._held.write(state=PUBLISHED, keep_lease=False)
+        logger.info(events.published(manifest))
         return manifest
 
     def _now(self) -> datetime:
         return self._effects.clock.now()
 
     # Failures
+
+    def _end_trouble(self) -> None:
+        if self._trouble_since is not None:
+            logger.info("The failure has passed after %.0f s", (self._now() - self._trouble_since).total_seconds())
+        self._trouble_since = None
 
     def _tolerated(self, error: BatchesError) -> Pause | None:
         """Return a pause after a failure that may pass; None if it must be raised."""
@@ -292,8 +301,9 @@ class Engine:
         limit = tolerance(error)
         if limit is None or self._now() - since >= limit:
             return None
+        level = logging.WARNING if self._trouble_since is None else logging.DEBUG  # the same failure, minute by minute
+        logger.log(level, "Trying again for up to %.0f minutes: %s", limit.total_seconds() / 60, error)
         self._trouble_since = since
         self._held.doubt()
         self._view = replace(self._view, batches={})
-        logger.warning("Trying again for up to %.0f minutes: %s", limit.total_seconds() / 60, error)
         return Pause(self._now() + timedelta(seconds=min(self._limits.poll_interval, 60.0)), "the failure has passed")

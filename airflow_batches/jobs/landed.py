@@ -42,7 +42,8 @@ def land_batch(
     return LandedBatch(
         results=results, failed=failed, sha256=manifest.results.sha256, lines=manifest.lines,
         counts={kind: count for kind, count in manifest.counts.items() if count},
-        error_types=manifest.error_types, again=again, invalid=invalid, no_credit=no_credit, usage=manifest.usage,
+        error_types=manifest.error_types, error_messages=manifest.error_messages, again=again, invalid=invalid,
+        no_credit=no_credit, usage=manifest.usage,
         cost_usd=_decimal(manifest.cost_usd.total if manifest.cost_usd else None), cost_by_model=_by_model(manifest),
         ended_at=manifest.batch_ended_at, landed_at=now,
     )  # fmt: skip

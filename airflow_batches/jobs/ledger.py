@@ -28,6 +28,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from airflow_batches.api.error_messages import ErrorMessage
 from airflow_batches.landing.usage import ModelUsage
 from airflow_batches.submission.record import Intent
 
@@ -99,6 +100,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     :param results: the name of the object in `_job/`.
     :param failed: the name of the object with the lines that did not succeed.
+    :param error_messages: the most common ones.
     :param again: lines that a further round may send again, by kind (`rounds`).
     :param invalid: answers that are not of the output type.
     :param no_credit: lines that failed because the account has no credit, or the key no permission.
@@ -113,6 +115,7 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     lines: int
     counts: Mapping[str, int]
     error_types: Mapping[str, int] = {}
+    error_messages: tuple[ErrorMessage, ...] = ()
     again: Mapping[str, int] = {}
     invalid: int = 0
     no_credit: int = 0

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from airflow_batches.api.error_messages import ErrorMessage
 from airflow_batches.jobs.ledger import SUCCEEDED, TokenEstimate
 from airflow_batches.landing.manifest import LandedObject
 from airflow_batches.landing.usage import ModelUsage
@@ -55,6 +56,7 @@ class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a job published, in numbers.
 
     :param counts: the last outcome of each request, by result type; `invalid_output`: not of the output type.
+    :param error_messages: the most common ones of the requests without an answer.
     :param cached: answers that read from the prompt cache.
     :param cost_usd: the cost of all rounds; None: a price is unknown.
     :param results: the objects with the answers, in order.
@@ -75,6 +77,7 @@ class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     counts: Mapping[str, int]
     error_types: Mapping[str, int] = {}
+    error_messages: tuple[ErrorMessage, ...] = ()
     rounds: tuple[RoundSummary, ...]
     batches: tuple[BatchSummary, ...]
     usage: Mapping[str, ModelUsage] = {}

@@ -107,7 +107,9 @@ def over_budget(ledger: JobLedger, cap: Decimal | None) -> str:
 
 
 def usd(amount: Decimal | None) -> str:
-    """Write an amount for people."""
+    """Write an amount for people: in cents, or with two digits if it is less than one."""
     if amount is None:
         return "an unknown amount"
-    return f"${amount.quantize(CENT)}" if amount >= CENT or not amount else f"${amount.normalize():f}"
+    if amount >= CENT or not amount:
+        return f"${amount.quantize(CENT)}"
+    return f"${amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1)).normalize():f}"

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from airflow_batches.api.digest import IdsDigest
+from airflow_batches.api.error_messages import ErrorMessages
 from airflow_batches.jobs.cutting import ids_digest_of
 from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
@@ -77,6 +78,7 @@ class LastOutcomes:
 
     counts: Counter[str] = field(default_factory=Counter)
     error_types: Counter[str] = field(default_factory=Counter)
+    error_messages: ErrorMessages = field(default_factory=ErrorMessages)
     ids: IdsDigest = field(default_factory=IdsDigest)
     cached: int = 0
 
@@ -87,6 +89,7 @@ class LastOutcomes:
             self.counts[line.result.type] += 1
             if line.result.type == "errored":
                 self.error_types[line.result.error_type] += 1
+                self.error_messages.add([(line.result.error_type, line.result.error_message or "")])
             usage = line.result.message.usage if line.result.message else None
             self.cached += bool(usage and usage.cache_read_input_tokens)
 
@@ -161,7 +164,7 @@ def _manifest(ledger: JobLedger, outcomes: LastOutcomes, published: PublishedPar
     counts = outcomes.counts - Counter({SUCCEEDED: published.invalid}) + Counter({INVALID_OUTPUT: published.invalid})
     return JobManifest(
         job_id=plan.job_id, source=plan.source, fingerprint=plan.fingerprint, requests=plan.requests,
-        counts=counts, error_types=outcomes.error_types,
+        counts=counts, error_types=outcomes.error_types, error_messages=outcomes.error_messages.most_common(),
         rounds=tuple(_round(ledger, number) for number in range(1, ledger.rounds + 1)),
         batches=tuple(_batch(ledger, batch) for batch in ledger.batches),
         usage=_usage(ledger), cost_usd=ledger.spent_usd, cost_by_model=_costs(ledger), cached=outcomes.cached,

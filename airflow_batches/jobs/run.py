@@ -19,6 +19,7 @@ from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
 from airflow_batches.jobs.effects import Effects, JobClock
 from airflow_batches.jobs.engine import Engine
 from airflow_batches.jobs.errors import JobFailed
+from airflow_batches.jobs.events import failures_text
 from airflow_batches.jobs.files import FolderFiles
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.journal import CreateFiles, JournaledStore, writes_conditionally
@@ -255,9 +256,8 @@ def require_answers(manifest: JobManifest, max_failure_rate: float | None) -> No
     if (failures and failures == manifest.requests) or (
         max_failure_rate is not None and failures > max_failure_rate * manifest.requests
     ):
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest.counts.items())
         raise JobFailed(
             manifest,
-            f"{failures:,} of {manifest.requests:,} requests have no answer ({kinds}); max_failure_rate is "
-            f"{max_failure_rate}. All is published; the failures are in {manifest.failed.uri}",
+            f"{failures_text(manifest)} max_failure_rate is {max_failure_rate}. All is published; the failures are in "
+            f"{manifest.failed.uri}",
         )

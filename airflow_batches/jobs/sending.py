@@ -13,6 +13,7 @@ from airflow_batches.api.errors import BatchesError
 from airflow_batches.jobs.decision import BatchState, JobView, OnUnsettled
 from airflow_batches.jobs.effects import CreateUnanswered, JobApi, JobClock, QueueFull
 from airflow_batches.jobs.errors import JobOvertaken, JobStopped
+from airflow_batches.jobs.events import submitted
 from airflow_batches.jobs.lease import HeldLedger
 from airflow_batches.jobs.ledger import JobBatch, PendingCreate
 from airflow_batches.jobs.progress import describe_queue
@@ -81,7 +82,7 @@ class ShardSender:
             raise
         else:
             self._held.save(self._held.ledger.with_batch(batch))
-            logger.info("Submitted shard %d, %s requests: %s", number, f"{shard.requests:,}", batch.id)
+            logger.info(submitted(shard, batch))
             return replace(view, batches={**view.batches, batch.id: BatchState.RUNNING})
 
     def _forget_pending(self) -> None:

@@ -83,7 +83,7 @@ class LandingStore:
             raise
         self._thread.call(self._place.remove_stale_parts)
         made = publication.manifest
-        logger.info("%s landed at %s: %s lines in %.1f s", made.batch_id, made.uri, f"{made.lines:,}", made.seconds)
+        logger.debug("%s landed at %s: %s lines", made.batch_id, made.uri, f"{made.lines:,}")
         return made
 
     def _landed(self, snapshot: Snapshot, target: LandingTarget) -> Manifest | None:

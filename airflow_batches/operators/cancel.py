@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import BaseOperator
 
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.links import RUN_LINKS
 from airflow_batches.provider import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class MessageBatchCancelOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
-    operator_extra_links = (MessageBatchLink(),)
+    operator_extra_links = RUN_LINKS
 
     def __init__(self, *, batch_id: str | XComArg, conn_id: str = DEFAULT_CONNECTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -15,7 +15,7 @@ from airflow_batches._uri import path_text
 from airflow_batches.jobs.row_options import Keep, RowOptions
 from airflow_batches.operators.job_engine import JobSettings
 from airflow_batches.operators.job_run import RunsJob
-from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.links import TASK_LINKS
 from airflow_batches.operators.requests import Given, Place, RequestsField
 from airflow_batches.operators.tries import is_first
 from airflow_batches.operators.waiting import MAX_FAILURE_RATE, share
@@ -109,7 +109,7 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
     )
     requests = RequestsField()
     rows = RequestsField()
-    operator_extra_links = (MessageBatchLink(),)
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,

@@ -16,12 +16,14 @@ requests are compared once in each try.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.failures import TRACE, task_errors
 from airflow_batches.operators.job_engine import BuildsJob, Leg, owner_of
 from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.waiting import BACKSTOP
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from airflow_batches.jobs.ledger import JobLedger
     from airflow_batches.jobs.manifest import JobManifest
     from airflow_batches.jobs.steps import Pause
+
+logger = logging.getLogger(__name__)
 
 PROGRESS: Final = "progress"
 """The XCom key of the job's state, which is pushed whenever the task wakes up."""
@@ -144,8 +148,8 @@ class RunsJob(BuildsJob):
         from airflow_batches.jobs.progress import describe
 
         ledger = leg.engine.ledger
-        state = describe(ledger) if ledger else "another runner has the job"
-        message = f"The job in {self.path} is not done after {self.timeout:,.0f} s (timeout): {state}."
+        state = describe(ledger, datetime.now(UTC)) if ledger else "Another runner has the job"
+        message = f"The job in {self.path} is not done after {self.timeout:,.0f} s (timeout). {state}."
         if not self.cancel_on_timeout or ledger is None:
             raise AirflowException(f"{message} Its batches go on; a retry waits for the same ones")
         if not leg.engine.is_current():
@@ -178,7 +182,8 @@ class RunsJob(BuildsJob):
             return
         leg.logged_at = now
         ledger = leg.engine.ledger
-        self.log.info("%s. Waiting until %s", describe(ledger) if ledger else "Not begun", pause.reason)
+        state = describe(ledger, datetime.now(UTC)) if ledger else "Not begun"
+        self.log.info("%s. Waiting until %s", state, pause.reason)
         self._push_progress(leg)
 
     def _push_progress(self, leg: Leg) -> None:
@@ -189,6 +194,7 @@ class RunsJob(BuildsJob):
 
     def _finish(self, leg: Leg, manifest: JobManifest) -> dict[str, Any]:
         from airflow_batches.jobs.errors import JobFailed
+        from airflow_batches.jobs.events import failures_text
         from airflow_batches.jobs.run import require_answers
 
         try:
@@ -199,7 +205,7 @@ class RunsJob(BuildsJob):
         folder = manifest.failed.uri.rpartition("/")[0]
         update_outlets(leg.context, self.outlets, f"{folder}/{MANIFEST_NAME}", manifest.to_dict())
         if manifest.failures:
-            self.log.warning("%s requests have no answer; see %s", f"{manifest.failures:,}", manifest.failed.uri)
+            self.log.warning("%s They are in %s", failures_text(manifest), manifest.failed.uri)
         return manifest.to_dict()
 
     @contextmanager
@@ -225,7 +231,8 @@ class RunsJob(BuildsJob):
         try:
             yield
         except (JobStopped, JobCanceled, JobFailed, LedgerError) as error:
-            raise AirflowFailException(str(error)) from error
+            logger.debug(TRACE, exc_info=error)
+            raise AirflowFailException(str(error)) from None
         except EmptySource as error:
             if self.on_empty == "skip":
                 raise AirflowSkipException(str(error)) from error

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._uri import path_text
 from airflow_batches.hooks.stores import airflow_store
 from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.links import RUN_LINKS
 from airflow_batches.operators.requests import Place
 from airflow_batches.provider import DEFAULT_CONNECTION
 
@@ -54,6 +55,7 @@ class MessageBatchPlanOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "shards_path")
+    operator_extra_links = RUN_LINKS
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches._uri import path_text
 from airflow_batches.operators.failures import task_errors
+from airflow_batches.operators.links import TASK_LINKS
 from airflow_batches.operators.outlets import RETURN_VALUE, update_outlets
 from airflow_batches.operators.requests import Given, Place, RequestsField, unwrapped
 from airflow_batches.operators.tries import RECEIPT
@@ -83,6 +84,7 @@ class MessageBatchResultsOperator(BaseOperator):
         "storage_conn_id",
     )
     submitted_requests = RequestsField()
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,
@@ -158,6 +160,8 @@ class MessageBatchResultsOperator(BaseOperator):
                 stall_timeout=self.stall_timeout,
                 progress=self._log_progress,
             )
+        counts = f"{manifest.lines:,} lines in {manifest.seconds:.1f} s"
+        self.log.info("%s landed at %s: %s", manifest.batch_id, manifest.uri, counts)
         _report_lineage(hook, manifest)
         update_outlets(context, self.outlets, manifest.uri, manifest.to_dict())
         self._log_errors(manifest)

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches.hooks.stores import airflow_store
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.links import TASK_LINKS
 from airflow_batches.operators.requests import Given, RequestsField, unwrapped
 from airflow_batches.operators.searching import SearchesForBatch, settle_time
 from airflow_batches.operators.tries import NO_STORE, RECEIPT, known_batches, started_at
@@ -87,7 +87,7 @@ class MessageBatchSubmitOperator(SearchesForBatch, BaseOperator):
     template_fields: Sequence[str] = ("requests", "model", "conn_id", "storage_conn_id", "resubmit")
     submits_batches = True
     requests = RequestsField()
-    operator_extra_links = (MessageBatchLink(),)
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_batches._duration import seconds_to_wait
 from airflow_batches.operators.failures import task_errors
-from airflow_batches.operators.links import MessageBatchLink
+from airflow_batches.operators.links import TASK_LINKS
 from airflow_batches.operators.waiting import BATCH_ID, MAX_FAILURE_RATE, WaitsForBatch, progress_log, share
 from airflow_batches.provider import DEFAULT_CONNECTION
 
@@ -53,7 +53,7 @@ class MessageBatchSensor(WaitsForBatch, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
-    operator_extra_links = (MessageBatchLink(),)
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,

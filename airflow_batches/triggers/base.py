@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
@@ -30,10 +30,12 @@ from airflow_batches._compat import TRIGGERS_HEAR_KILLS
 from airflow_batches._duration import seconds_to_wait
 
 if TYPE_CHECKING:
-    from airflow_batches.api import BatchesClient, BatchesError, MessageBatch
-    from airflow_batches.api.polling import Watch
+    from airflow_batches.api import BatchesClient
+    from airflow_batches.api.polling import Answer, Watch
     from airflow_batches.waiting.outcome import Outcome
     from airflow_batches.waiting.settings import PollSettings
+
+    Line = Callable[[Answer | None], str | None]
 
 logger = logging.getLogger(__name__)
 
@@ -106,22 +108,18 @@ class WaitTrigger(BaseTrigger):
         self._done = True
         yield TriggerEvent(payload)
 
-    async def wait_for(self, watch: Watch, *, line_gap_s: float) -> Outcome:
+    async def wait_for(self, watch: Watch, line: Line) -> Outcome:
         """Wait for a batch, and log its progress.
 
         :param watch: the wait.
-        :param line_gap_s: seconds between two lines, at least.
+        :param line: returns the line to log after an answer, if any.
         """
         from airflow_batches._compat import triggerer_stats
         from airflow_batches.waiting.async_wait import wait_async
-        from airflow_batches.waiting.progress import ProgressLog
 
-        settings = self._settings()
-        progress = ProgressLog(watch.batch_id, line_gap_s, settings.heartbeat_s)
-
-        def log(answer: MessageBatch | BatchesError | None) -> None:
-            if line := progress.line(answer, now=time.time()):
-                logger.info(line)
+        def log(answer: Answer | None) -> None:
+            if text := line(answer):
+                logger.info(text)
 
         return await wait_async(
             self.conn_id,
@@ -130,7 +128,7 @@ class WaitTrigger(BaseTrigger):
             poll_interval=self.poll_interval,
             on_answer=log,
             metrics=triggerer_stats(),
-            settings=settings,
+            settings=self._settings(),
         )
 
     def _watch(self, batch_id: str, deadline: float | None) -> Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -53,6 +54,10 @@ class MessageBatchTrigger(WaitTrigger):
 
     async def payload(self) -> dict[str, Any]:
         """Wait for the batch; return its outcome."""
+        from airflow_batches.waiting.progress import ProgressLog
+
+        settings = self._settings()
+        progress = ProgressLog(self.batch_id, settings.min_line_gap_s, settings.heartbeat_s)
         watch = self._watch(self.batch_id, self.deadline)
-        outcome = await self.wait_for(watch, line_gap_s=self._settings().min_line_gap_s)
+        outcome = await self.wait_for(watch, lambda answer: progress.line(answer, now=time.time()))
         return outcome.to_event()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_batches.triggers.base import WaitTrigger
+
+if TYPE_CHECKING:
+    from airflow_batches.triggers.base import Line
 
 
 class MessageBatchesTrigger(WaitTrigger):
@@ -75,10 +78,9 @@ class MessageBatchesTrigger(WaitTrigger):
             await asyncio.sleep(left or 0.0)
             return {"outcomes": []}
         when = asyncio.FIRST_COMPLETED if self.until == "first" else asyncio.ALL_COMPLETED
-        # A line for each batch: only the heartbeat, because a job may have many.
-        gap = self._settings().heartbeat_s
+        line_of = self._lines()
         waits = [
-            asyncio.ensure_future(self.wait_for(self._watch(batch_id, None), line_gap_s=gap))
+            asyncio.ensure_future(self.wait_for(self._watch(batch_id, None), line_of(batch_id)))
             for batch_id in self.batch_ids
         ]
         try:
@@ -88,3 +90,15 @@ class MessageBatchesTrigger(WaitTrigger):
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+    def _lines(self) -> Callable[[str], Line]:
+        """Return a function that returns the lines of a batch: its own, or, of several batches, one for all."""
+        from airflow_batches.waiting.progress import BatchesProgressLog, ProgressLog
+
+        settings = self._settings()
+        gaps = (settings.min_line_gap_s, settings.heartbeat_s)
+        if len(self.batch_ids) == 1:
+            alone = ProgressLog(self.batch_ids[0], *gaps)
+            return lambda batch_id: lambda answer: alone.line(answer, now=time.time())
+        together = BatchesProgressLog(self.batch_ids, *gaps)
+        return lambda batch_id: lambda answer: together.line(batch_id, answer, now=time.time())

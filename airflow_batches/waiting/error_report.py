@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from airflow_batches.api.client import BatchesClient
-from airflow_batches.api.error_messages import ErrorMessage, ErrorMessages
+from airflow_batches.api.error_messages import ErrorMessage, ErrorMessages, commonest
 from airflow_batches.api.errors import BatchesError
 from airflow_batches.api.result_models import Errored, ResultItem
 from airflow_batches.waiting.outcome import Counts
@@ -46,9 +46,7 @@ class ErrorReport:
         return Counts(**counts, other=self.lines - sum(counts.values()), known=True)
 
     def __str__(self) -> str:
-        texts = []
-        if self.messages:
-            texts.append("The commonest errors: " + "; ".join(map(str, self.messages)))
+        texts = [commonest(self.messages)] if self.messages else []
         if self.failure:
             texts.append(f"Reading its results failed after {self.lines:,} lines ({self.failure})")
         elif self.stopped:

@@ -29,7 +29,6 @@ def test_the_form_offers_the_type_with_its_fields(airflow: PrivateAirflow) -> No
     assert ours["standard_fields"]["host"]["title"] == "Base URL"
     assert {name for name, field in ours["standard_fields"].items() if field and field["hidden"]} == {
         "login",
-        "port",
         "url_schema",
     }
     assert set(ours["extra_fields"]) == {

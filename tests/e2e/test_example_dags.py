@@ -73,7 +73,9 @@ def test_a_whole_job_waits_deferred_and_sends_again_what_failed(
     lines = [line for part in sorted(job.glob("results-*.jsonl")) for line in part.read_bytes().splitlines(True)]
     assert sorted(json.loads(line)["custom_id"][-1] for line in lines) == [*"01234567"]
     assert landed.first_lines == lines[:RESULTS_SHOWN]
-    assert "Waiting" in airflow.api.log("answer_in_a_folder", job.name, "answer", 1)
+    log = airflow.api.log("answer_in_a_folder", job.name, "answer", 1)
+    for event in ("Planned 8 requests", "Landed the canary", "Waiting", "Round 2: 1 request", "Published 8"):
+        assert event in log
 
 
 def test_a_batch_is_called_off_and_deleted(airflow: PrivateAirflow, service: Service, tmp_path: Path) -> None:

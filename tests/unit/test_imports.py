@@ -28,6 +28,7 @@ SHELL: Final = [
     "from airflow_batches.triggers import MessageBatchesTrigger",
     "from airflow_batches.decorators.message_batch import message_batch_task",
     "from airflow_batches.provider import get_provider_info",
+    "from airflow_batches.plugins.plugin import MessageBatchesPlugin",
 ]
 
 

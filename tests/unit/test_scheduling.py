@@ -15,11 +15,11 @@ def test_the_files_that_share_something_exist() -> None:
 
 
 def test_files_whose_tests_use_one_airflow_are_among_them() -> None:
-    files = [*ROOT.glob("tests/e2e/test_*.py"), *ROOT.glob("tests/integration/test_*.py")]
+    files = [file for folder in ("browser", "e2e", "integration") for file in ROOT.glob(f"tests/{folder}/test_*.py")]
     users = {str(file.relative_to(ROOT)) for file in files if uses_an_airflow(file.read_text())}
     assert users
     assert users <= set(TOGETHER)
 
 
 def uses_an_airflow(source: str) -> bool:
-    return any(use in source for use in ("airflow: PrivateAirflow", 'usefixtures("database"'))
+    return any(use in source for use in ("airflow: PrivateAirflow", "log_in: LogIn", 'usefixtures("database"'))

@@ -10,6 +10,7 @@ from typing import Final, get_args
 from airflow_batches.api import BatchesClient
 from airflow_batches.jobs.decision import OnMissing, OnUnsettled
 from airflow_batches.jobs.errors import JobFailed, JobStopped
+from airflow_batches.jobs.events import estimate_text
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.line_parts import FORMATS
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
@@ -28,7 +29,7 @@ from airflow_batches.jobs.terminal.options import (
     rate,
 )
 from airflow_batches.jobs.terminal.runner import TerminalRunner
-from airflow_batches.jobs.terminal.summary import estimate_text, line
+from airflow_batches.jobs.terminal.summary import line
 from airflow_batches.landing.command import add_base_url, client_from_environment, local_uri
 
 STOPPED: Final = 3

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from airflow_batches.jobs.events import estimate_text
 from airflow_batches.jobs.ledger import (
     PUBLISHED,
     PUBLISHING,
@@ -38,14 +39,6 @@ def plan_lines(source: str, shards: Sequence[PlannedShard], estimate: TokenEstim
     yield line("input", f"{_tokens(estimate.input_tokens)} ({estimate.method})")
     yield line("output", f"at most {_tokens(estimate.max_output_tokens)} (the sum of max_tokens)")
     yield line("cost", estimate_text(estimate))
-
-
-def estimate_text(estimate: TokenEstimate) -> str:
-    """Describe the money of an estimate."""
-    if estimate.floor_usd is None or estimate.ceiling_usd is None:
-        unpriced = ", ".join(estimate.unpriced) or "some models"
-        return f"unknown: no price for {unpriced} ({estimate.prices})"
-    return f"{usd(estimate.floor_usd)} for the input, at most {usd(estimate.ceiling_usd)} in all ({estimate.prices})"
 
 
 def plan_numbers(source: str, shards: Sequence[PlannedShard], estimate: TokenEstimate) -> dict[str, Any]:

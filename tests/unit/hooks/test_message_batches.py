@@ -217,7 +217,7 @@ def test_the_test_button_says_what_is_wrong_with_a_bad_key_without_showing_it(
     monkeypatch.setenv("AIRFLOW_CONN_ANTHROPIC_DEFAULT", json.dumps(fields))
     good, message = MessageBatchesHook().test_connection()
     assert not good
-    assert message.startswith(f"Connection 'anthropic_default' ({emulator.url}): 401 authentication_error: ")
+    assert message.startswith(f"The connection ({emulator.url}): 401 authentication_error: ")
     assert "The API key was refused. Check the connection's password" in message
     assert "sk-wrong-key" not in message
 
@@ -234,6 +234,4 @@ def test_the_test_button_names_what_the_environment_lacks(connection: str, monke
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/gone.pem")
     good, message = MessageBatchesHook(connection).test_connection()
     assert not good
-    assert message.startswith(
-        "Connection 'anthropic_default' (https://api.anthropic.com): REQUESTS_CA_BUNDLE names '/gone.pem', "
-    )
+    assert message.startswith("The connection (https://api.anthropic.com): REQUESTS_CA_BUNDLE names '/gone.pem', ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import requests_mock
@@ -136,13 +135,6 @@ def test_a_web_filters_page_is_retried_by_airflow(emulator: Emulator) -> None:
         http.delete(f"{emulator.url}/v1/messages/batches/msgbatch_1", status_code=403, text="<html>blocked</html>")
         with pytest.raises(ApiError, match="403"):
             delete("msgbatch_1")
-
-
-def test_the_link_leads_to_the_console() -> None:
-    task = MessageBatchCancelOperator(task_id="cancel", batch_id="msgbatch_1")
-    (link,) = task.operator_extra_links
-    key: Any = None  # not looked at, whatever the task
-    assert link.get_link(task, ti_key=key) == "https://platform.claude.com/settings/workspaces/default/batches"
 
 
 @pytest.mark.parametrize("kind", [MessageBatchCancelOperator, MessageBatchDeleteOperator])

@@ -7,8 +7,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from airflow.sdk import Asset, AssetAlias, Context
@@ -97,8 +99,10 @@ def test_it_defers_with_ids_and_times_only_and_goes_on_after_the_event(
     assert xcoms["estimate"]["input_tokens"] > 0
     assert xcoms["progress"] | {"spent_usd": 0, "projected_usd": 0} == {
         "round": 1, "batches": 3, "landed": 0, "counts": {}, "under_way": 9, "unsent": 0, "spent_usd": 0,
-        "projected_usd": 0,
+        "projected_usd": 0, "canary": False, "oldest_batch_at": ANY,
     }  # fmt: skip
+    created = [datetime.fromisoformat(batch["created_at"]) for batch in emulator.batches()]
+    assert datetime.fromisoformat(xcoms["progress"]["oldest_batch_at"]) == min(created)
     emulator.end_all()
     manifest = operator(requests=["not read again"]).execute_again(ctx, {"outcomes": []}, **deferral.kwargs)
     assert manifest["counts"] == {"succeeded": 9}

@@ -152,8 +152,10 @@ def test_progress_and_the_end_are_logged(
     monkeypatch.setitem(defaults_of(land), "progress_every", 0.1)
     emulator.fault(Fault(endpoint="results", action="stall", seconds=1.0, after_bytes=100))
     results(batch_id, f"file://{tmp_path}/out.jsonl").execute(context())
-    assert re.search(rf"{batch_id}: \d+ of 30 lines \(\d+%\), [\d.]+ MB at [\d.]+ MB/s", capsys.readouterr().out)
-    assert f"{batch_id} landed at file://{tmp_path}/out.jsonl: 30 lines" in caplog.text
+    assert re.search(
+        rf"{batch_id}: \d+ of 30 lines \(\d+%\), [\d.]+ MB at [\d.]+ MB/s", said := capsys.readouterr().out
+    )
+    assert f"{batch_id} landed at file://{tmp_path}/out.jsonl: 30 lines" in said
 
 
 def test_ids_paths_and_connections_are_templates() -> None:

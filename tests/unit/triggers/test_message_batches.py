@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from airflow_batches.triggers import MessageBatchesTrigger
 from tests.airflows import through_the_database
 from tests.eventually import until
 from tests.samples import some_requests
-from tests.unit.triggers.quick import QuickBatchesTrigger
+from tests.unit.triggers.quick import FAST, QuickBatchesTrigger
 from tests.unit.triggers.supervisor import Supervisor, TaskInstance
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -135,3 +136,27 @@ def test_each_cancel_that_is_not_confirmed_is_reported(
     asyncio.run(trigger.on_kill())
     for batch_id in ids:
         assert f"no cancel of batch {batch_id} is confirmed" in caplog.text
+
+
+def test_all_batches_have_one_line_and_a_heartbeat_in_the_log(ids: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "airflow_batches.triggers")
+    trigger = quick(ids)
+    trigger.settings = replace(FAST, min_line_gap_s=0.0, heartbeat_s=0.1)
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "airflow_batches.triggers.base"]
+
+    async def waiting() -> None:
+        firing = asyncio.create_task(fired(trigger))
+        await until(lambda: sum("6 processing; the oldest is 0 min old" in line for line in lines()) > 1)
+        firing.cancel()
+        await asyncio.gather(firing, return_exceptions=True)
+
+    asyncio.run(waiting())
+    assert all(line.startswith("3 batches are under way") for line in lines())
+
+
+def test_a_batch_alone_is_named_in_the_log(ids: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "airflow_batches.triggers")
+    assert asyncio.run(fired(quick(ids[:1], wake_at=time.time() + 0.5))) == []
+    assert f"Batch {ids[0]} is in_progress: 2 processing" in caplog.text
