@@ -19,6 +19,7 @@ TOGETHER: Final = {
     "tests/e2e/test_kill_and_handover.py": "an Airflow on PostgreSQL",
     "tests/e2e/test_connection_form.py": "the end-to-end tests' Airflow",
     "tests/e2e/test_example_dags.py": "the end-to-end tests' Airflow",
+    "tests/e2e/test_jobs.py": "the end-to-end tests' Airflow",
     "tests/e2e/test_lost_and_late_tries.py": "the end-to-end tests' Airflow",
     "tests/e2e/test_private_airflow.py": "the end-to-end tests' Airflow",
     "tests/integration/test_example_dags.py": "Airflow's tables",

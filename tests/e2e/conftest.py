@@ -17,7 +17,7 @@ from airflow_batches.emulator import Emulator
 from airflow_batches.provider import CONNECTION_TYPE
 
 EXAMPLE_DAGS: Final = sorted((Path(__file__).parents[2] / "example_dags").glob("*.py"))
-REVIEWS: Final = Path(__file__).parent / "dags" / "reviews.py"
+OUR_DAGS: Final = [Path(__file__).parent / "dags" / name for name in ("reviews.py", "jobs.py")]
 SHARD_SIZE: Final = 1_000
 """Requests of a shard. The integration tests run the example with its own 100,000."""
 HEARTBEAT_TIMEOUT_S: Final = 20
@@ -57,7 +57,7 @@ def airflow(service: Service, held: Emulator, example_dags: list[Path]) -> Itera
     """A real Airflow with the example DAGs; the connection `held` is to the emulator of that name."""
     to_held = {"conn_type": CONNECTION_TYPE, "host": held.url, "password": str(held.api_key)}
     with PrivateAirflow(
-        dags=[*example_dags, REVIEWS],
+        dags=[*example_dags, *OUR_DAGS],
         connections={"anthropic_default": service.connection(), "held": to_held},
         settings=SETTINGS,
     ) as running:
