@@ -13,7 +13,7 @@ The journey of a job, file by file:
    lets a canceled job go on.
 5. `publish` writes the parts (`line_parts`), the failures and the `manifest`. All exceptions are in `errors`.
 6. `rows` turns rows into requests and publishes them with their answers, `reuse` takes those of an earlier job; both
-   are layers over `tables`. `row_options` is what a user says about them.
+   are layers over `tables`.
 
 `terminal` holds the commands `airflow-batches plan`, `run`, `status` and `cancel`.
 """

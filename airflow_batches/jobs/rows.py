@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
+from airflow_batches._row_options import RowOptions
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
@@ -23,7 +24,6 @@ from airflow_batches.jobs.planning import ROWS, JobRequests
 from airflow_batches.jobs.publish import Lines, PublishedParts
 from airflow_batches.jobs.reuse import EarlierAnswers
 from airflow_batches.jobs.rounds import OutputCheck
-from airflow_batches.jobs.row_options import RowOptions
 from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.formats import Uncompressed
 from airflow_batches.landing.output import Output

@@ -11,6 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_batches._duration import Seconds, seconds
+from airflow_batches._row_options import Keep, OnEmptyPrompt, RowOptions
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.jobs.batches import BatchesApi
@@ -27,7 +28,6 @@ from airflow_batches.jobs.ledger import JobLedger
 from airflow_batches.jobs.line_parts import FORMATS
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.planning import CanarySample, JobRequests, JobRows, OnOtherRequests
-from airflow_batches.jobs.row_options import Keep, OnEmptyPrompt, RowOptions
 from airflow_batches.jobs.store import LedgerFile, LedgerStore
 from airflow_batches.submission.preflight import Preflight
 from airflow_batches.submission.stores import OpenStore, fsspec_store

@@ -11,8 +11,8 @@ from airflow.sdk import BaseOperator
 
 from airflow_batches._compat import TRIGGER_FAILED, TRIGGER_TIMED_OUT
 from airflow_batches._duration import seconds_to_wait
+from airflow_batches._row_options import Keep, RowOptions
 from airflow_batches._uri import path_text
-from airflow_batches.jobs.row_options import Keep, RowOptions
 from airflow_batches.operators.job_engine import JobSettings
 from airflow_batches.operators.job_run import RunsJob
 from airflow_batches.operators.links import TASK_LINKS

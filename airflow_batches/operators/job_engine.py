@@ -14,13 +14,13 @@ from airflow_batches.operators.requests import unwrapped
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
+    from airflow_batches._row_options import RowOptions
     from airflow_batches.api import BatchesClient
     from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
     from airflow_batches.jobs.engine import Engine
     from airflow_batches.jobs.folder import JobFolder
     from airflow_batches.jobs.ledger import JobLedger
     from airflow_batches.jobs.planning import CanarySample, JobRequests, OnOtherRequests
-    from airflow_batches.jobs.row_options import RowOptions
     from airflow_batches.operators.kill import KillHandler
     from airflow_batches.submission.preflight import Preflight
 

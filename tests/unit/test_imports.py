@@ -125,8 +125,9 @@ ALLOWED: Final = {
     "submission": {"submission", "api", "_extras", "_lazy", "_thread", "_uri"},
     "waiting": {"waiting", "api", "_lazy", "_thread"},
     "landing": {"landing", "api", "_duration", "_extras", "_lazy", "_thread", "_uri"},
-    "jobs": {"jobs", "api", "landing", "submission", "waiting", "_duration", "_extras", "_lazy", "_thread", "_uri"},
-    "tables": {"tables", "jobs", "api", "landing", "submission", "_duration", "_extras", "_lazy", "_thread", "_uri"},
+    "tables": {"tables", "api", "landing", "submission", "_lazy", "_thread", "_uri"},
+    "jobs": {"jobs", "tables", "api", "landing", "submission", "waiting"}
+    | {"_duration", "_extras", "_lazy", "_row_options", "_thread", "_uri"},
     "emulator": {"emulator", "_lazy"},
 }
 
