@@ -53,7 +53,7 @@ MANIFEST_OF_MARKUP: Final = {
 
 def run_reviews(dags: Path) -> None:
     """Run the DAG `reviews` in this process, against an emulator."""
-    rule = Rule(where=lambda request: "review 3" in str(request.params), outcome="errored", times_per_id=1)
+    rule = Rule(where=lambda request: "review 3" in str(request), outcome="errored", times_per_id=1)
     with Emulator(rules=[rule], processing_time=0.3, retry_after=0) as emulator:
         fields = {"conn_type": "anthropicbatches", "password": emulator.api_key, "host": emulator.url}
         os.environ["AIRFLOW_CONN_ANTHROPIC_DEFAULT"] = json.dumps(fields)
