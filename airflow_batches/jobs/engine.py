@@ -298,7 +298,8 @@ class Engine:
         if self._reads_requests:
             return None
         since = self._trouble_since or self._now()
-        limit = tolerance(error)
+        under_way = self.ledger is not None and bool(self.ledger.live or self.ledger.pending)
+        limit = tolerance(error, under_way=under_way)
         if limit is None or self._now() - since >= limit:
             return None
         level = logging.WARNING if self._trouble_since is None else logging.DEBUG  # the same failure, minute by minute

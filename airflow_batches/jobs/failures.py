@@ -24,10 +24,16 @@ REFUSED_FOR: Final = timedelta(minutes=5)
 """The same for refusals of the key (401, 403). Chosen: keys are rotated in minutes."""
 
 
-def tolerance(error: BatchesError) -> timedelta | None:
-    """Return how long a failure may last before it is raised; None: it is raised at once."""
+def tolerance(error: BatchesError, *, under_way: bool) -> timedelta | None:
+    """Return how long a failure may last before it is raised; None: it is raised at once.
+
+    :param error: the failure.
+    :param under_way: whether batches are under way. A key that is refused before that is a wrong one.
+    """
     if isinstance(error, ApiError):
-        return REFUSED_FOR if error.status in {401, 403} else TROUBLE_FOR if error.retryable else None
+        if error.status in {401, 403}:
+            return REFUSED_FOR if under_way or not error.from_api else None
+        return TROUBLE_FOR if error.retryable else None
     if isinstance(error, EnvironmentFault | LandingRefused | LandingMismatch | SourceChanged):
         return None
     return TROUBLE_FOR if isinstance(error, PASSING) else None

@@ -13,7 +13,7 @@ from airflow_batches.jobs.effects import Effects
 from airflow_batches.jobs.engine import Engine
 from airflow_batches.jobs.errors import JobCanceled, LedgerError
 from airflow_batches.jobs.failures import REFUSED_FOR, TROUBLE_FOR
-from airflow_batches.jobs.ledger import JobLedger
+from airflow_batches.jobs.ledger import JobBatch, JobLedger
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.steps import Pause
 from airflow_batches.jobs.store import SavedLedger
@@ -93,6 +93,17 @@ def test_a_failure_that_may_pass_is_raised_once_it_has_lasted(world: World, stat
     with pytest.raises(ApiError):
         engine_of(world, api=Fails(world)).run()
     assert limit <= world.now - began < limit + timedelta(minutes=5)
+
+
+def test_a_wrong_key_ends_a_job_at_once_if_nothing_is_under_way(world: World) -> None:
+    class Refuses(ModelApi):
+        def create(self, *args: object, **options: object) -> JobBatch:
+            raise ApiError(401, "authentication_error", "invalid x-api-key", from_api=True)
+
+    began = world.now
+    with pytest.raises(ApiError, match="invalid x-api-key"):
+        engine_of(world, api=Refuses(world)).run()
+    assert world.now - began < timedelta(minutes=1)
 
 
 def test_nothing_is_sent_while_the_ledger_is_damaged(world: World) -> None:
