@@ -105,6 +105,7 @@ def insert(dags: Path, crowd: int) -> None:
                     **place,
                     **times,
                     "task_id": task,
+                    "task_display_name": HOSTILE if dag == "hostile" else task,
                     "operator": operator,
                     "state": state,
                     "dag_version_id": versions[dag],

@@ -15,7 +15,6 @@ from tests.contract.installations import installed, npm
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 AXE = "4.14.1"
-"""The version that `ui/package-lock.json` names too."""
 
 
 @pytest.fixture(scope="session")

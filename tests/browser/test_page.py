@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import FrameLocator, Locator, expect
+from playwright.sync_api import Error, FrameLocator, Locator, expect
 
 from tests.browser.conftest import CROWD, PATIENCE_MS, LogIn
 
@@ -21,7 +21,7 @@ def patience() -> Iterator[None]:
 
 
 def rows(page: FrameLocator) -> Locator:
-    return page.locator("div.scroll > table > tbody > tr")
+    return page.locator("tr[data-task]")
 
 
 def row(page: FrameLocator, task: str) -> Locator:
@@ -111,6 +111,18 @@ def test_the_link_of_a_task_shows_that_task_only(log_in: LogIn) -> None:
     expect(rows(page)).to_have_count(2)
 
 
+def test_airflow_links_from_the_task_to_the_page(log_in: LogIn) -> None:
+    reader = log_in("one")
+    address = row(reader.open(), "answer").get_by_role("link").get_attribute("href") or ""
+    run = address.split("/runs/")[1].split("/")[0]
+    instance = f"{reader.site.url}/api/v2/dags/reviews/dagRuns/{run}/taskInstances/answer"
+    links = reader.context.request.get(f"{instance}/links").json()["extra_links"]
+    query = f"dag_id=reviews&run_id={run}&task_id=answer&map_index=-1"
+    assert links["Message Batches"] == f"/team/airflow/plugin/message-batches?{query}"
+    page = reader.open(links["Message Batches"].removeprefix("/team/airflow/plugin/message-batches"))
+    expect(rows(page)).to_have_count(1)
+
+
 def test_the_link_of_a_row_opens_the_task_in_airflow(log_in: LogIn) -> None:
     reader = log_in("one")
     row(reader.open(), "answer").get_by_role("link").click()
@@ -136,7 +148,8 @@ def test_what_runs_is_read_again_by_itself(log_in: LogIn) -> None:
 def test_hostile_text_is_shown_as_text(log_in: LogIn) -> None:
     reader = log_in("adam")
     page = reader.open("?dag_id=hostile")
-    expect(rows(page)).to_contain_text("<script>parent.hurt=1</script>")
+    expect(rows(page).get_by_role("link")).to_contain_text("<script>parent.hurt=1</script>")
+    expect(rows(page).locator(".dag")).to_contain_text("<script>parent.hurt=1</script>")
     expect(rows(page)).to_contain_text("javascript:parent.hurt=1")
     assert page.locator("img, tbody script, a[href^=javascript]").count() == 0
     assert reader.page.evaluate("window.hurt") is None
@@ -153,16 +166,19 @@ def test_only_airflow_itself_is_called_and_nothing_is_inline(log_in: LogIn) -> N
     assert not re.search(r"<script(?![^>]*\bsrc=)", html)
 
 
-def test_the_policy_stops_a_script_that_got_in(log_in: LogIn) -> None:
-    reader = log_in("one")
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "document.body.innerHTML = '<b>in</b>'",
+        "document.body.setAttribute('onclick', 'parent.hurt = 1')",
+        "document.createElement('script').text = 'parent.hurt = 1'",
+    ],
+)
+def test_the_policy_stops_text_that_would_become_markup_or_script(log_in: LogIn, attempt: str) -> None:
+    reader = log_in("none")
     reader.open()
-    with pytest.raises(Exception, match="TrustedHTML"):
-        reader.frame().evaluate("document.body.innerHTML = '<b>in</b>'")
-    reader.frame().evaluate(
-        "() => { const s = document.createElement('a'); s.setAttribute('onclick', 'parent.hurt=1'); "
-        "document.body.append(s); s.click(); }"
-    )
-    assert reader.page.evaluate("window.hurt") is None
+    with pytest.raises(Error, match="Trusted"):
+        reader.frame().evaluate(attempt)
 
 
 @pytest.mark.parametrize("width", [900, 2500])

@@ -94,7 +94,7 @@ export class Airflow {
       return { body: await answer.json(), at: new Date(answer.headers.get("date") ?? Date.now()) };
     } finally {
       this.free += 1;
-      this.waiting.shift()?.();
+      this.waiting.pop()?.(); // the newest first: it is what the reader looks at now
     }
   }
 

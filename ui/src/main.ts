@@ -32,8 +32,8 @@ class Page {
   /** Names of the DAGs that were seen, by id. */
   private readonly dags = new Map<string, string>();
   private loading = new AbortController();
-  private looking = new AbortController();
   private isLoading = false;
+  private isRefreshing = false;
   private costsRead: number = COSTS.first;
 
   constructor(root: HTMLElement) {
@@ -85,13 +85,15 @@ class Page {
 
   /** Read what has changed, if anything may have. */
   private async refresh(): Promise<void> {
-    if (this.isLoading || !(this.model.hasActive() || this.problem.firstChild)) return;
+    if (this.isLoading || this.isRefreshing || !(this.model.hasActive() || this.problem.firstChild)) return;
+    if (!this.model.isLoaded) return void (await this.load());
     const signal = this.loading.signal;
+    this.isRefreshing = true;
     await this.attempt(signal, async () => {
-      if (this.model.isLoaded) await this.model.refresh(signal);
-      else return void this.load();
+      await this.model.refresh(signal);
       await this.show(signal);
     });
+    this.isRefreshing = false;
   }
 
   private change(part: Partial<View>): void {
@@ -104,12 +106,9 @@ class Page {
 
   /** Draw what is known, then read the XComs of the rows and the costs, drawing them as they come. */
   private async show(signal: AbortSignal): Promise<void> {
-    this.looking.abort();
-    this.looking = new AbortController();
-    const looking = AbortSignal.any([signal, this.looking.signal]);
     this.draw();
-    await this.model.look(this.shown().rows, looking, () => this.draw());
-    await this.model.look(this.paid().slice(0, this.costsRead), looking, () => undefined);
+    await this.model.look(this.shown().rows, signal, () => this.draw());
+    await this.model.look(this.paid().slice(0, this.costsRead), signal, () => undefined);
     this.refreshed.textContent = `Refreshed ${localTime(new Date())}`;
     this.draw();
   }
@@ -161,11 +160,11 @@ class Page {
   }
 
   private said(rows: number): string {
-    if (!rows && this.isLoading) return "Reading the task instances …";
+    if (this.isLoading) return "Reading the task instances …"; // not each part: a screen reader reads every change out
     if (!rows && this.problem.firstChild) return "";
     if (!rows) return this.nothing();
     const cut = this.model.isCut ? ` These are the newest ${whole(MOST)} of ${whole(this.model.total)} tasks.` : "";
-    return `${plural(rows, "job or batch")}${this.isLoading ? " so far" : ""}.${cut}`;
+    return `${plural(rows, "job or batch")}.${cut}`;
   }
 
   private nothing(): string {

@@ -30,6 +30,7 @@ export class Model {
   private readonly reading = new Map<string, Promise<void>>();
   private scope: Scope = { dag: undefined, run: undefined };
   private synced: Date | undefined;
+  private isStale = false;
 
   constructor(airflow: Airflow) {
     this.airflow = airflow;
@@ -65,9 +66,9 @@ export class Model {
     onPart: (parts: number) => void,
   ): Promise<void> {
     this.scope = scope;
-    this.tasks.clear();
-    this.total = 0;
     this.synced = undefined;
+    this.reading.clear(); // calls of the load before are aborted
+    this.isStale = true;
     let parts = 0;
     for (const list of lists) await this.read({ ...list, ...scope }, signal, () => onPart((parts += 1)));
   }
@@ -79,11 +80,19 @@ export class Model {
     await this.read({ ...this.scope, updatedSince: since }, signal, () => undefined);
   }
 
+  /** The tasks of the load before are shown until there are others. */
+  private forget(): void {
+    this.tasks.clear();
+    this.total = 0;
+    this.isStale = false;
+  }
+
   private async read(wanted: Wanted, signal: AbortSignal, onPart: () => void): Promise<void> {
     let [skip, first]: [number | undefined, Date | undefined] = [0, undefined];
     while (skip !== undefined && skip < MOST) {
       const page = await this.airflow.tasks(wanted, skip, signal);
       first ??= page.at;
+      if (this.isStale) this.forget();
       for (const task of page.tasks) this.tasks.set(keyOf(task), task);
       if (!wanted.active && !wanted.updatedSince) this.total = Math.max(page.total, this.tasks.size);
       skip = page.next;
@@ -134,9 +143,13 @@ export class Model {
   private async values(task: Task, signal: AbortSignal): Promise<void> {
     const [key, stamp] = [keyOf(task), stampOf(task)];
     if (this.known.get(key)?.stamp === stamp && !isActive(task)) return;
-    const reading = this.reading.get(key) ?? this.readValues(task, stamp, signal).finally(() => this.reading.delete(key));
+    const reading = this.reading.get(key) ?? this.readValues(task, stamp, signal);
     this.reading.set(key, reading);
-    await reading;
+    try {
+      await reading;
+    } finally {
+      if (this.reading.get(key) === reading) this.reading.delete(key);
+    }
   }
 
   private async readValues(task: Task, stamp: string, signal: AbortSignal): Promise<void> {

@@ -9,6 +9,12 @@ function around(): Window | undefined {
   }
 }
 
+/** Airflow's window if it shows this page as a whole, and not as a tab of a task, whose address is the task's. */
+function page(): Window | undefined {
+  const outer = around();
+  return outer && /\/plugin\/message-batches(\/|$)/.test(outer.location.pathname) ? outer : undefined;
+}
+
 /** Follow Airflow's theme and background; by itself, the theme of the reader's system. */
 export function followTheme(): void {
   const outer = around()?.document.documentElement;
@@ -37,13 +43,13 @@ function groundBehind(element: Element | null): string | undefined {
 
 /** The query with which the page was opened: its own, or else that of Airflow's page, to which task links lead. */
 export function givenQuery(): string {
-  return window.location.search || (around()?.location.search ?? "");
+  return window.location.search || (page()?.location.search ?? "");
 }
 
 /** Keep the view in the address, so that a reload shows it again. */
 export function keepQuery(query: string): void {
   window.history.replaceState(null, "", window.location.pathname + query);
-  const outer = around();
+  const outer = page();
   if (!outer) return;
   const { pathname, search } = outer.location;
   if (search !== query) outer.history.replaceState(outer.history.state, "", pathname + query);
