@@ -102,7 +102,7 @@ class AskedRows:
             "object": f"rows-{self._job_id}.parquet", "rows": found.rows, "distinct": found.distinct,
             "shared": found.shared, "skipped": found.skipped, "reused": found.reused,
             "reused_object": f"reused-{self._job_id}.jsonl" if found.reused else "",
-            "fingerprint": found.fingerprint, "output": None if self.output is None else dict(self.output.schema),
+            "fingerprint": found.fingerprint, "output": None if self.output is None else dict(self.output.answer),
         }  # fmt: skip
 
     def _blocks(self, job_id: str, folder: JobFolder | None) -> Iterator[bytes]:
@@ -146,9 +146,18 @@ class _RowsAsRequests(Source):
 
 
 def output_of(ledger: JobLedger, asked: JobRequests) -> OutputType | None:
-    """Return the output type of a job: the one given to this run, or the schema of the plan; None: texts."""
+    """Return the output type of a job; None: its answers are texts.
+
+    It is the one given to this run if its schema was sent, so that its own validators apply; otherwise the plan's.
+    """
     schema = ledger.plan.settings[ROWS]["output"]
-    return None if schema is None else OutputType.of(asked.output_type or schema)
+    if schema is None:
+        return None
+    planned = OutputType.of(schema)
+    if asked.output_type is None:
+        return planned
+    given = OutputType.of(asked.output_type)
+    return given if given.schema == planned.schema else planned
 
 
 def output_check(output: OutputType | None) -> OutputCheck | None:

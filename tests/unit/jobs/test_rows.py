@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Rule
 from airflow_batches.jobs import JobManifest, JobRefused
+from airflow_batches.jobs.ledger import JobLedger
 from tests.unit.jobs.conftest import Job
 
 ROWS = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
@@ -167,3 +168,45 @@ def test_reuse_of_a_folder_without_rows_is_refused(job: Job, tmp_path: Path) -> 
         with pytest.raises(JobRefused, match=f"holds {held}"):
             answer(job, reuse=str(folder))
     assert not (job.folder / "_job/ledger.json").exists()
+
+
+class Stars(BaseModel):
+    """The API takes no bounds, so that an answer may be out of them."""
+
+    stars: int = Field(ge=1, le=5)
+
+
+FOUR_STARS = Rule(answer='{"stars": 4}')
+
+
+class Opinion(BaseModel):
+    opinion: str
+
+
+class Stopped(Exception):  # noqa: N818  # no error of the job
+    """The process ends."""
+
+
+def stop_once_sent(ledger: JobLedger) -> None:
+    if ledger.batches:
+        raise Stopped
+
+
+def test_a_runner_without_the_type_judges_as_one_with_it(job: Job) -> None:
+    job.emulator.set_rules([Rule(text="review 3", answer='{"stars": 9}', times_per_id=1), FOUR_STARS])
+    with pytest.raises(Stopped):
+        answer(job, output_type=Stars, progress=stop_once_sent)
+    manifest = job.run(None)
+    assert manifest.rounds[0].again == {"invalid_output": 1}
+    assert {row["_status"] for row in published(job)} == {"succeeded"}
+
+
+def test_another_type_does_not_judge_the_answers_of_the_planned_one(job: Job) -> None:
+    job.emulator.set_rules([FOUR_STARS])
+    with pytest.raises(Stopped):
+        answer(job, output_type=Stars, progress=stop_once_sent)
+    with pytest.raises(JobRefused, match="other rows"):
+        answer(job, output_type=Opinion)
+    manifest = answer(job, output_type=Opinion, on_changed="continue")
+    assert manifest.counts == {"succeeded": 7}
+    assert {row["stars"] for row in published(job)} == {4}
