@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from airflow_batches._row_options import RowOptions
@@ -48,7 +49,7 @@ class AskedRows:
     :param open_store: finds the store of a URI.
     :param open_folder: makes the folder of the earlier job that `reuse` names.
     :param now: the time, for `max_age`.
-    :raises InvalidRequest: the options do not fit each other or the rows.
+    :raises InvalidRequest: the options do not fit each other.
 
     Example::
 
@@ -70,7 +71,7 @@ class AskedRows:
         if options.prompt is None:
             raise InvalidRequest("rows need a prompt: a text with ${column} places, or a function of the row")
         self.output = None if options.output_type is None else OutputType.of(options.output_type)
-        self._requests = RowRequests(
+        self._make_requests = lambda: RowRequests(
             RowSource.of(rows, columns=options.columns, open_store=open_store),
             options.prompt,
             key=options.keys,
@@ -86,10 +87,17 @@ class AskedRows:
         self._now = now
         self._job_id = ""
 
+    @cached_property
+    def _requests(self) -> RowRequests:
+        """The rows, which are opened only once it is known whether the folder holds a job."""
+        return self._make_requests()
+
     def source(self, job_id: str, folder: JobFolder | None) -> Source:
         """Return the requests. Reading them also stores the rows in the folder, if one is given.
 
-        :raises InvalidRequest: a column to publish has the name of one of the answer's.
+        :raises InvalidRequest: a column to publish has the name of one of the answer's, or the options do not fit the
+            rows.
+        :raises EmptySource: there are no rows.
         """
         answer_fields(self.output, self._requests.kept)
         self._job_id = job_id

@@ -210,3 +210,24 @@ def test_another_type_does_not_judge_the_answers_of_the_planned_one(job: Job) ->
     manifest = answer(job, output_type=Opinion, on_changed="continue")
     assert manifest.counts == {"succeeded": 7}
     assert {row["stars"] for row in published(job)} == {4}
+
+
+def test_rows_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job, tmp_path: Path) -> None:
+    source = tmp_path / "rows"
+    source.mkdir()
+    (source / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    with pytest.raises(Stopped):
+        answer(job, str(source), progress=stop_once_sent)
+    (source / "a.jsonl").unlink()
+    for rows in (str(source), []):
+        with pytest.raises(JobRefused, match="20 rows .* given are no rows"):
+            answer(job, rows)
+    assert answer(job, str(source), on_changed="continue").rows["succeeded"] == 20
+
+
+def test_requests_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job) -> None:
+    given = {"model": MODEL, "defaults": {"max_tokens": 5}}
+    with pytest.raises(Stopped):
+        job.run(["a"], progress=stop_once_sent, **given)
+    with pytest.raises(JobRefused, match="1 requests .* given are no requests"):
+        job.run([], **given)
