@@ -169,7 +169,7 @@ def run_job(
     :param rounds: how often a request is sent at most; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD; None: no cap.
-    :param max_failure_rate: the share of requests that may have no answer; None: any.
+    :param max_failure_rate: the share of requests, or of rows, that may have no answer; None: any.
     :param max_queued: most requests under way; None: as many as the API takes.
     :param max_requests: most requests in one batch.
     :param max_bytes: most bytes of one create's body.
@@ -251,10 +251,10 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
 
 
 def require_answers(manifest: JobManifest, max_failure_rate: float | None) -> None:
-    """Raise `JobFailed` if more requests failed than allowed, or none has an answer."""
+    """Raise `JobFailed` if more requests or rows failed than allowed, or none has an answer."""
     failures = manifest.failures
-    if (failures and failures == manifest.requests) or (
-        max_failure_rate is not None and failures > max_failure_rate * manifest.requests
+    if (failures and failures == manifest.asked) or (
+        max_failure_rate is not None and failures > max_failure_rate * manifest.asked
     ):
         raise JobFailed(
             manifest,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Rule
-from airflow_batches.jobs import JobManifest, JobRefused
+from airflow_batches.jobs import JobFailed, JobManifest, JobRefused
 from airflow_batches.jobs.ledger import JobLedger
 from tests.unit.jobs.conftest import Job
 
@@ -231,3 +231,24 @@ def test_requests_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job) -> 
         job.run(["a"], progress=stop_once_sent, **given)
     with pytest.raises(JobRefused, match="1 requests .* given are no requests"):
         job.run([], **given)
+
+
+def refused(text: str) -> Rule:
+    """A rule: a request whose prompt has this text fails for good."""
+    return Rule(text=text, outcome="errored", error_type="invalid_request_error")
+
+
+def test_a_failed_request_that_many_rows_share_counts_as_often(job: Job) -> None:
+    job.emulator.set_rules([refused("n/a")])
+    rows = [{"id": number, "text": "n/a" if number % 2 else f"review {number}"} for number in range(20)]
+    with pytest.raises(JobFailed, match="10 of 20 rows have no answer"):
+        answer(job, rows, max_failure_rate=0.2)
+
+
+def test_rows_that_were_answered_before_count_as_answered(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    job.emulator.set_rules([refused("a new one")])
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    rows = [*ROWS, {"id": 50, "text": "a new one", "extra": None}]
+    manifest = answer(later, rows, reuse=str(job.folder), max_failure_rate=0.1)
+    assert (manifest.requests, manifest.failures, manifest.asked) == (1, 1, 21)
