@@ -24,7 +24,7 @@ from airflow_batches.jobs.ledger import JobLedger
 from airflow_batches.jobs.planning import ROWS, JobRequests
 from airflow_batches.jobs.publish import Lines, PublishedParts
 from airflow_batches.jobs.reuse import EarlierAnswers
-from airflow_batches.jobs.rounds import OutputCheck
+from airflow_batches.jobs.rounds import OutputCheck, Repeats
 from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.formats import Uncompressed
 from airflow_batches.landing.output import Output
@@ -48,6 +48,7 @@ class AskedRows:
     :param defaults: params for every request.
     :param open_store: finds the store of a URI.
     :param open_folder: makes the folder of the earlier job that `reuse` names.
+    :param resend_truncated: answers that `max_tokens` stopped are sent again, so none is taken of the earlier job.
     :param now: the time, for `max_age`.
     :raises InvalidRequest: the options do not fit each other.
 
@@ -66,6 +67,7 @@ class AskedRows:
         defaults: Mapping[str, Any] | None = None,
         open_store: OpenStore = fsspec_store,
         open_folder: Callable[[str], JobFolder] = JobFolder,
+        resend_truncated: bool = False,
         now: datetime,
     ) -> None:
         if options.prompt is None:
@@ -84,6 +86,7 @@ class AskedRows:
         )
         self._options = options
         self._open_folder = open_folder
+        self._resend_truncated = resend_truncated
         self._now = now
         self._job_id = ""
 
@@ -128,8 +131,9 @@ class AskedRows:
         output = Output(folder.internal(f"reused-{job_id}.jsonl"), "jsonl", Uncompressed())
         try:
             with EarlierAnswers(
-                earlier, max_age=self._options.max_age, now=self._now, check=output_check(self.output)
-            ) as answers:
+                earlier, max_age=self._options.max_age, now=self._now, once=not self._options.dedupe,
+                repeats=Repeats(truncated=self._resend_truncated, check=output_check(self.output)),
+            ) as answers:  # fmt: skip
 
                 def answered(new: Sequence[tuple[int, bytes]]) -> Collection[int]:
                     lines = answers.take(new, job_id)

@@ -207,7 +207,8 @@ def run_job(
     clock = clock or SystemClock()
     asked_rows = asked_rows_of(
         rows, options, model=model, defaults=defaults, open_store=open_store,
-        open_folder=lambda uri: JobFolder(uri, storage_options), now=clock.now(),
+        open_folder=lambda uri: JobFolder(uri, storage_options), resend_truncated=max_tokens_growth is not None,
+        now=clock.now(),
     )  # fmt: skip
     cut = CutLimits(
         max_requests=max_requests, max_bytes=max_bytes, model=model, version=client.anthropic_version,
@@ -239,7 +240,7 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
     :raises InvalidRequest: there are options without rows, or they do not fit the rows.
     """
     if rows is None:
-        given = [name for name in ("prompt", "columns", "key", "keep", "output_type") if getattr(options, name)]
+        given = [name for name in ("prompt", "columns", "key", "keep", "output_type", "reuse", "max_age") if getattr(options, name)]
         if given:
             raise InvalidRequest(f"{given[0]} is for rows, and none were given")
         return None

@@ -115,6 +115,7 @@ def test_the_finished_job_sends_nothing_and_other_rows_are_refused(job: Job) -> 
         ({"keep": "all", "rows": [{"text": "a", "_status": "b"}], "key": None}, "_status"),
         ({"prompt": None}, "rows need a prompt"),
         ({"rows": None}, "prompt is for rows"),
+        ({"rows": None, "prompt": None, "key": None, "reuse": "/somewhere"}, "reuse is for rows"),
         ({"format": "jsonl.gz"}, "parquet, csv, jsonl"),
     ],
 )
@@ -252,3 +253,29 @@ def test_rows_that_were_answered_before_count_as_answered(job: Job, tmp_path: Pa
     rows = [*ROWS, {"id": 50, "text": "a new one", "extra": None}]
     manifest = answer(later, rows, reuse=str(job.folder), max_failure_rate=0.1)
     assert (manifest.requests, manifest.failures, manifest.asked) == (1, 1, 21)
+
+
+def test_only_the_last_outcome_of_a_request_is_taken(job: Job, tmp_path: Path) -> None:
+    job.emulator.set_rules(
+        [Rule(text="review 3", answer="cut", stop_reason="max_tokens", times_per_id=1), refused("review 3")]
+    )
+    answer(job, max_tokens_growth=2.0, max_failure_rate=None)
+    job.emulator.set_rules([])
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    assert answer(later, reuse=str(job.folder)).requests == 1
+
+
+def test_answers_that_were_cut_are_taken_unless_they_would_be_sent_again(job: Job, tmp_path: Path) -> None:
+    job.emulator.set_rules([Rule(text="review 3", answer="cut", stop_reason="max_tokens")])
+    answer(job)
+    for name, growth, sent in (("same limit", None, 0), ("higher limit", 2.0, 1)):
+        later = Job(job.emulator, job.client, tmp_path / name)
+        assert answer(later, reuse=str(job.folder), max_tokens_growth=growth).requests == sent
+
+
+def test_without_dedupe_an_earlier_answer_is_taken_by_one_row_only(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    manifest = answer(later, reuse=str(job.folder), dedupe=False)
+    assert manifest.rows == {"rows": 20, "succeeded": 20, "reused": 7}
+    assert manifest.requests == 13
