@@ -6,7 +6,8 @@
 | differ, `on_changed="fail"`                     | is refused; nothing was sent                                |
 | differ, `on_changed="continue"`                 | continues the job with what it was planned with, and warns  |
 
-Rows are the same if all of them make the same requests, also those that were answered without one. A source that is
+Rows are the same if all of them have the same keys and make the same requests, also those that were answered without
+one. Other columns that are kept are not compared: they are published as they were when the job was planned. A source that is
 empty by now differs: it must not end the job as if there was nothing to do, because its batches run.
 """
 

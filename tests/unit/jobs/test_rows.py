@@ -279,3 +279,10 @@ def test_without_dedupe_an_earlier_answer_is_taken_by_one_row_only(job: Job, tmp
     manifest = answer(later, reuse=str(job.folder), dedupe=False)
     assert manifest.rows == {"rows": 20, "succeeded": 20, "reused": 7}
     assert manifest.requests == 13
+
+
+def test_the_same_texts_under_other_keys_are_other_rows(job: Job) -> None:
+    answer(job)
+    with pytest.raises(JobRefused, match="other rows"):
+        answer(job, [{**row, "id": 100 + row["id"]} for row in ROWS])
+    assert answer(job, [{**row, "extra": "new"} for row in ROWS]).rows["rows"] == 20
