@@ -6,7 +6,9 @@
 | differ, `on_changed="fail"`                     | is refused; nothing was sent                                |
 | differ, `on_changed="continue"`                 | continues the job with what it was planned with, and warns  |
 
-Rows are the same if all of them make the same requests, also those that were answered without one.
+Rows are the same if all of them have the same keys and make the same requests, also those that were answered without
+one. Other columns that are kept are not compared: they are published as they were when the job was planned. A source that is
+empty by now differs: it must not end the job as if there was nothing to do, because its batches run.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from airflow_batches.jobs.errors import JobRefused
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.ledger import JobLedger
 from airflow_batches.jobs.planning import ROWS, JobRequests
+from airflow_batches.submission.errors import EmptySource
 from airflow_batches.submission.scan import scan
 from airflow_batches.submission.source import UriSource
 
@@ -30,7 +33,7 @@ class _Content(NamedTuple):
     fingerprint: str
 
     def __str__(self) -> str:
-        return f"{self.amount:,} {self.what} with fingerprint {self.fingerprint}"
+        return f"{self.amount:,} {self.what} with fingerprint {self.fingerprint}" if self.amount else f"no {self.what}"
 
 
 def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> None:
@@ -40,7 +43,11 @@ def require_same(ledger: JobLedger, asked: JobRequests, folder: JobFolder) -> No
     """
     if not asked.given:
         return
-    planned, given = _planned(ledger), _given(ledger, asked)
+    planned = _planned(ledger)
+    try:
+        given = _given(ledger, asked)
+    except EmptySource:
+        given = _Content("requests" if asked.rows is None else "rows", 0, "")
     if given == planned:
         return
     difference = (

@@ -82,11 +82,11 @@ def published(manifest: JobManifest) -> str:
 
 
 def failures_text(manifest: JobManifest) -> str:
-    """Count the requests without an answer, and name the commonest errors."""
+    """Count the requests or rows without an answer, and name the commonest errors."""
+    asked = number_of(manifest.asked, "row" if manifest.rows else "request")
     errors = f" {commonest(manifest.error_messages)}." if manifest.error_messages else ""
     return (
-        f"{manifest.failures:,} of {number_of(manifest.requests, 'request')} have no answer "
-        f"({counts_text(manifest.counts)}).{errors}"
+        f"{manifest.failures:,} of {asked} have no answer ({counts_text(manifest.outcomes)}).{errors}"
     )
 
 

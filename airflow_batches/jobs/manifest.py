@@ -21,6 +21,8 @@ from airflow_batches.landing.usage import ModelUsage
 SCHEMA_VERSION: Final = 1
 """Grows when readers of older manifests would misread newer ones, because a member has changed its meaning."""
 MANIFEST: Final = "manifest.json"
+NO_OUTCOMES: Final = frozenset({"rows", "shared", "reused", "skipped"})
+"""Members of a manifest's `rows` that count no outcomes of requests."""
 
 
 class RoundSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,9 +94,22 @@ class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
 
     @property
+    def outcomes(self) -> Mapping[str, int]:
+        """The outcomes that a job is judged by: those of its requests; of a job of rows, those of the rows with one.
+
+        Otherwise one request without an answer, which half of the rows share, would pass for a rare failure.
+        """
+        return {kind: count for kind, count in self.rows.items() if kind not in NO_OUTCOMES} or self.counts
+
+    @property
+    def asked(self) -> int:
+        """The number of these requests or rows."""
+        return sum(self.outcomes.values())
+
+    @property
     def failures(self) -> int:
-        """Requests without an answer."""
-        return self.requests - self.counts.get(SUCCEEDED, 0)
+        """Those of them without an answer."""
+        return self.asked - self.outcomes.get(SUCCEEDED, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, for XCom."""

@@ -4,12 +4,16 @@
 
 | a line of the earlier job                               | is taken                                                  |
 |---------------------------------------------------------|-----------------------------------------------------------|
-| succeeded, of the output type, not older than `max_age` | yes, for the request with the same params, model included |
+| the last one of its request: succeeded, of the output   | yes, for the request with the same params, model included |
+| type, not older than `max_age`                          |                                                           |
 | was itself taken from an earlier job                    | likewise; it keeps its time                               |
+| was cut by `max_tokens`, with `max_tokens_growth`       | no: the job would send it again                           |
 | any other                                               | no                                                        |
 
+Without `dedupe`, rows with equal requests want an answer each, so one request takes an answer and the others are sent.
+
 The earlier job's lines are copied to an unnamed local file, and found there by the number of their digest. Memory: some
-40 bytes for each of its requests.
+44 bytes for each of its requests.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -27,7 +31,7 @@ from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.landed import result_lines
 from airflow_batches.jobs.ledger import SUCCEEDED, JobLedger
 from airflow_batches.jobs.planning import ROWS
-from airflow_batches.jobs.rounds import OutputCheck
+from airflow_batches.jobs.rounds import Judged, Repeats
 from airflow_batches.jobs.store import LedgerFile
 from airflow_batches.landing.lines import ResultLine
 from airflow_batches.tables.distinct import DistinctDigests
@@ -55,7 +59,8 @@ class EarlierAnswers:
     :param folder: its folder.
     :param max_age: answers that landed longer ago are not taken; None: any are.
     :param now: the time.
-    :param check: checks answers against the output type; None: there is none.
+    :param repeats: which answers the new job would send again.
+    :param once: each answer is taken by one request only.
     :raises JobRefused: the folder holds no job of rows.
 
     Example::
@@ -70,7 +75,8 @@ class EarlierAnswers:
         *,
         max_age: timedelta | None = None,
         now: datetime,
-        check: OutputCheck | None = None,
+        repeats: Repeats = Repeats(),  # frozen
+        once: bool = False,
     ) -> None:
         saved = LedgerFile(folder.ledger).load()
         if saved is None or ROWS not in saved.ledger.plan.settings:
@@ -82,7 +88,8 @@ class EarlierAnswers:
         self._folder = folder
         self._ledger: JobLedger = saved.ledger
         self._oldest = None if max_age is None else now - max_age
-        self._check = check
+        self._repeats = repeats
+        self._once = once
         self._digests = DistinctDigests()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `__exit__` closes it
         rows = self._ledger.plan.settings[ROWS]
@@ -90,6 +97,7 @@ class EarlierAnswers:
         self._read_digests(rows["object"])
         self._places = np.zeros((self._digests.count + 1, 2), np.int64)
         self._times = np.zeros(self._digests.count + 1, "datetime64[s]")
+        self._givers = np.zeros(self._digests.count + 1, np.uint32)
         for landed_at, lines in self._landed():
             self._add(lines, landed_at)
 
@@ -102,15 +110,19 @@ class EarlierAnswers:
     def take(self, new: Sequence[tuple[int, bytes]], job_id: str) -> Mapping[int, bytes]:
         """Return the lines of requests that were answered.
 
-        :param new: numbers of requests, and their digests, none of them twice.
+        :param new: numbers of requests, and their digests.
         :param job_id: the new job; the lines' custom_ids are `<job id>-<number>`.
         """
         distinct = {digest: None for _, digest in new}
         found = dict(zip(distinct, self._digests.find([*distinct]), strict=True)) if distinct else {}
-        return {
-            number: self._line(found[digest], f"{job_id}-{number}") for number, digest in new
-            if self._places[found[digest]][1]
-        }  # fmt: skip
+        lines: dict[int, bytes] = {}
+        for number, digest in new:
+            index = found[digest]
+            if index and self._places[index][1]:
+                lines[number] = self._line(index, f"{job_id}-{number}")
+                if self._once:
+                    self._places[index] = 0
+        return lines
 
     def _line(self, index: int, custom_id: str) -> bytes:
         start, size = self._places[index].tolist()
@@ -133,14 +145,20 @@ class EarlierAnswers:
         places += [(landed.landed_at, landed.results) for _, landed in self._ledger.landed]
         for landed_at, name in places:
             for _, pairs in result_lines(StoredRequests(self._folder.internal(name))):
-                yield landed_at, [(raw, line) for raw, line in pairs if line and line.result.type == SUCCEEDED]
+                yield landed_at, [(raw, line) for raw, line in pairs if line]
 
     def _add(self, lines: list[tuple[bytes, ResultLine]], landed_at: datetime | None) -> None:
-        """Keep the lines that may be taken."""
-        reasons: Sequence[Any] = self._check([raw for raw, _ in lines]) if self._check else [None] * len(lines)
-        for (raw, line), reason in zip(lines, reasons, strict=True):
+        """Keep the lines that may be taken; forget earlier ones of the same requests."""
+        for (raw, line), judged in zip(lines, self._repeats.judge(lines), strict=True):
+            number = int(line.custom_id.rpartition("-")[2])
+            index = self._of_request[number]
             at = landed_at or _decoder.decode(raw).answered_at
-            if reason is None and at is not None and (self._oldest is None or at >= self._oldest):
-                index = self._of_request[int(line.custom_id.rpartition("-")[2])]
+            if line.result.type == SUCCEEDED and judged == Judged(None) and at and self._is_young(at):
                 self._places[index] = self._file.tell(), self._file.write(raw)
                 self._times[index] = np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "s")
+                self._givers[index] = number
+            elif self._givers[index] == number:
+                self._places[index] = 0
+
+    def _is_young(self, at: datetime) -> bool:
+        return self._oldest is None or at >= self._oldest

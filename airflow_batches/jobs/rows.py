@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from airflow_batches._row_options import RowOptions
@@ -23,7 +24,7 @@ from airflow_batches.jobs.ledger import JobLedger
 from airflow_batches.jobs.planning import ROWS, JobRequests
 from airflow_batches.jobs.publish import Lines, PublishedParts
 from airflow_batches.jobs.reuse import EarlierAnswers
-from airflow_batches.jobs.rounds import OutputCheck
+from airflow_batches.jobs.rounds import OutputCheck, Repeats
 from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.formats import Uncompressed
 from airflow_batches.landing.output import Output
@@ -47,8 +48,9 @@ class AskedRows:
     :param defaults: params for every request.
     :param open_store: finds the store of a URI.
     :param open_folder: makes the folder of the earlier job that `reuse` names.
+    :param resend_truncated: answers that `max_tokens` stopped are sent again, so none is taken of the earlier job.
     :param now: the time, for `max_age`.
-    :raises InvalidRequest: the options do not fit each other or the rows.
+    :raises InvalidRequest: the options do not fit each other.
 
     Example::
 
@@ -65,12 +67,13 @@ class AskedRows:
         defaults: Mapping[str, Any] | None = None,
         open_store: OpenStore = fsspec_store,
         open_folder: Callable[[str], JobFolder] = JobFolder,
+        resend_truncated: bool = False,
         now: datetime,
     ) -> None:
         if options.prompt is None:
             raise InvalidRequest("rows need a prompt: a text with ${column} places, or a function of the row")
         self.output = None if options.output_type is None else OutputType.of(options.output_type)
-        self._requests = RowRequests(
+        self._make_requests = lambda: RowRequests(
             RowSource.of(rows, columns=options.columns, open_store=open_store),
             options.prompt,
             key=options.keys,
@@ -83,13 +86,21 @@ class AskedRows:
         )
         self._options = options
         self._open_folder = open_folder
+        self._resend_truncated = resend_truncated
         self._now = now
         self._job_id = ""
+
+    @cached_property
+    def _requests(self) -> RowRequests:
+        """The rows, which are opened only once it is known whether the folder holds a job."""
+        return self._make_requests()
 
     def source(self, job_id: str, folder: JobFolder | None) -> Source:
         """Return the requests. Reading them also stores the rows in the folder, if one is given.
 
-        :raises InvalidRequest: a column to publish has the name of one of the answer's.
+        :raises InvalidRequest: a column to publish has the name of one of the answer's, or the options do not fit the
+            rows.
+        :raises EmptySource: there are no rows.
         """
         answer_fields(self.output, self._requests.kept)
         self._job_id = job_id
@@ -102,7 +113,7 @@ class AskedRows:
             "object": f"rows-{self._job_id}.parquet", "rows": found.rows, "distinct": found.distinct,
             "shared": found.shared, "skipped": found.skipped, "reused": found.reused,
             "reused_object": f"reused-{self._job_id}.jsonl" if found.reused else "",
-            "fingerprint": found.fingerprint, "output": None if self.output is None else dict(self.output.schema),
+            "fingerprint": found.fingerprint, "output": None if self.output is None else dict(self.output.answer),
         }  # fmt: skip
 
     def _blocks(self, job_id: str, folder: JobFolder | None) -> Iterator[bytes]:
@@ -120,8 +131,9 @@ class AskedRows:
         output = Output(folder.internal(f"reused-{job_id}.jsonl"), "jsonl", Uncompressed())
         try:
             with EarlierAnswers(
-                earlier, max_age=self._options.max_age, now=self._now, check=output_check(self.output)
-            ) as answers:
+                earlier, max_age=self._options.max_age, now=self._now, once=not self._options.dedupe,
+                repeats=Repeats(truncated=self._resend_truncated, check=output_check(self.output)),
+            ) as answers:  # fmt: skip
 
                 def answered(new: Sequence[tuple[int, bytes]]) -> Collection[int]:
                     lines = answers.take(new, job_id)
@@ -146,9 +158,18 @@ class _RowsAsRequests(Source):
 
 
 def output_of(ledger: JobLedger, asked: JobRequests) -> OutputType | None:
-    """Return the output type of a job: the one given to this run, or the schema of the plan; None: texts."""
+    """Return the output type of a job; None: its answers are texts.
+
+    It is the one given to this run if its schema was sent, so that its own validators apply; otherwise the plan's.
+    """
     schema = ledger.plan.settings[ROWS]["output"]
-    return None if schema is None else OutputType.of(asked.output_type or schema)
+    if schema is None:
+        return None
+    planned = OutputType.of(schema)
+    if asked.output_type is None:
+        return planned
+    given = OutputType.of(asked.output_type)
+    return given if given.schema == planned.schema else planned
 
 
 def output_check(output: OutputType | None) -> OutputCheck | None:

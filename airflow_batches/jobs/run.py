@@ -169,7 +169,7 @@ def run_job(
     :param rounds: how often a request is sent at most; 1: once.
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD; None: no cap.
-    :param max_failure_rate: the share of requests that may have no answer; None: any.
+    :param max_failure_rate: the share of requests, or of rows, that may have no answer; None: any.
     :param max_queued: most requests under way; None: as many as the API takes.
     :param max_requests: most requests in one batch.
     :param max_bytes: most bytes of one create's body.
@@ -207,7 +207,8 @@ def run_job(
     clock = clock or SystemClock()
     asked_rows = asked_rows_of(
         rows, options, model=model, defaults=defaults, open_store=open_store,
-        open_folder=lambda uri: JobFolder(uri, storage_options), now=clock.now(),
+        open_folder=lambda uri: JobFolder(uri, storage_options), resend_truncated=max_tokens_growth is not None,
+        now=clock.now(),
     )  # fmt: skip
     cut = CutLimits(
         max_requests=max_requests, max_bytes=max_bytes, model=model, version=client.anthropic_version,
@@ -239,7 +240,7 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
     :raises InvalidRequest: there are options without rows, or they do not fit the rows.
     """
     if rows is None:
-        given = [name for name in ("prompt", "columns", "key", "keep", "output_type") if getattr(options, name)]
+        given = [name for name in ("prompt", "columns", "key", "keep", "output_type", "reuse", "max_age") if getattr(options, name)]
         if given:
             raise InvalidRequest(f"{given[0]} is for rows, and none were given")
         return None
@@ -251,10 +252,10 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
 
 
 def require_answers(manifest: JobManifest, max_failure_rate: float | None) -> None:
-    """Raise `JobFailed` if more requests failed than allowed, or none has an answer."""
+    """Raise `JobFailed` if more requests or rows failed than allowed, or none has an answer."""
     failures = manifest.failures
-    if (failures and failures == manifest.requests) or (
-        max_failure_rate is not None and failures > max_failure_rate * manifest.requests
+    if (failures and failures == manifest.asked) or (
+        max_failure_rate is not None and failures > max_failure_rate * manifest.asked
     ):
         raise JobFailed(
             manifest,

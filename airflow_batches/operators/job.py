@@ -65,8 +65,8 @@ class MessageBatchJobOperator(RunsJob, BaseOperator):
     :param max_tokens_growth: send answers that `max_tokens` stopped again with this many times the limit; None: do not.
     :param max_cost_usd: the cap in USD (templated). A job that would cost more stops; what has landed stays, and a
         cleared task with a higher cap goes on. None: no cap.
-    :param max_failure_rate: share (0 to 1) of requests without an answer above which the task fails, after everything
-        is published. None accepts any share, but at least one request must have an answer.
+    :param max_failure_rate: share (0 to 1) of requests, or of rows, without an answer above which the task fails, after
+        everything is published. None accepts any share, but at least one must have an answer.
     :param max_queued: most requests under way; None: as many as the API takes.
     :param max_requests: requests of one batch, at most 100,000, the API's limit (docs, page "Batch processing").
     :param max_bytes: bytes of one batch's body, at most 256,000,000, the API's limit (same page).

@@ -165,7 +165,7 @@ class BuildsJob:
         if not begun:
             rows = asked_rows_of(
                 unwrapped(self.rows), options, model=model, defaults=given.defaults, open_store=open_store,
-                open_folder=self._folder, now=datetime.now(UTC),
+                open_folder=self._folder, resend_truncated=given.max_tokens_growth is not None, now=datetime.now(UTC),
             )  # fmt: skip
         return JobRequests(
             requests=None if begun else unwrapped(self.requests),

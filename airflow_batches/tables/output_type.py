@@ -57,7 +57,8 @@ class _ReadAnswers(NamedTuple):
 class OutputType:
     """The type of a job's answers.
 
-    Make one with `of`.
+    Make one with `of`. `schema` is what is sent. `answer` has the constraints as well that the API does not take, so
+    that a process without the Python type can make the output type again.
 
     :param name: the type, for people.
     :param answer: the closed schema that answers must match.
@@ -77,7 +78,7 @@ class OutputType:
     def __init__(self, name: str, answer: Schema, check: AnswerCheck, column: ArrowColumn) -> None:
         self.name = name
         self.schema: Mapping[str, Any] = sendable(answer)
-        self._answer = answer
+        self.answer = answer
         self._check = check
         self._column = column
 
@@ -176,7 +177,7 @@ class OutputType:
             value = decoded(text)
         except InvalidAnswer:
             return None  # there is nothing to correct
-        corrected = with_cases_of(self._answer, value)
+        corrected = with_cases_of(self.answer, value)
         return None if corrected == value else to_json(corrected).decode()
 
 

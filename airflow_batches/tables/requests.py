@@ -48,7 +48,7 @@ class RowRequests:
 
     After a reading: `rows`, `distinct` (requests, numbered from 1), `reused` (those that were answered before),
     `shared` (rows that another row's request answers), `skipped` (rows without a request), and `fingerprint` (of the
-    params of all rows, in order).
+    params and keys of all rows, in order).
 
     :param rows: the rows, or what `RowSource.of` accepts.
     :param prompt: makes the prompt of a row, or what `RowPrompt.of` accepts.
@@ -133,7 +133,7 @@ class RowRequests:
         keys = _Keys(self._key)
         fingerprint = sha256()
         for batch in self._source.batches(list(dict.fromkeys([*asked, *kept]))):
-            keys.look(batch)
+            keys.add(batch)
             params = self._params.encode(batch, self._prompt.make(_only(batch, asked), self._on_empty))
             fingerprint.update(b"".join([digest or NO_REQUEST for digest in params.digests]))
             given = numbers.give(params.digests)
@@ -143,6 +143,7 @@ class RowRequests:
             yield b"".join(self._lines(params, given, known, b'{"custom_id":"%b-' % job_id.encode()))
         if not self.rows:
             raise EmptySource(self.name)
+        fingerprint.update(keys.digest())
         self.fingerprint = fingerprint.hexdigest()[: 2 * DIGEST_BYTES]
 
     def _known(self, params: EncodedParams, given: Sequence[int | None], answered: Answered | None) -> Collection[int]:
@@ -214,21 +215,33 @@ class _Numbers:
 
 
 class _Keys:
-    """Says once that a key repeats, which is allowed."""
+    """The keys of all rows. Says once that a key repeats, which is allowed."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = list(columns)
-        self._seen = DistinctDigests() if columns else None
+        self._seen: DistinctDigests | None = DistinctDigests()
+        self._sha256 = sha256()
 
-    def look(self, batch: RowBatch) -> None:
-        """Compare the keys of a batch with those before it."""
-        if self._seen is None:
+    def digest(self) -> bytes:
+        """Return the digest of all keys, in order."""
+        return self._sha256.digest()
+
+    def add(self, batch: RowBatch) -> None:
+        """Add the keys of a batch."""
+        if not self._columns:
             return
         columns = [objects(batch.data.column(name)) for name in self._columns]
-        values = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+        keys = [repr(key) for key in (columns[0] if len(columns) == 1 else zip(*columns, strict=True))]
+        # One by one, not as a batch: the same rows may come in other batches.
+        self._sha256.update("".join([f"{key}\n" for key in keys]).encode(errors="surrogatepass"))
+        self._look(batch, keys)
+
+    def _look(self, batch: RowBatch, keys: Sequence[str]) -> None:
+        """Compare keys with those before them."""
+        if self._seen is None:
+            return
         # A hash of eight bytes is enough for a warning.
-        hashes = map(hash, map(repr, values))
-        digests = [value.to_bytes(DIGEST_BYTES, "little", signed=True) for value in hashes]
+        digests = [hash(key).to_bytes(DIGEST_BYTES, "little", signed=True) for key in keys]
         before = self._seen.count
         numbers = self._seen.number(digests)
         if self._seen.count < before + len(digests):

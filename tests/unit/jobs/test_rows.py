@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Rule
-from airflow_batches.jobs import JobManifest, JobRefused
+from airflow_batches.jobs import JobFailed, JobManifest, JobRefused
+from airflow_batches.jobs.ledger import JobLedger
 from tests.unit.jobs.conftest import Job
 
 ROWS = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
@@ -114,6 +115,7 @@ def test_the_finished_job_sends_nothing_and_other_rows_are_refused(job: Job) -> 
         ({"keep": "all", "rows": [{"text": "a", "_status": "b"}], "key": None}, "_status"),
         ({"prompt": None}, "rows need a prompt"),
         ({"rows": None}, "prompt is for rows"),
+        ({"rows": None, "prompt": None, "key": None, "reuse": "/somewhere"}, "reuse is for rows"),
         ({"format": "jsonl.gz"}, "parquet, csv, jsonl"),
     ],
 )
@@ -167,3 +169,120 @@ def test_reuse_of_a_folder_without_rows_is_refused(job: Job, tmp_path: Path) -> 
         with pytest.raises(JobRefused, match=f"holds {held}"):
             answer(job, reuse=str(folder))
     assert not (job.folder / "_job/ledger.json").exists()
+
+
+class Stars(BaseModel):
+    """The API takes no bounds, so that an answer may be out of them."""
+
+    stars: int = Field(ge=1, le=5)
+
+
+FOUR_STARS = Rule(answer='{"stars": 4}')
+
+
+class Opinion(BaseModel):
+    opinion: str
+
+
+class Stopped(Exception):  # noqa: N818  # no error of the job
+    """The process ends."""
+
+
+def stop_once_sent(ledger: JobLedger) -> None:
+    if ledger.batches:
+        raise Stopped
+
+
+def test_a_runner_without_the_type_judges_as_one_with_it(job: Job) -> None:
+    job.emulator.set_rules([Rule(text="review 3", answer='{"stars": 9}', times_per_id=1), FOUR_STARS])
+    with pytest.raises(Stopped):
+        answer(job, output_type=Stars, progress=stop_once_sent)
+    manifest = job.run(None)
+    assert manifest.rounds[0].again == {"invalid_output": 1}
+    assert {row["_status"] for row in published(job)} == {"succeeded"}
+
+
+def test_another_type_does_not_judge_the_answers_of_the_planned_one(job: Job) -> None:
+    job.emulator.set_rules([FOUR_STARS])
+    with pytest.raises(Stopped):
+        answer(job, output_type=Stars, progress=stop_once_sent)
+    with pytest.raises(JobRefused, match="other rows"):
+        answer(job, output_type=Opinion)
+    manifest = answer(job, output_type=Opinion, on_changed="continue")
+    assert manifest.counts == {"succeeded": 7}
+    assert {row["stars"] for row in published(job)} == {4}
+
+
+def test_rows_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job, tmp_path: Path) -> None:
+    source = tmp_path / "rows"
+    source.mkdir()
+    (source / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    with pytest.raises(Stopped):
+        answer(job, str(source), progress=stop_once_sent)
+    (source / "a.jsonl").unlink()
+    for rows in (str(source), []):
+        with pytest.raises(JobRefused, match="20 rows .* given are no rows"):
+            answer(job, rows)
+    assert answer(job, str(source), on_changed="continue").rows["succeeded"] == 20
+
+
+def test_requests_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job) -> None:
+    given = {"model": MODEL, "defaults": {"max_tokens": 5}}
+    with pytest.raises(Stopped):
+        job.run(["a"], progress=stop_once_sent, **given)
+    with pytest.raises(JobRefused, match="1 requests .* given are no requests"):
+        job.run([], **given)
+
+
+def refused(text: str) -> Rule:
+    """A rule: a request whose prompt has this text fails for good."""
+    return Rule(text=text, outcome="errored", error_type="invalid_request_error")
+
+
+def test_a_failed_request_that_many_rows_share_counts_as_often(job: Job) -> None:
+    job.emulator.set_rules([refused("n/a")])
+    rows = [{"id": number, "text": "n/a" if number % 2 else f"review {number}"} for number in range(20)]
+    with pytest.raises(JobFailed, match="10 of 20 rows have no answer"):
+        answer(job, rows, max_failure_rate=0.2)
+
+
+def test_rows_that_were_answered_before_count_as_answered(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    job.emulator.set_rules([refused("a new one")])
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    rows = [*ROWS, {"id": 50, "text": "a new one", "extra": None}]
+    manifest = answer(later, rows, reuse=str(job.folder), max_failure_rate=0.1)
+    assert (manifest.requests, manifest.failures, manifest.asked) == (1, 1, 21)
+
+
+def test_only_the_last_outcome_of_a_request_is_taken(job: Job, tmp_path: Path) -> None:
+    job.emulator.set_rules(
+        [Rule(text="review 3", answer="cut", stop_reason="max_tokens", times_per_id=1), refused("review 3")]
+    )
+    answer(job, max_tokens_growth=2.0, max_failure_rate=None)
+    job.emulator.set_rules([])
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    assert answer(later, reuse=str(job.folder)).requests == 1
+
+
+def test_answers_that_were_cut_are_taken_unless_they_would_be_sent_again(job: Job, tmp_path: Path) -> None:
+    job.emulator.set_rules([Rule(text="review 3", answer="cut", stop_reason="max_tokens")])
+    answer(job)
+    for name, growth, sent in (("same limit", None, 0), ("higher limit", 2.0, 1)):
+        later = Job(job.emulator, job.client, tmp_path / name)
+        assert answer(later, reuse=str(job.folder), max_tokens_growth=growth).requests == sent
+
+
+def test_without_dedupe_an_earlier_answer_is_taken_by_one_row_only(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    manifest = answer(later, reuse=str(job.folder), dedupe=False)
+    assert manifest.rows == {"rows": 20, "succeeded": 20, "reused": 7}
+    assert manifest.requests == 13
+
+
+def test_the_same_texts_under_other_keys_are_other_rows(job: Job) -> None:
+    answer(job)
+    with pytest.raises(JobRefused, match="other rows"):
+        answer(job, [{**row, "id": 100 + row["id"]} for row in ROWS])
+    assert answer(job, [{**row, "extra": "new"} for row in ROWS]).rows["rows"] == 20

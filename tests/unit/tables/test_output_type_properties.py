@@ -46,6 +46,17 @@ def test_the_schema_that_is_sent_takes_the_same_answers(piece: Piece, data: st.D
 
 @SLOW
 @given(piece=TYPES, data=st.data())
+def test_a_process_without_the_python_type_sends_and_judges_as_one_with_it(piece: Piece, data: st.DataObject) -> None:
+    output = OutputType.of(piece.type)
+    stored = OutputType.of(json.loads(json.dumps(output.answer)))
+    assert stored.schema == output.schema
+    valid = [encoded(each.json) for each in data.draw(st.lists(piece.answers, max_size=3))]
+    assert stored.check(valid) == [None] * len(valid)
+    assert all(stored.check([encoded(each) for each in data.draw(st.lists(piece.broken, max_size=3))]))
+
+
+@SLOW
+@given(piece=TYPES, data=st.data())
 def test_an_answer_that_is_cut_anywhere_is_null(piece: Piece, data: st.DataObject) -> None:
     text = encoded(data.draw(piece.answers).json)
     cut = text[: data.draw(st.integers(0, len(text) - 1))]
