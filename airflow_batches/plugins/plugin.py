@@ -30,6 +30,7 @@ OPERATORS: Final = (
     "MessageBatchResultsOperator",
     "MessageBatchSensor",
     "_MessageBatchDecoratedOperator",
+    "_MessageBatchJobDecoratedOperator",
 )
 """The classes whose tasks the page shows, as Airflow names them. `ui/src/operators.ts` says how it shows them."""
 

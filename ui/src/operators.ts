@@ -13,6 +13,7 @@ export const OPERATORS: Readonly<Record<string, Kind>> = {
   MessageBatchJobOperator: "job",
   MessageBatchSubmitOperator: "batch",
   _MessageBatchDecoratedOperator: "batch",
+  _MessageBatchJobDecoratedOperator: "job",
   MessageBatchResultsOperator: "landing",
   MessageBatchSensor: "wait",
 };
