@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from airflow_batches import operators, sensors
-from airflow_batches.decorators import message_batch
+from airflow_batches.decorators import message_batch, message_batch_job
 from airflow_batches.operators.links import MessageBatchesPageLink
 from airflow_batches.plugins.address import page_in_airflow
 from airflow_batches.plugins.page import STATIC, page
@@ -65,7 +65,8 @@ def test_a_tasks_link_names_the_task_instance_whatever_its_run_is_called() -> No
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_each_operator_that_the_page_shows_exists_and_links_to_it(name: str) -> None:
-    found = next(getattr(module, name) for module in (operators, sensors, message_batch) if hasattr(module, name))
+    modules = (operators, sensors, message_batch, message_batch_job)
+    found = next(getattr(module, name) for module in modules if hasattr(module, name))
     assert "Message Batches" in {link.name for link in found.operator_extra_links}
 
 
