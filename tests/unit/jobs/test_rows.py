@@ -18,7 +18,7 @@ from airflow_batches.jobs import JobFailed, JobManifest, JobRefused, JobStopped
 from airflow_batches.jobs.ledger import JobLedger
 from tests.unit.jobs.conftest import Job
 
-ROWS = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
+ROWS: list[dict[str, Any]] = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
 MODEL = "claude-haiku-4-5"
 
 
@@ -184,7 +184,7 @@ class Opinion(BaseModel):
     opinion: str
 
 
-class Stopped(Exception):  # noqa: N818  # no error of the job
+class Stopped(Exception):
     """The process ends."""
 
 
@@ -220,8 +220,9 @@ def test_rows_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job, tmp_pat
     with pytest.raises(Stopped):
         answer(job, str(source), progress=stop_once_sent)
     (source / "a.jsonl").unlink()
-    for rows in (str(source), []):
-        with pytest.raises(JobRefused, match="20 rows .* given are no rows"):
+    gone: list[Any] = [str(source), []]
+    for rows in gone:
+        with pytest.raises(JobRefused, match=r"20 rows .* given are no rows"):
             answer(job, rows)
     assert answer(job, str(source), on_changed="continue").rows["succeeded"] == 20
 
@@ -230,7 +231,7 @@ def test_requests_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job) -> 
     given = {"model": MODEL, "defaults": {"max_tokens": 5}}
     with pytest.raises(Stopped):
         job.run(["a"], progress=stop_once_sent, **given)
-    with pytest.raises(JobRefused, match="1 requests .* given are no requests"):
+    with pytest.raises(JobRefused, match=r"1 requests .* given are no requests"):
         job.run([], **given)
 
 
