@@ -7,8 +7,8 @@
 | differ, `on_changed="continue"`                 | continues the job with what it was planned with, and warns  |
 
 Rows are the same if all of them have the same keys and make the same requests, also those that were answered without
-one. Other columns that are kept are not compared: they are published as they were when the job was planned. A source that is
-empty by now differs: it must not end the job as if there was nothing to do, because its batches run.
+one. Other columns that are kept are not compared: they are published as they were when the job was planned. A source
+that is empty by now differs: it must not end the job as if there was nothing to do, because its batches run.
 """
 
 from __future__ import annotations

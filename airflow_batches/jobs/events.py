@@ -85,9 +85,7 @@ def failures_text(manifest: JobManifest) -> str:
     """Count the requests or rows without an answer, and name the commonest errors."""
     asked = number_of(manifest.asked, "row" if manifest.rows else "request")
     errors = f" {commonest(manifest.error_messages)}." if manifest.error_messages else ""
-    return (
-        f"{manifest.failures:,} of {asked} have no answer ({counts_text(manifest.outcomes)}).{errors}"
-    )
+    return f"{manifest.failures:,} of {asked} have no answer ({counts_text(manifest.outcomes)}).{errors}"
 
 
 def estimate_text(estimate: TokenEstimate) -> str:

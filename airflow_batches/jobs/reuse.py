@@ -21,7 +21,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 import numpy as np
@@ -49,6 +49,8 @@ class TakenLine(msgspec.Struct):
     answered_at: datetime | None = None
 
 
+REPEATS: Final = Repeats()
+"""A job without an output type that sends no cut answers again."""
 _decoder = msgspec.json.Decoder(TakenLine)
 _encoder = msgspec.json.Encoder()
 
@@ -75,7 +77,7 @@ class EarlierAnswers:
         *,
         max_age: timedelta | None = None,
         now: datetime,
-        repeats: Repeats = Repeats(),  # frozen
+        repeats: Repeats = REPEATS,
         once: bool = False,
     ) -> None:
         saved = LedgerFile(folder.ledger).load()

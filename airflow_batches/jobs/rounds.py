@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -31,8 +32,9 @@ NO_CREDIT: Final = "no_credit"
 MAX_TOKENS: Final = "max_tokens"
 CANCELED: Final = "canceled"
 INVALID_OUTPUT: Final = "invalid_output"
-CUT_OFF: Final = frozenset({MAX_TOKENS, "refusal"})
-"""Reasons to stop that leave half an answer, which the same request would get again (docs, "Structured outputs")."""
+CUT_OFF: Final = frozenset({MAX_TOKENS, "model_context_window_exceeded", "refusal"})
+"""Reasons to stop that leave half an answer, which the same request would get again (docs, "Structured outputs" and
+"Stop reasons")."""
 RETRYABLE: Final = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 CREDIT: Final = frozenset({"billing_error", "permission_error", "authentication_error"})
 CREDIT_MESSAGE: Final = "credit balance is too low"
@@ -115,7 +117,8 @@ def kind_of(line: ResultLine, *, truncated: bool, canceled: bool) -> str | None:
 def with_more_tokens(request: bytes, growth: float) -> bytes:
     """Return a request with a higher `max_tokens`."""
     plain: dict[str, Any] = msgspec.json.decode(request)
-    plain["params"]["max_tokens"] = int(plain["params"]["max_tokens"] * growth)
+    # Rounded up: the growth of a small limit may be less than one token.
+    plain["params"]["max_tokens"] = ceil(plain["params"]["max_tokens"] * growth)
     return msgspec.json.encode(plain)
 
 

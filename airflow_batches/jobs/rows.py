@@ -73,7 +73,7 @@ class AskedRows:
         if options.prompt is None:
             raise InvalidRequest("rows need a prompt: a text with ${column} places, or a function of the row")
         self.output = None if options.output_type is None else OutputType.of(options.output_type)
-        self._make_requests = lambda: RowRequests(
+        self._make_requests: Callable[[], RowRequests] = lambda: RowRequests(
             RowSource.of(rows, columns=options.columns, open_store=open_store),
             options.prompt,
             key=options.keys,

@@ -240,7 +240,8 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
     :raises InvalidRequest: there are options without rows, or they do not fit the rows.
     """
     if rows is None:
-        given = [name for name in ("prompt", "columns", "key", "keep", "output_type", "reuse", "max_age") if getattr(options, name)]
+        names = ("prompt", "columns", "key", "keep", "output_type", "reuse", "max_age")
+        given = [name for name in names if getattr(options, name)]
         if given:
             raise InvalidRequest(f"{given[0]} is for rows, and none were given")
         return None

@@ -44,7 +44,7 @@ class Job:
         self.folder = folder
         self.clock = EmulatorClock(emulator)
 
-    def run(self, requests: Any, **options: Any) -> JobManifest:
+    def run(self, requests: Any = None, **options: Any) -> JobManifest:
         """Run the job; a later run need not wait for the lease of an earlier one."""
         return run_job(self.client, requests, self.folder, **{"clock": self.clock, "owner": "test", **options})
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from airflow_batches.api import BatchesClient
-from airflow_batches.emulator import Emulator
+from airflow_batches.emulator import Emulator, Rule
 from airflow_batches.jobs import run_job
 from tests.samples import some_requests
 from tests.servers import S3Server, gateway, s3_server
@@ -25,7 +25,6 @@ import json, os, pathlib, signal, sys
 from airflow_batches.api import BatchesClient
 from airflow_batches.jobs import run_job
 from airflow_batches.landing.s3_upload import S3Upload
-from tests.samples import some_requests
 url, key, path, options, effect, when, left = *sys.argv[1:7], [int(sys.argv[7])]
 
 def dying(call):
@@ -46,11 +45,9 @@ elif path.startswith("s3:"):
 else:
     pathlib.Path.replace = dying(pathlib.Path.replace)
 with BatchesClient(key, base_url=url) as client:
-    run_job(
-        client, some_requests(10), path, storage_options=json.loads(options), max_requests=5, owner="test",
-        poll_interval=0.05,
-    )
+    run_job(client, path=path, **json.loads(options), owner="test", poll_interval=0.05)
 """
+REQUESTS: Final[dict[str, Any]] = {"requests": [*some_requests(10)], "max_requests": 5}
 CREATES: Final = [("create", "before", 1), ("create", "after", 1), ("create", "before", 2), ("create", "after", 2)]
 POINTS: Final = [
     *CREATES,
@@ -64,6 +61,17 @@ S3_POINTS: Final = [
     ("object", "after", 7), ("object", "after", 13),
 ]  # fmt: skip
 """Fewer, because each takes seconds."""
+ROW_POINTS: Final = [
+    *(("object", "after", number) for number in (1, 2, 3, 4, 19, 20, 21)), ("object", "before", 22),
+    ("create", "after", 2),
+]  # fmt: skip
+"""Objects in their order: reused answers, rows, requests, ledger; those of the batches; `publishing`, part, failures,
+manifest."""
+ABOUT: Final[list[dict[str, Any]]] = [{"id": number, "topic": f"<{number}>"} for number in range(12)]
+ROWS: Final[dict[str, Any]] = {
+    "rows": ABOUT, "prompt": "Describe ${topic}", "key": "id", "format": "jsonl", "max_requests": 5,
+    "model": "claude-haiku-4-5", "defaults": {"max_tokens": 50},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +92,31 @@ def killed(emulator: Emulator, path: str, options: Any, effect: str, when: str, 
 def test_a_job_that_was_killed_goes_on_and_sends_nothing_twice(
     emulator: Emulator, job: Job, effect: str, when: str, number: int
 ) -> None:
-    assert killed(emulator, str(job.folder), {}, effect, when, number) == -signal.SIGKILL
+    assert killed(emulator, str(job.folder), REQUESTS, effect, when, number) == -signal.SIGKILL
     assert not (job.folder / "manifest.json").exists()
-    manifest = job.run(some_requests(10), max_requests=5)
+    manifest = job.run(**REQUESTS)
     assert job.ids() == numbered(10)
     assert len(emulator.batches()) == len(manifest.batches) == 2
+
+
+@pytest.mark.parametrize(("effect", "when", "number"), ROW_POINTS)
+def test_a_job_of_rows_that_was_killed_answers_each_row_once(
+    emulator: Emulator, job: Job, tmp_path: Path, effect: str, when: str, number: int
+) -> None:
+    emulator.set_rules([Rule(answer="from the earlier job")])
+    Job(emulator, job.client, tmp_path / "earlier").run(**{**ROWS, "rows": ABOUT[:2]})
+    emulator.set_rules([Rule(text=row["topic"], answer=f"about {row['topic']}") for row in ABOUT])
+    given = {**ROWS, "reuse": str(tmp_path / "earlier")}
+
+    assert killed(emulator, str(job.folder), given, effect, when, number) == -signal.SIGKILL
+    assert not (job.folder / "manifest.json").exists()
+    manifest = job.run(**given)
+
+    answers = [(row["id"], row["answer"]) for row in job.lines("part-*.jsonl")]
+    assert answers[:2] == [(0, "from the earlier job"), (1, "from the earlier job")]
+    assert answers[2:] == [(row["id"], f"about {row['topic']}") for row in ABOUT[2:]]
+    assert manifest.rows["reused"] == 2
+    assert len(emulator.batches()) == 1 + len(manifest.batches) == 3
 
 
 @pytest.mark.parametrize(("effect", "when", "number"), S3_POINTS)
@@ -98,11 +126,10 @@ def test_on_s3_as_well(
     path = f"s3://bucket/{tmp_path.name}"
     options = {**s3.storage_options, "config_kwargs": {"response_checksum_validation": "when_required"}}
     job = Job(emulator, client, s3.folder / "bucket" / tmp_path.name)
-    assert killed(emulator, path, options, effect, when, number) == -signal.SIGKILL
+    assert killed(emulator, path, {**REQUESTS, "storage_options": options}, effect, when, number) == -signal.SIGKILL
     assert not (job.folder / "manifest.json").exists()
     manifest = run_job(
-        client, some_requests(10), path, storage_options=options, max_requests=5, owner="test",
-        clock=EmulatorClock(emulator),
-    )  # fmt: skip
+        client, path=path, **REQUESTS, storage_options=options, owner="test", clock=EmulatorClock(emulator)
+    )
     assert job.ids() == numbered(10)
     assert len(emulator.batches()) == len(manifest.batches) == 2

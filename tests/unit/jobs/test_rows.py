@@ -14,11 +14,11 @@ from pydantic import BaseModel, Field
 
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Rule
-from airflow_batches.jobs import JobFailed, JobManifest, JobRefused
+from airflow_batches.jobs import JobFailed, JobManifest, JobRefused, JobStopped
 from airflow_batches.jobs.ledger import JobLedger
 from tests.unit.jobs.conftest import Job
 
-ROWS = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
+ROWS: list[dict[str, Any]] = [{"id": number, "text": f"review {number % 7}", "extra": None} for number in range(20)]
 MODEL = "claude-haiku-4-5"
 
 
@@ -184,7 +184,7 @@ class Opinion(BaseModel):
     opinion: str
 
 
-class Stopped(Exception):  # noqa: N818  # no error of the job
+class Stopped(Exception):
     """The process ends."""
 
 
@@ -220,8 +220,9 @@ def test_rows_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job, tmp_pat
     with pytest.raises(Stopped):
         answer(job, str(source), progress=stop_once_sent)
     (source / "a.jsonl").unlink()
-    for rows in (str(source), []):
-        with pytest.raises(JobRefused, match="20 rows .* given are no rows"):
+    gone: list[Any] = [str(source), []]
+    for rows in gone:
+        with pytest.raises(JobRefused, match=r"20 rows .* given are no rows"):
             answer(job, rows)
     assert answer(job, str(source), on_changed="continue").rows["succeeded"] == 20
 
@@ -230,7 +231,7 @@ def test_requests_that_are_gone_do_not_end_a_job_whose_batches_run(job: Job) -> 
     given = {"model": MODEL, "defaults": {"max_tokens": 5}}
     with pytest.raises(Stopped):
         job.run(["a"], progress=stop_once_sent, **given)
-    with pytest.raises(JobRefused, match="1 requests .* given are no requests"):
+    with pytest.raises(JobRefused, match=r"1 requests .* given are no requests"):
         job.run([], **given)
 
 
@@ -286,3 +287,34 @@ def test_the_same_texts_under_other_keys_are_other_rows(job: Job) -> None:
     with pytest.raises(JobRefused, match="other rows"):
         answer(job, [{**row, "id": 100 + row["id"]} for row in ROWS])
     assert answer(job, [{**row, "extra": "new"} for row in ROWS]).rows["rows"] == 20
+
+
+@pytest.mark.parametrize("stop_reason", ["max_tokens", "model_context_window_exceeded", "refusal"])
+def test_an_answer_that_was_cut_off_is_not_asked_for_again_unchanged(job: Job, stop_reason: Any) -> None:
+    cut = Rule(text="review 3", answer='{"stars": ', stop_reason=stop_reason)
+    job.emulator.set_rules([cut, FOUR_STARS])
+    manifest = answer(job, output_type=Stars, max_failure_rate=None)
+    assert manifest.counts == {"succeeded": 6, "invalid_output": 1}
+    assert len(job.emulator.batches()) == 1
+
+
+def test_one_that_max_tokens_cut_is_asked_for_again_with_a_higher_limit(job: Job) -> None:
+    cut = Rule(text="review 3", answer='{"stars": ', stop_reason="max_tokens", times_per_id=2)
+    job.emulator.set_rules([cut, FOUR_STARS])
+    manifest = answer(job, output_type=Stars, max_tokens_growth=1.01)
+    assert manifest.counts == {"succeeded": 7}
+    sent = [json.loads(path.read_text()) for path in sorted((job.folder / "_job").glob("requests-*-[23]-*.jsonl"))]
+    assert [request["params"]["max_tokens"] for request in sent] == [51, 52]
+
+
+def test_invalid_answers_of_the_canary_stop_the_job(job: Job) -> None:
+    job.emulator.set_rules([Rule(answer='{"stars": 9}')])
+    with pytest.raises(JobStopped, match="canary"):
+        answer(job, output_type=Stars, canary=2, canary_sample="spread")
+    assert len(job.emulator.batches()) == 1
+
+
+def test_a_canary_that_is_spread_over_the_rows_leaves_each_answer_with_its_row(job: Job) -> None:
+    job.emulator.set_rules([Rule(text=f"<{number}>", answer=f"about {number}") for number in range(20)])
+    answer(job, prompt="<${id}>", canary=3, canary_sample="spread", max_requests=4)
+    assert [row["answer"] for row in published(job)] == [f"about {number}" for number in range(20)]
