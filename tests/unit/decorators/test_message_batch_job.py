@@ -56,7 +56,7 @@ def test_further_parameters_are_arguments_of_the_task_or_members_of_the_context(
         return f"Be {tone}: {row['id']}"
 
     execute(classify, tmp_path / "out", "short")
-    assert seen == [("short", "classify")] * 2
+    assert seen == [("short", "task")] * 2
 
 
 def test_what_the_prompt_returns_is_not_taken_for_what_the_task_returns(tmp_path: Path) -> None:
