@@ -24,6 +24,7 @@ TOGETHER: Final = {
     "tests/e2e/test_private_airflow.py": "the end-to-end tests' Airflow",
     "tests/integration/test_example_dags.py": "Airflow's tables",
     "tests/integration/test_job_dags.py": "Airflow's tables",
+    "tests/integration/test_row_dags.py": "Airflow's tables",
     "tests/integration/test_submission_dags.py": "Airflow's tables",
     "tests/unit/test_imports.py": "an interpreter",
 }
