@@ -8,12 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.ledger import JobBatch, LandedBatch, PlannedShard
 from airflow_batches.jobs.rounds import NO_CREDIT, Judged, Repeats
 from airflow_batches.landing.engine import land
 from airflow_batches.landing.lines import ResultLine, decode_block, results_in
 from airflow_batches.submission.lines import line_runs
+from airflow_batches.submission.shard_files import HashedSource
 from airflow_batches.submission.source import Source
 
 if TYPE_CHECKING:
@@ -59,6 +61,19 @@ def result_lines(landed: Source) -> Iterator[tuple[bytes, list[tuple[bytes, Resu
             yield data, [*zip(lines, decoded, strict=True)]
         else:
             yield data, [pair for line in lines for pair in results_in(line)]
+
+
+def require_landed(source: HashedSource, landed: LandedBatch) -> None:
+    """Compare a landed object, which was read to its end, with the one that landed.
+
+    :raises JobError: it is another one.
+    """
+    if source.sha256 != landed.sha256:
+        raise JobError(
+            f"{source.name} is not the object that landed there (sha256 {source.sha256} instead of {landed.sha256}). "
+            "Nothing was published. Restore the object if the store keeps versions; the API keeps the results for 29 "
+            "days after the batch's creation"
+        )
 
 
 def _judged(folder: JobFolder, name: str, repeats: Repeats) -> list[Judged]:

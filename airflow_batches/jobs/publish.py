@@ -22,7 +22,7 @@ from airflow_batches.api.error_messages import ErrorMessages
 from airflow_batches.jobs.cutting import ids_digest_of
 from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
-from airflow_batches.jobs.landed import result_lines
+from airflow_batches.jobs.landed import require_landed, result_lines
 from airflow_batches.jobs.ledger import SUCCEEDED, JobBatch, JobLedger, LandedBatch, PlannedShard, total
 from airflow_batches.jobs.manifest import MANIFEST, BatchSummary, JobManifest, RoundSummary
 from airflow_batches.jobs.rounds import INVALID_OUTPUT
@@ -136,17 +136,8 @@ def _publish_batch(
         lines = [(raw, line) for raw, line in pairs if line and line.custom_id not in resent]
         outcomes.count(lines)
         parts.add(data, lines, len(pairs))
-    _require_landed(source, landed)
+    require_landed(source, landed)
     parts.end_batch()
-
-
-def _require_landed(source: HashedSource, landed: LandedBatch) -> None:
-    if source.sha256 != landed.sha256:
-        raise JobError(
-            f"{source.name} is not the object that landed there (sha256 {source.sha256} instead of {landed.sha256}). "
-            "Nothing was published. Restore the object if the store keeps versions; the API keeps the results for 29 "
-            "days after the batch's creation"
-        )
 
 
 def _require_all(ledger: JobLedger, outcomes: LastOutcomes) -> None:

@@ -28,12 +28,14 @@ import numpy as np
 
 from airflow_batches.jobs.errors import JobRefused
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
-from airflow_batches.jobs.landed import result_lines
+from airflow_batches.jobs.landed import require_landed, result_lines
 from airflow_batches.jobs.ledger import SUCCEEDED, JobLedger
 from airflow_batches.jobs.planning import ROWS
 from airflow_batches.jobs.rounds import Judged, Repeats
 from airflow_batches.jobs.store import LedgerFile
 from airflow_batches.landing.lines import ResultLine
+from airflow_batches.submission.shard_files import HashedSource
+from airflow_batches.submission.source import Source
 from airflow_batches.tables.distinct import DistinctDigests
 from airflow_batches.tables.rows_object import DIGEST, REQUEST, read_rows
 
@@ -64,6 +66,7 @@ class EarlierAnswers:
     :param repeats: which answers the new job would send again.
     :param once: each answer is taken by one request only.
     :raises JobRefused: the folder holds no job of rows.
+    :raises JobError: a landed object is not the one that landed.
 
     Example::
 
@@ -143,11 +146,12 @@ class EarlierAnswers:
     def _landed(self) -> Iterator[tuple[datetime | None, list[tuple[bytes, ResultLine]]]]:
         """Yield runs of lines and when they landed, later rounds last; None: each line says so itself."""
         reused = self._ledger.plan.settings[ROWS]["reused_object"]
-        places: list[tuple[datetime | None, str]] = [(None, reused)] if reused else []
-        places += [(landed.landed_at, landed.results) for _, landed in self._ledger.landed]
-        for landed_at, name in places:
-            for _, pairs in result_lines(StoredRequests(self._folder.internal(name))):
-                yield landed_at, [(raw, line) for raw, line in pairs if line]
+        if reused:
+            yield from ((None, lines) for lines in _results(StoredRequests(self._folder.internal(reused))))
+        for _, landed in self._ledger.landed:
+            source = HashedSource(StoredRequests(self._folder.internal(landed.results)))
+            yield from ((landed.landed_at, lines) for lines in _results(source))
+            require_landed(source, landed)
 
     def _add(self, lines: list[tuple[bytes, ResultLine]], landed_at: datetime | None) -> None:
         """Keep the lines that may be taken; forget earlier ones of the same requests."""
@@ -164,3 +168,8 @@ class EarlierAnswers:
 
     def _is_young(self, at: datetime) -> bool:
         return self._oldest is None or at >= self._oldest
+
+
+def _results(source: Source) -> Iterator[list[tuple[bytes, ResultLine]]]:
+    for _, pairs in result_lines(source):
+        yield [(raw, line) for raw, line in pairs if line]

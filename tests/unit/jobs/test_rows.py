@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field
 from airflow_batches.api import InvalidRequest
 from airflow_batches.emulator import Rule
 from airflow_batches.jobs import JobFailed, JobManifest, JobRefused, JobStopped
+from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.ledger import JobLedger
 from tests.unit.jobs.conftest import Job
 
@@ -318,3 +320,35 @@ def test_a_canary_that_is_spread_over_the_rows_leaves_each_answer_with_its_row(j
     job.emulator.set_rules([Rule(text=f"<{number}>", answer=f"about {number}") for number in range(20)])
     answer(job, prompt="<${id}>", canary=3, canary_sample="spread", max_requests=4)
     assert [row["answer"] for row in published(job)] == [f"about {number}" for number in range(20)]
+
+
+def test_a_job_that_needs_no_request_needs_no_canary_no_cache_and_no_money(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    sent = len(job.emulator.batches())
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    options = {"canary": 2, "canary_sample": "spread", "warm_cache": True, "max_cost_usd": 0}
+    manifest = answer(later, reuse=str(job.folder), **options)
+    assert manifest.rows == {"rows": 20, "succeeded": 20, "shared": 13, "reused": 7}
+    assert (manifest.requests, len(job.emulator.batches()), manifest.cost_usd) == (0, sent, Decimal(0))
+
+
+def test_answers_of_a_job_that_is_not_done_are_taken_as_far_as_they_have_landed(job: Job, tmp_path: Path) -> None:
+    def stop_once_landed(ledger: JobLedger) -> None:
+        if ledger.landed:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        answer(job, max_requests=3, max_queued=3, progress=stop_once_landed)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    assert answer(later, reuse=str(job.folder), format="csv").rows["reused"] == 3
+    assert answer(job).rows["succeeded"] == 20
+
+
+def test_a_landed_object_that_was_changed_gives_no_answers(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    landed = next((job.folder / "_job/landed").glob("*[!d].jsonl"))
+    landed.write_bytes(landed.read_bytes().replace(b"succeeded", b"succeedex", 1))
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    with pytest.raises(JobError, match="is not the object that landed"):
+        answer(later, reuse=str(job.folder))
+    assert not (later.folder / "_job/ledger.json").exists()
