@@ -10,7 +10,7 @@ from typing import Final, get_args
 from airflow_batches.api import BatchesClient
 from airflow_batches.jobs.decision import OnMissing, OnUnsettled
 from airflow_batches.jobs.errors import JobFailed, JobStopped
-from airflow_batches.jobs.events import estimate_text, rows_text
+from airflow_batches.jobs.events import estimate_text
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.line_parts import FORMATS
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
@@ -30,7 +30,7 @@ from airflow_batches.jobs.terminal.options import (
     rate,
 )
 from airflow_batches.jobs.terminal.runner import TerminalRunner
-from airflow_batches.jobs.terminal.summary import line
+from airflow_batches.jobs.terminal.summary import line, published_rows_text
 from airflow_batches.landing.command import add_base_url, client_from_environment, local_uri
 
 STOPPED: Final = 3
@@ -164,10 +164,9 @@ def _interrupted(runner: TerminalRunner) -> str:
 def _report(name: str, manifest: JobManifest) -> None:
     """Tell people the numbers, and programs the manifest."""
     counts = ", ".join(f"{number:,} {kind}" for kind, number in manifest.counts.items() if number)
-    rows = manifest.rows
     lines = [
         line("published", f"{name}/{MANIFEST}"),
-        *([line("rows", f"{rows['rows']:,}: {rows_text(rows)}")] if rows else []),
+        *([line("rows", published_rows_text(manifest.rows))] if manifest.rows else []),
         line("answers", f"{counts}, in {len(manifest.results):,} objects"),
         line("cost", f"{usd(manifest.cost_usd)}; estimated: {estimate_text(manifest.estimate)}"),
     ]

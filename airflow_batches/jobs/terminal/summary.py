@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from airflow_batches.jobs.events import estimate_text, number_of
+from airflow_batches.jobs.events import estimate_text, number_of, rows_text
 from airflow_batches.jobs.ledger import (
     PUBLISHED,
     PUBLISHING,
@@ -65,18 +65,19 @@ def plan_numbers(
     }
 
 
-def status_lines(name: str, ledger: JobLedger, now: datetime) -> Iterator[str]:
+def status_lines(name: str, ledger: JobLedger, now: datetime, published: Mapping[str, int]) -> Iterator[str]:
     """Describe a job from its ledger.
 
     :param name: the folder's name for people.
     :param ledger: the stored ledger.
     :param now: the time, to tell whether a runner's lease has expired.
+    :param published: the manifest's rows; empty before it is published, and for jobs without rows.
     """
     plan = ledger.plan
     yield line("job", f"{name}: {state_text(ledger, now)}")
     yield line("planned", f"{plan.created_at:%F %T %Z}, {plan.requests:,} requests from {plan.source}")
-    if rows := plan.settings.get(ROWS):
-        yield line("rows", planned_rows_text(rows))
+    if ROWS in plan.settings:
+        yield line("rows", published_rows_text(published) if published else planned_rows_text(plan.settings[ROWS]))
     yield line("batches", batches_text(ledger))
     for batch in ledger.live[:SHOWN]:
         yield line("", batch_text(ledger, batch))
@@ -91,15 +92,15 @@ def status_lines(name: str, ledger: JobLedger, now: datetime) -> Iterator[str]:
         yield line("stopped", f"{ledger.stopped.at:%F %T %Z}, {ledger.stopped.kind}: {ledger.stopped.message}")
 
 
-def status_numbers(name: str, ledger: JobLedger, now: datetime) -> dict[str, Any]:
-    """Return the numbers of a job for programs."""
+def status_numbers(name: str, ledger: JobLedger, now: datetime, published: Mapping[str, int]) -> dict[str, Any]:
+    """Return the numbers of a job for programs. The parameters are those of `status_lines`."""
     money = spending(ledger)
     return {
         "path": name,
         "state": ledger.state,
         "runs": is_running(ledger, now),
         "requests": ledger.plan.requests,
-        "rows": _row_numbers(ledger.plan.settings.get(ROWS)),
+        "rows": {**_row_numbers(ledger.plan.settings.get(ROWS)), **published},
         "round": ledger.rounds,
         "batches": {"landed": len(ledger.landed), "under_way": len(ledger.live), "unsent": len(ledger.unsent)},
         "batch_ids": [batch.id for batch in ledger.batches],
@@ -118,6 +119,14 @@ def planned_rows_text(rows: Mapping[str, Any]) -> str:
     """
     others = [f"{rows[name]:,} {name}" for name in ("shared", "skipped", "reused") if rows[name]]
     return ", ".join([f"{rows['rows']:,}: {number_of(rows['distinct'], 'distinct request')}", *others])
+
+
+def published_rows_text(rows: Mapping[str, int]) -> str:
+    """Count rows by how they ended.
+
+    :param rows: those of a manifest.
+    """
+    return f"{rows['rows']:,}: {rows_text(rows)}"
 
 
 def state_text(ledger: JobLedger, now: datetime) -> str:

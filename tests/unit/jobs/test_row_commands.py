@@ -10,6 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
+from airflow_batches.emulator import Rule
 from tests.unit.jobs.program import Terminal
 
 ROWS = [{"id": number, "text": f"review {number % 4}" if number else ""} for number in range(10)]
@@ -80,11 +81,22 @@ def test_plan_and_run_leave_out_what_an_earlier_job_answered(table: Terminal) ->
     assert [batch["request_counts"]["succeeded"] for batch in table.emulator.batches()] == [1, 4]
 
 
-def test_a_status_counts_the_rows_of_the_plan(table: Terminal) -> None:
-    assert answer(table, "answers").returncode == 0
+def test_a_status_counts_the_rows_of_the_plan_and_then_those_that_are_published(table: Terminal) -> None:
+    assert answer(table, "answers", "--max-cost-usd", "0.000001").returncode == 3
     assert "rows       10: 4 distinct requests, 5 shared, 1 skipped\n" in table.call("status", "answers").stdout
+    assert answer(table, "answers").returncode == 0
+    assert "rows       10: 9 succeeded, 1 skipped; 5 shared\n" in table.call("status", "answers").stdout
     numbers = json.loads(table.call("status", "answers", "--json").stdout)
-    assert numbers["rows"] == {"rows": 10, "distinct": 4, "shared": 5, "skipped": 1, "reused": 0}
+    planned = {"rows": 10, "distinct": 4, "shared": 5, "skipped": 1, "reused": 0}
+    assert numbers["rows"] == {**planned, "succeeded": 9}
+
+
+def test_an_answer_that_does_not_follow_the_schema_is_counted_as_such(table: Terminal) -> None:
+    (table.folder / "verdict.json").write_text(json.dumps(SCHEMA))
+    table.emulator.set_rules([Rule(text="review 3", answer='{"sentiment": "neither"}')])
+    done = answer(table, "answers", "--output-schema", "verdict.json", "--max-failure-rate", "any")
+    assert "rows       10: 7 succeeded, 2 invalid_output, 1 skipped; 5 shared\n" in done.stderr
+    assert "7 succeeded, 2 invalid_output" in table.call("status", "answers").stdout
 
 
 @pytest.mark.parametrize("arguments", [["--key", "id"], ["--reuse", "yesterday"], ["--output-schema", "verdict.json"]])
