@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from airflow_batches.demo.rest import AirflowApi
 from airflow_batches.demo.service import ANSWERS
 from airflow_batches.demo.stages import AGAIN, CANARY, DEFERRED, OTHERS, PUBLISHED
 from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.jobs.money import usd
 from tests.e2e.processes import Program, program
 
 pytestmark = pytest.mark.e2e
@@ -61,7 +63,7 @@ def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_leaves_a_job_on_th
         assert said in demo.output()
     for told in (
         str(job),
-        f"bill${manifest['cost_usd']}",
+        f"bill{usd(Decimal(manifest['cost_usd']))}",
         "estimate$",
         *(batch["id"] for batch in manifest["batches"]),
     ):
