@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="use Anthropic's API with the key in ANTHROPIC_API_KEY. This costs money: eight short requests, at most "
         "about 0.4 US cents. It may take an hour or two; Ctrl-C cancels the batches",
     )
-    parser.add_argument("--ui", action="store_true", help="keep Airflow running afterwards, until Ctrl-C")
+    parser.add_argument(
+        "--ui",
+        action="store_true",
+        help="keep Airflow running until Ctrl-C, with a job under way on its page Message Batches",
+    )
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="land the results in this folder, and leave them there"
     )

@@ -7,9 +7,8 @@ Airflow no task sends further ones.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +17,7 @@ from rich.console import Console
 from airflow_batches.api import BatchesClient
 from airflow_batches.demo.example import ExampleRun, example_dag
 from airflow_batches.demo.interruptions import Interruptions
+from airflow_batches.demo.page import begin_slow_run, page_url, stay
 from airflow_batches.demo.private_airflow import PrivateAirflow
 from airflow_batches.demo.report import print_report
 from airflow_batches.demo.screen import Screen
@@ -30,7 +30,7 @@ def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, k
 
     :param console: where progress and results are printed.
     :param on_live_api: use Anthropic's API, which costs money; the emulator by default.
-    :param ui: keep Airflow running after the run until Ctrl-C.
+    :param ui: keep Airflow running after the run until Ctrl-C, with a job under way on the page "Message Batches".
     :param keep: folder in which the results stay; None: they are removed with Airflow.
     :raises BatchesError: when the demo fails.
     """
@@ -46,15 +46,19 @@ def run_demo(console: Console, *, on_live_api: bool = False, ui: bool = False, k
         screen.show("A private Airflow starts")
         airflow = inner.enter_context(_airflow(service, screen))
         inner.push(lambda kind, *_: screen.show("Airflow is stopped and removed", failed=kind is not None))
+        if ui:
+            screen.show("The page Message Batches", page_url(airflow))
         landed = run.to_its_end(airflow)
-        if not ui:
+        if ui:
+            begin_slow_run(airflow, service, screen)
+        else:
             inner.close()
         screen.finish()
         print_report(console, landed.manifest, landed.first_lines, screen.steps)
         if not keep:
             console.print("\nThe files go with Airflow; --keep DIR leaves them in a folder of yours.")
         if ui:
-            _stay(console, airflow)
+            stay(console, airflow, service)
 
 
 def _held(interruptions: Interruptions, work: Callable[[], None]) -> None:
@@ -72,11 +76,3 @@ def _airflow(service: Service, screen: Screen) -> PrivateAirflow:
 
     connections = {DEFAULT_CONNECTION: service.connection()}
     return PrivateAirflow(dags=[example_dag()], connections=connections, on_progress=progress)
-
-
-def _stay(console: Console, airflow: PrivateAirflow) -> None:
-    console.print(f"\nAirflow is at {airflow.api.url} (every visitor is admin). Ctrl-C ends it.", soft_wrap=True)
-    with suppress(KeyboardInterrupt):
-        while True:
-            airflow.check_alive()
-            time.sleep(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,6 +14,12 @@ KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
 URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
 EMULATED: Final[Mapping[str, Any]] = {"processing_time": 6.0, "incremental_counts": True}
 """Settings of the emulator; chosen: the deferral can be seen, and the wait is short."""
+SLOW_S: Final = 60.0
+"""Seconds that each batch of a slow run takes; chosen: time to read the report, open the page, and see bars move."""
+LATE: Final = "Tunis"
+"""The city of the example whose batch of a slow run ends later than the one beside it, so that its bar moves twice."""
+LATE_S: Final = 20.0
+"""By so many seconds; chosen: longer than a poll, and than the task needs to take up what ended before."""
 FAILING: Final = "Accra"
 """The city of the example whose request fails when it is sent first; chosen: it is not in the canary."""
 ANSWERS: Final[Mapping[str, str]] = {
@@ -31,14 +37,18 @@ ANSWERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Service:
-    """The API that the demo uses. `poll_interval` is in seconds, `price` a text for the user."""
+    """The API that the demo uses.
+
+    :param price: a text for the user.
+    :param slow_down: makes further batches take `SLOW_S`; None: they would be billed.
+    """
 
     name: str
     url: str
     price: str
     api_key: str = field(repr=False)
     live: bool
-    poll_interval: float
+    slow_down: Callable[[], None] | None = None
 
     def connection(self) -> dict[str, str]:
         """Return the fields of an Airflow connection to it."""
@@ -53,13 +63,18 @@ def emulated() -> Iterator[Service]:
     fails_once = Rule(text=FAILING, outcome="errored", error_type="overloaded_error", times_per_id=1)
     answers = [Rule(text=city, answer=answer) for city, answer in ANSWERS.items()]
     with Emulator(rules=[fails_once], answers=answers, **EMULATED) as emulator:
+
+        def slow_down() -> None:
+            emulator.configure(processing_time=SLOW_S)
+            emulator.set_rules([fails_once, Rule(text=LATE, delay=LATE_S)])
+
         yield Service(
             name="The Message Batches API, emulated",
             url=emulator.url,
             price="free of charge",
             api_key=str(emulator.api_key),
             live=False,
-            poll_interval=1.0,
+            slow_down=slow_down,
         )
 
 
@@ -77,5 +92,4 @@ def live(environment: Mapping[str, str]) -> Iterator[Service]:
         price="eight short requests are billed, at most about 0.4 US cents in all",
         api_key=key,
         live=True,
-        poll_interval=5.0,
     )

@@ -6,7 +6,7 @@
 | submitted      | the shard, its requests, the batch's id                                                     |
 | landed         | the outcomes by kind, the commonest errors, the cost; how far the job is                    |
 | round begins   | how many requests are sent again, and why                                                   |
-| published      | the outcomes of all requests, the cost, the folder                                          |
+| published      | the outcomes of all rows and requests, the cost, the folder                                 |
 
 What the job waits for in between is in `progress.describe`.
 """
@@ -14,12 +14,16 @@ What the job waits for in between is in `progress.describe`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from airflow_batches.api.error_messages import commonest
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard, TokenEstimate
 from airflow_batches.jobs.manifest import JobManifest
 from airflow_batches.jobs.money import usd
 from airflow_batches.jobs.rounds import NO_CREDIT
+
+WITHOUT_A_REQUEST: Final = ("shared", "reused")
+"""Members of a manifest's `rows` that count answers without a request of their own, not ends of rows."""
 
 
 def planned(ledger: JobLedger) -> str:
@@ -74,8 +78,10 @@ def round_begins(ledger: JobLedger) -> str:
 def published(manifest: JobManifest) -> str:
     """Describe a job that is done."""
     folder = manifest.failed.uri.rpartition("/")[0]
+    requests, rows = number_of(manifest.requests, "request"), manifest.rows
+    what = f"{number_of(rows['rows'], 'row')} in {folder} ({rows_text(rows)}), {requests}" if rows else ""
     return (
-        f"Published {number_of(manifest.requests, 'request')} in {folder}: {counts_text(manifest.counts)}, "
+        f"Published {what or f'{requests} in {folder}'}: {counts_text(manifest.counts)}, "
         f"{usd(manifest.cost_usd)}, {number_of(len(manifest.batches), 'batch')} in "
         f"{number_of(len(manifest.rounds), 'round')}"
     )
@@ -94,6 +100,16 @@ def estimate_text(estimate: TokenEstimate) -> str:
         unpriced = ", ".join(estimate.unpriced) or "some models"
         return f"unknown: no price for {unpriced} ({estimate.prices})"
     return f"{usd(estimate.floor_usd)} for the input, at most {usd(estimate.ceiling_usd)} in all ({estimate.prices})"
+
+
+def rows_text(rows: Mapping[str, int]) -> str:
+    """Describe how rows ended, and how many were answered without a request of their own.
+
+    :param rows: those of a manifest.
+    """
+    ended = {name: number for name, number in rows.items() if name not in {"rows", *WITHOUT_A_REQUEST}}
+    others = ", ".join(f"{rows[name]:,} {name}" for name in WITHOUT_A_REQUEST if rows.get(name))
+    return "; ".join(filter(None, (counts_text(ended), others)))
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -136,15 +136,19 @@ def make_plan(client: BatchesClient | None, folder: JobFolder, asked: JobRequest
     return JobLedger(plan=plan, shards=tuple(shards))
 
 
-def preview(client: BatchesClient | None, asked: JobRequests) -> tuple[list[PlannedShard], TokenEstimate]:
-    """Cut and estimate without a folder: nothing is stored, and nothing is sent but token counts.
+def preview(
+    client: BatchesClient | None, asked: JobRequests, folder: JobFolder | None = None
+) -> tuple[list[PlannedShard], TokenEstimate]:
+    """Cut and estimate without a job's folder; nothing is sent but token counts.
 
     :param client: counts tokens; None: they are derived from bytes, and nothing is sent at all.
     :param asked: the requests.
+    :param folder: a temporary one, in which rows and the answers of an earlier job (`reuse`) are stored; None: nothing
+        is stored, and no answers are taken.
     :return: the shards with their prices, and the estimate of all.
     :raises PreflightError: the requests cannot be sent.
     """
-    shards, sample = _cut(asked.source("preview"), "", asked)
+    shards, sample = _cut(asked.source("preview", folder), "", asked)
     return estimated(client, shards, sample.requests)
 
 

@@ -2,7 +2,7 @@
 
 | route                       | what answers                                            |
 |-----------------------------|---------------------------------------------------------|
-| `/plugin/message-batches`   | Airflow's UI, with the page in a frame                  |
+| `/plugin/message-batches`   | Airflow's UI, with the page in a frame (`IN_AIRFLOW`)   |
 | `/message-batches/`         | the page itself (`page`)                                |
 """
 
@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 NAME: Final = "message-batches"
 MOUNTED_AT: Final = f"/{NAME}"
+IN_AIRFLOW: Final = f"/plugin/{NAME}"
 
 
 def base_path() -> str:
@@ -43,4 +44,4 @@ def run_in_airflow(*, dag_id: str, run_id: str) -> str:
 
 
 def _in_airflow(**view: str | int) -> str:
-    return f"{base_path()}/plugin/{NAME}?{urlencode(view)}"
+    return f"{base_path()}{IN_AIRFLOW}?{urlencode(view)}"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import re
 import signal
-import urllib.request
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 
 from airflow_batches.cli import main
+from airflow_batches.demo.example import DAG_ID
+from airflow_batches.demo.page import UNDER_WAY
 from airflow_batches.demo.report import RESULTS_SHOWN
+from airflow_batches.demo.rest import AirflowApi
 from airflow_batches.demo.service import ANSWERS
 from airflow_batches.demo.stages import AGAIN, CANARY, DEFERRED, OTHERS, PUBLISHED
 from airflow_batches.emulator import Emulator, Fault
+from airflow_batches.jobs.money import usd
 from tests.e2e.processes import Program, program
 
 pytestmark = pytest.mark.e2e
@@ -27,13 +32,25 @@ def assert_nothing_is_left(demo: Program) -> None:
     assert list(demo.scratch.iterdir()) == []
 
 
-def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_stays_until_ctrl_c(tmp_path: Path) -> None:
+def runs(url: str) -> list[str]:
+    """The states of the runs, the newest first."""
+    api = AirflowApi(url)
+    api.log_in()
+    found = api.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns", params={"order_by": "-start_date"})["dag_runs"]
+    return [run["state"] for run in found]
+
+
+def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_leaves_a_job_on_the_page_until_ctrl_c(
+    tmp_path: Path,
+) -> None:
     with program(tmp_path, "demo", "--ui", "--keep", str(tmp_path / "kept")) as demo:
         demo.wait_for("Ctrl-C ends it.")
-        found = re.search(r"Airflow is at (http://127\.0\.0\.1:\d+) ", demo.output())
+        found = re.search(r"The page Message Batches is at ((http://127\.0\.0\.1:\d+)/plugin/\S+)\n", demo.output())
         assert found
-        with urllib.request.urlopen(found[1]) as page:
-            assert b"<html" in page.read()
+        assert UNDER_WAY in demo.output()
+        assert runs(found[2]) == ["running", "success"]
+        assert "<html" in requests.get(found[1], timeout=60).text
+        assert "<title>Message Batches" in requests.get(f"{found[2]}/message-batches/", timeout=60).text
         assert demo.listeners() == {"127.0.0.1"}
         assert demo.end(signal.SIGINT) == 0, demo.output()
         assert_nothing_is_left(demo)
@@ -46,7 +63,7 @@ def test_it_runs_the_whole_job_prints_what_landed_and_with_ui_stays_until_ctrl_c
         assert said in demo.output()
     for told in (
         str(job),
-        f"bill${manifest['cost_usd']}",
+        f"bill{usd(Decimal(manifest['cost_usd']))}",
         "estimate$",
         *(batch["id"] for batch in manifest["batches"]),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -11,17 +12,23 @@ from typing import Any, Final, get_args
 import msgspec
 from rich_argparse import RawDescriptionRichHelpFormatter
 
+from airflow_batches._row_options import RowOptions
+from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.api.limits import MAX_BODY_BYTES, MAX_REQUESTS
 from airflow_batches.jobs.cutting import CutLimits
 from airflow_batches.jobs.planning import CanarySample, JobRequests
+from airflow_batches.jobs.run import asked_rows_of
 from airflow_batches.landing.command import local_uri
 from airflow_batches.submission.preflight import Preflight
 
 ANY: Final = "any"
 REQUESTS_HELP: Final = (
     "JSONL: a file or a URI such as s3://bucket/key.jsonl; .gz, .zst. Each line is a request of the API (custom_id, "
-    'params), or {"prompt": "text"} with or without a custom_id; prompts need --model and --defaults with max_tokens'
+    'params), or {"prompt": "text"} with or without a custom_id; prompts need --model and --defaults with max_tokens. '
+    "With --prompt: a table instead, as Parquet, CSV or JSONL: a file, a folder or a glob"
 )
+ROW_OPTIONS: Final = ("key", "output_type", "reuse")
+"""Options that need `--prompt`, as `run_job` names them."""
 
 
 def add_epilog(parser: argparse.ArgumentParser, text: str) -> None:
@@ -41,6 +48,19 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--preflight", choices=get_args(Preflight), default="error", help="check of the requests (error)"
+    )
+    group = parser.add_argument_group("rows of a table")
+    group.add_argument("--prompt", metavar="TEXT", help="the prompt of each row; ${column} is the row's value")
+    group.add_argument(
+        "--key", action="append", metavar="COLUMN",
+        help="identifies a row and is published with its answer (all columns are); repeat it for several",
+    )  # fmt: skip
+    group.add_argument(
+        "--output-schema", dest="output_type", type=_schema, metavar="FILE",
+        help="a JSON schema that each answer must follow; its members become columns",
+    )  # fmt: skip
+    group.add_argument(
+        "--reuse", type=local_uri, metavar="FOLDER", help="take answers to equal requests from this earlier job"
     )
     group = parser.add_argument_group("batches")
     group.add_argument("--canary", type=count, default=0, metavar="N", help="send N requests alone first (0: none)")
@@ -62,15 +82,36 @@ def asked_for(args: argparse.Namespace, version: str) -> JobRequests:
 
     :param args: the parsed arguments.
     :param version: the API version that the requests are checked against.
+    :raises InvalidRequest: options for rows do not fit each other, or there are no rows.
     """
+    given = given_of(args)
+    requests, rows = given.pop("requests"), given.pop("rows")
     cut = CutLimits(
         max_requests=args.max_requests, max_bytes=args.max_bytes, model=args.model, version=version,
         preflight=args.preflight,
     )  # fmt: skip
     return JobRequests(
-        requests=local_uri(args.requests), defaults=args.defaults, cut=cut, canary=args.canary,
+        requests=requests, defaults=args.defaults, cut=cut, canary=args.canary,
         canary_sample=args.canary_sample, warm_cache=args.warm_cache,
+        rows=asked_rows_of(
+            rows, RowOptions(**given), model=args.model, defaults=args.defaults, now=datetime.now(UTC)
+        ),
     )  # fmt: skip
+
+
+def given_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the requests or the rows, and what is said about rows, as `run_job` names them.
+
+    :raises InvalidRequest: an option is for rows, and there is no prompt.
+    """
+    place, chosen = local_uri(args.requests), {name: getattr(args, name) for name in ROW_OPTIONS}
+    if args.prompt is not None:
+        return {"requests": None, "rows": place, "prompt": args.prompt, **chosen}
+    unused = [name for name, value in chosen.items() if value]
+    if unused:
+        option = {"output_type": "output-schema"}.get(unused[0], unused[0])
+        raise InvalidRequest(f"--{option} is for the rows of a table: give --prompt, with ${{column}} places, too")
+    return {"requests": place, "rows": None, "prompt": None}
 
 
 def count(text: str) -> int:
@@ -127,3 +168,7 @@ def _defaults(text: str) -> Mapping[str, Any]:
         return msgspec.json.decode(data, type=dict[str, Any])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(f"no JSON object: {error}") from None
+
+
+def _schema(path: str) -> Mapping[str, Any]:
+    return _defaults(f"@{path}")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
 
 from airflow_batches._uri import redact_uri
 from airflow_batches.api.defaults import NEWEST
+from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.money import usd
 from airflow_batches.jobs.planning import preview
 from airflow_batches.jobs.terminal.options import add_epilog, add_request_options, asked_for, money
 from airflow_batches.jobs.terminal.summary import line, plan_lines, plan_numbers
-from airflow_batches.landing.command import add_base_url, client_from_environment
+from airflow_batches.landing.command import add_base_url, client_from_environment, local_uri
 
 EPILOG: Final = """\
 examples:
@@ -23,6 +25,8 @@ examples:
   airflow-batches plan prompts.jsonl --model claude-haiku-4-5 \\
       --defaults '{"max_tokens": 200}' --canary 100
   airflow-batches plan s3://lake/requests.jsonl --offline --json
+  airflow-batches plan reviews.parquet --model claude-haiku-4-5 \\
+      --defaults '{"max_tokens": 200}' --key id --prompt 'Classify: ${text}'
 
 Nothing is stored. The API only counts the tokens of up to 50 requests, which is
 free. With --offline it is not called: tokens are estimated from bytes, and no
@@ -54,14 +58,16 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         client = None if args.offline else stack.enter_context(client_from_environment(args.base_url))
         asked = asked_for(args, client.anthropic_version if client else NEWEST)
-        shards, estimate = preview(client, asked)
-    source = redact_uri(asked.requests)
+        # Only with a folder are the answers of an earlier job taken.
+        folder = JobFolder(stack.enter_context(TemporaryDirectory())) if args.reuse else None
+        shards, estimate = preview(client, asked, folder)
+    source, rows = redact_uri(local_uri(args.requests)), asked.rows.settings() if asked.rows else None
     if args.json:
         sys.stdout.buffer.write(
-            msgspec.json.format(msgspec.json.encode(plan_numbers(source, shards, estimate))) + b"\n"
+            msgspec.json.format(msgspec.json.encode(plan_numbers(source, shards, estimate, rows))) + b"\n"
         )
     else:
-        sys.stdout.writelines(f"{text}\n" for text in plan_lines(source, shards, estimate))
+        sys.stdout.writelines(f"{text}\n" for text in plan_lines(source, shards, estimate, rows))
     cap, floor = args.max_cost_usd, estimate.floor_usd
     if cap is None or (floor is not None and floor <= cap):
         return 0

@@ -16,7 +16,7 @@ from airflow_batches.jobs.line_parts import FORMATS
 from airflow_batches.jobs.manifest import MANIFEST, JobManifest
 from airflow_batches.jobs.money import usd
 from airflow_batches.jobs.planning import OnOtherRequests
-from airflow_batches.jobs.run import run_job
+from airflow_batches.jobs.run import ROW_FORMATS, run_job
 from airflow_batches.jobs.terminal.interrupt import Interrupted
 from airflow_batches.jobs.terminal.options import (
     ANY,
@@ -24,12 +24,13 @@ from airflow_batches.jobs.terminal.options import (
     add_request_options,
     count,
     duration,
+    given_of,
     growth,
     money,
     rate,
 )
 from airflow_batches.jobs.terminal.runner import TerminalRunner
-from airflow_batches.jobs.terminal.summary import line
+from airflow_batches.jobs.terminal.summary import line, published_rows_text
 from airflow_batches.landing.command import add_base_url, client_from_environment, local_uri
 
 STOPPED: Final = 3
@@ -42,6 +43,9 @@ examples:
   airflow-batches run prompts.jsonl s3://lake/answers/ --canary 100 \\
       --model claude-haiku-4-5 --defaults '{"max_tokens": 200}' --max-cost-usd 50
   airflow-batches run requests.jsonl answers/ --defaults @defaults.json
+  airflow-batches run reviews.parquet verdicts/ --model claude-haiku-4-5 \\
+      --defaults '{"max_tokens": 200}' --key id --prompt 'Classify: ${text}' \\
+      --output-schema verdict.json
 
 The folder is the job. The same command goes on with a job that was interrupted,
 and sends no request again whose batch may exist. For a job that is done it
@@ -88,7 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a create may have made a batch that no search finds: stop (default), or send again, which may bill twice",
     )  # fmt: skip
     group = parser.add_argument_group("answers")
-    group.add_argument("--format", choices=FORMATS, default="jsonl", help="of the answers (jsonl)")
+    formats = list(dict.fromkeys((*FORMATS, *ROW_FORMATS)))
+    group.add_argument(
+        "--format", choices=formats, help="of the answers (jsonl); of rows parquet, csv or jsonl (parquet)"
+    )
     group = parser.add_argument_group("calls")
     add_poll_interval(group)
     add_base_url(group)
@@ -130,7 +137,7 @@ def _finished(args: argparse.Namespace, path: str, runner: TerminalRunner) -> in
 
 def _run(client: BatchesClient, args: argparse.Namespace, path: str, runner: TerminalRunner) -> JobManifest:
     return run_job(
-        client, local_uri(args.requests), path, model=args.model, defaults=args.defaults, format=args.format,
+        client, path=path, **given_of(args), model=args.model, defaults=args.defaults, format=args.format,
         canary=args.canary, canary_sample=args.canary_sample, warm_cache=args.warm_cache,
         rounds=args.rounds, max_tokens_growth=args.max_tokens_growth, max_cost_usd=args.max_cost_usd,
         max_failure_rate=args.max_failure_rate, max_queued=args.max_queued, max_requests=args.max_requests,
@@ -159,6 +166,7 @@ def _report(name: str, manifest: JobManifest) -> None:
     counts = ", ".join(f"{number:,} {kind}" for kind, number in manifest.counts.items() if number)
     lines = [
         line("published", f"{name}/{MANIFEST}"),
+        *([line("rows", published_rows_text(manifest.rows))] if manifest.rows else []),
         line("answers", f"{counts}, in {len(manifest.results):,} objects"),
         line("cost", f"{usd(manifest.cost_usd)}; estimated: {estimate_text(manifest.estimate)}"),
     ]

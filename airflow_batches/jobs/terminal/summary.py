@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from airflow_batches.jobs.events import estimate_text
+from airflow_batches.jobs.events import estimate_text, number_of, rows_text
 from airflow_batches.jobs.ledger import (
     PUBLISHED,
     PUBLISHING,
@@ -18,15 +18,25 @@ from airflow_batches.jobs.ledger import (
     total,
 )
 from airflow_batches.jobs.money import spending, usd
+from airflow_batches.jobs.planning import ROWS
 
 SHOWN: Final = 5
 """Most batches or shards that are listed. Chosen: one screen holds them with everything else."""
 LABEL: Final = 11
 """Columns of a line's label. Chosen: the longest label has as many."""
+PLANNED_ROWS: Final = ("rows", "distinct", "shared", "skipped", "reused")
+"""Numbers of the rows that a plan has read, as it keeps them."""
 
 
-def plan_lines(source: str, shards: Sequence[PlannedShard], estimate: TokenEstimate) -> Iterator[str]:
-    """Describe a plan."""
+def plan_lines(
+    source: str, shards: Sequence[PlannedShard], estimate: TokenEstimate, rows: Mapping[str, Any] | None = None
+) -> Iterator[str]:
+    """Describe a plan.
+
+    :param rows: what the plan keeps of rows; None: there are none.
+    """
+    if rows:
+        yield line("rows", planned_rows_text(rows))
     yield line("requests", f"{_requests(shards):,} from {source}")
     yield line("batches", f"{len(shards):,}")
     for shard in shards[:SHOWN]:
@@ -41,10 +51,13 @@ def plan_lines(source: str, shards: Sequence[PlannedShard], estimate: TokenEstim
     yield line("cost", estimate_text(estimate))
 
 
-def plan_numbers(source: str, shards: Sequence[PlannedShard], estimate: TokenEstimate) -> dict[str, Any]:
+def plan_numbers(
+    source: str, shards: Sequence[PlannedShard], estimate: TokenEstimate, rows: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the numbers of a plan for programs."""
     return {
         "source": source,
+        "rows": _row_numbers(rows),
         "requests": _requests(shards),
         "shards": [{"requests": each.requests, "bytes": each.bytes, "canary": each.canary} for each in shards],
         "models": dict(_models(shards)),
@@ -52,16 +65,19 @@ def plan_numbers(source: str, shards: Sequence[PlannedShard], estimate: TokenEst
     }
 
 
-def status_lines(name: str, ledger: JobLedger, now: datetime) -> Iterator[str]:
+def status_lines(name: str, ledger: JobLedger, now: datetime, published: Mapping[str, int]) -> Iterator[str]:
     """Describe a job from its ledger.
 
     :param name: the folder's name for people.
     :param ledger: the stored ledger.
     :param now: the time, to tell whether a runner's lease has expired.
+    :param published: the manifest's rows; empty before it is published, and for jobs without rows.
     """
     plan = ledger.plan
     yield line("job", f"{name}: {state_text(ledger, now)}")
     yield line("planned", f"{plan.created_at:%F %T %Z}, {plan.requests:,} requests from {plan.source}")
+    if ROWS in plan.settings:
+        yield line("rows", published_rows_text(published) if published else planned_rows_text(plan.settings[ROWS]))
     yield line("batches", batches_text(ledger))
     for batch in ledger.live[:SHOWN]:
         yield line("", batch_text(ledger, batch))
@@ -76,14 +92,15 @@ def status_lines(name: str, ledger: JobLedger, now: datetime) -> Iterator[str]:
         yield line("stopped", f"{ledger.stopped.at:%F %T %Z}, {ledger.stopped.kind}: {ledger.stopped.message}")
 
 
-def status_numbers(name: str, ledger: JobLedger, now: datetime) -> dict[str, Any]:
-    """Return the numbers of a job for programs."""
+def status_numbers(name: str, ledger: JobLedger, now: datetime, published: Mapping[str, int]) -> dict[str, Any]:
+    """Return the numbers of a job for programs. The parameters are those of `status_lines`."""
     money = spending(ledger)
     return {
         "path": name,
         "state": ledger.state,
         "runs": is_running(ledger, now),
         "requests": ledger.plan.requests,
+        "rows": {**_row_numbers(ledger.plan.settings.get(ROWS)), **published},
         "round": ledger.rounds,
         "batches": {"landed": len(ledger.landed), "under_way": len(ledger.live), "unsent": len(ledger.unsent)},
         "batch_ids": [batch.id for batch in ledger.batches],
@@ -93,6 +110,23 @@ def status_numbers(name: str, ledger: JobLedger, now: datetime) -> dict[str, Any
         "cancel_requested": ledger.cancel_requested,
         "stopped": ledger.stopped,
     }
+
+
+def planned_rows_text(rows: Mapping[str, Any]) -> str:
+    """Count rows, and the requests that they need.
+
+    :param rows: what a plan keeps of them.
+    """
+    others = [f"{rows[name]:,} {name}" for name in ("shared", "skipped", "reused") if rows[name]]
+    return ", ".join([f"{rows['rows']:,}: {number_of(rows['distinct'], 'distinct request')}", *others])
+
+
+def published_rows_text(rows: Mapping[str, int]) -> str:
+    """Count rows by how they ended.
+
+    :param rows: those of a manifest.
+    """
+    return f"{rows['rows']:,}: {rows_text(rows)}"
 
 
 def state_text(ledger: JobLedger, now: datetime) -> str:
@@ -179,6 +213,10 @@ def left_text(ledger: JobLedger | None) -> str:
 def line(label: str, text: str) -> str:
     """Return a line with its label."""
     return f"{label:<{LABEL}}{text}"
+
+
+def _row_numbers(rows: Mapping[str, Any] | None) -> dict[str, int]:
+    return {name: rows[name] for name in PLANNED_ROWS} if rows else {}
 
 
 def _requests(shards: Sequence[PlannedShard]) -> int:

@@ -120,7 +120,8 @@ def test_too_many_failures_have_an_exit_code_of_their_own(terminal: Terminal) ->
     "arguments",
     [
         ["--max-cost-usd", "much"], ["--max-failure-rate", "5"], ["--canary", "-1"], ["--defaults", "[1]"],
-        ["--defaults", "@missing.json"], ["--poll-interval", "0"], ["--max-tokens-growth", "1"], ["--format", "csv"],
+        ["--defaults", "@missing.json"], ["--poll-interval", "0"], ["--max-tokens-growth", "1"], ["--format", "xml"],
+        ["--output-schema", "missing.json"],
     ],
 )  # fmt: skip
 def test_wrong_options_are_wrong_usage(terminal: Terminal, arguments: list[str]) -> None:

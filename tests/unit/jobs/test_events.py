@@ -11,7 +11,7 @@ import pytest
 from airflow_batches.api.error_messages import ErrorMessage
 from airflow_batches.emulator import Fault, Rule
 from airflow_batches.jobs import JobFailed, JobStopped
-from airflow_batches.jobs.events import round_begins
+from airflow_batches.jobs.events import round_begins, rows_text
 from airflow_batches.jobs.money import usd
 from airflow_batches.jobs.progress import describe
 from tests.samples import some_requests
@@ -93,6 +93,20 @@ def test_an_outage_has_a_line_at_its_beginning_and_one_at_its_end(job: Job, said
     job.emulator.fault(Fault(endpoint="get", action="drop_before_body", times=20))
     job.run(some_requests(2))
     assert [line.split()[0] for line in lines(said)] == ["Planned", "Submitted", "Trying", "The", "Landed", "Published"]
+
+
+def test_rows_are_described_by_their_ends_and_by_what_needed_no_request_of_its_own() -> None:
+    rows = {"rows": 9, "succeeded": 6, "skipped": 2, "invalid_output": 1, "shared": 3, "reused": 1}
+    assert rows_text(rows) == "6 succeeded, 1 invalid_output, 2 skipped; 3 shared, 1 reused"
+    assert rows_text({"rows": 2, "succeeded": 2}) == "2 succeeded"
+
+
+def test_the_end_of_a_job_of_rows_counts_them(job: Job, said: pytest.LogCaptureFixture) -> None:
+    rows = [{"text": "good"}, {"text": "good"}, {"text": ""}]
+    job.run(None, rows=rows, prompt="Classify: ${text}", model="claude-haiku-4-5", defaults={"max_tokens": 9})
+    published = lines(said)[-1]
+    assert published.startswith("Published 3 rows in ")
+    assert "(2 succeeded, 1 skipped; 1 shared), 1 request: 1 succeeded, $" in published
 
 
 def test_a_round_names_why_requests_are_sent_again() -> None:
