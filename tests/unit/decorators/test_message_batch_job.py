@@ -25,11 +25,17 @@ OPTIONS: dict[str, Any] = {
 
 def execute(function: Any, folder: Path, *args: Any, **options: Any) -> Any:
     """Run the task that a function becomes; return what it returns."""
-    with DAG("d"):
-        made = task.message_batch_job(path=f"file://{folder}", **{**OPTIONS, **options})(function)(*args)
+    operator = operator_of(function, folder, *args, **options)
     ctx = context(task_state_store=StateStore())
-    made.operator.render_template_fields(ctx)
-    return made.operator.execute(ctx)
+    operator.render_template_fields(ctx)
+    return operator.execute(ctx)
+
+
+def operator_of(function: Any, folder: Path, *args: Any, **options: Any) -> Any:
+    """Return the operator that a function becomes."""
+    with DAG("d"):
+        made: Any = task.message_batch_job(path=f"file://{folder}", **{**OPTIONS, **options})(function)
+        return made(*args).operator
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
@@ -63,9 +69,7 @@ def test_what_the_prompt_returns_is_not_taken_for_what_the_task_returns(tmp_path
     def classify(row: Mapping[str, Any]) -> dict[str, Any]:
         return {"messages": [{"role": "user", "content": str(row["id"])}], "max_tokens": 9}
 
-    with DAG("d"):
-        made = task.message_batch_job(path=f"file://{tmp_path}", **OPTIONS)(classify)()
-    assert not made.operator.multiple_outputs
+    assert not operator_of(classify, tmp_path).multiple_outputs
 
 
 def test_answers_follow_the_output_type(tmp_path: Path) -> None:
