@@ -57,7 +57,7 @@ def _decoded(body: bytes | mmap.mmap) -> list[BatchRequest]:
 def not_json(body: bytes | mmap.mmap, error: Exception) -> ErrorAnswer:
     """Return a 400, of whose message only the part before the second colon is recorded."""
     found = re.search(r"\(byte (\d+)\)", str(error))
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):  # msgspec 0.23 has its own error for it
         what, at = "invalid UTF-8", 0
     elif isinstance(error, RecursionError):
         what, at = "arrays and objects are nested too deeply", 0

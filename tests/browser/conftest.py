@@ -20,14 +20,14 @@ SCREENSHOTS: Final = Path(__file__).parent / "screenshots"
 PLUGIN: Final = "/plugin/message-batches"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
     """Airflow at `/team/airflow` with four DAGs (`tests.browser.seed`)."""
     with running_site(path="/team/airflow", crowd=CROWD) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's chromium."""
     program = shutil.which("chromium")

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.api import DecodeError
-from airflow_batches.jobs import JobError
 from airflow_batches.tables.answers import AnswerSpool
 from airflow_batches.tables.block_file import RESIDENT_BYTES, BlockFile
+from airflow_batches.tables.errors import AnswersMissing
 from tests.unit.tables.lines import JOB, Landed, errored, line, succeeded
 
 
@@ -75,19 +75,19 @@ def test_landed_objects_name_the_requests_by_their_custom_ids(spool: AnswerSpool
 
 @pytest.mark.parametrize("job", ["job-2", "job", "job-1-"])
 def test_lines_of_another_job_are_an_error(spool: AnswerSpool, job: str) -> None:
-    with pytest.raises(JobError, match=f"not of job {job}"):
+    with pytest.raises(AnswersMissing, match=f"not of job {job}"):
         spool.add_landed(Landed([succeeded(2, "two")]), job)
 
 
 @pytest.mark.parametrize("number", [0, 6, -1])
 def test_a_line_of_a_request_that_was_not_sent_is_an_error(spool: AnswerSpool, number: int) -> None:
-    with pytest.raises(JobError, match="other requests than the 5 of the job"):
+    with pytest.raises(AnswersMissing, match="other requests than the 5 of the job"):
         spool.add([number], [succeeded(number, "x")])
 
 
 def test_a_request_without_an_answer_is_an_error(spool: AnswerSpool) -> None:
     spool.add([1], [succeeded(1, "one")])
-    with pytest.raises(JobError, match="no result line of request 4 has landed"):
+    with pytest.raises(AnswersMissing, match="no result line of request 4 has landed"):
         spool.take(numbers(1, 4))
 
 

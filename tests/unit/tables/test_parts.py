@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from airflow_batches.api import InvalidRequest
-from airflow_batches.jobs import JobError
 from airflow_batches.landing import Location
 from airflow_batches.tables.answer_columns import answer_fields
 from airflow_batches.tables.answers import AnswerSpool
+from airflow_batches.tables.errors import AnswersMissing
 from airflow_batches.tables.output_type import OutputType
 from airflow_batches.tables.parts import PartLimits, WrittenParts, write_parts
 from tests.servers import S3Server, s3_server
@@ -164,7 +164,7 @@ def test_no_rows_make_a_part_with_the_columns(tmp_path: Path) -> None:
 
 
 def test_a_missing_answer_leaves_no_unfinished_part(job: Job) -> None:
-    with pytest.raises(JobError, match="no result line of request 2"):
+    with pytest.raises(AnswersMissing, match="no result line of request 2"):
         job.write({1: succeeded(1, "one"), 3: succeeded(3, "three")})
     assert not [*job.folder.iterdir()]
 

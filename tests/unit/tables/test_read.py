@@ -15,11 +15,12 @@ import pytest
 
 from airflow_batches.api import BatchesClient, InvalidRequest
 from airflow_batches.emulator import Emulator
-from airflow_batches.jobs import JobRefused, run_job
+from airflow_batches.jobs import run_job
 from airflow_batches.landing import LandingRefused, Location, land
 from airflow_batches.submission import SourceError
 from airflow_batches.tables import Answer, read_results
 from airflow_batches.tables.answers import AnswerSpool
+from airflow_batches.tables.errors import NotPublished
 from airflow_batches.tables.output_type import OutputType
 from airflow_batches.tables.parts import write_parts
 from tests.servers import S3Server, s3_server
@@ -173,7 +174,7 @@ def test_a_package_that_is_missing_is_named(folder: Path, monkeypatch: pytest.Mo
 def test_a_job_that_has_not_finished_is_refused(client: BatchesClient, folder: Path) -> None:
     job(client, folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(JobRefused, match=r"has not finished: it has no manifest\.json yet"):
+    with pytest.raises(NotPublished, match=r"has not finished: it has no manifest\.json yet"):
         read_results(folder)
 
 
