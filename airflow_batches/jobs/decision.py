@@ -38,7 +38,15 @@ from enum import Enum
 from typing import Final, Literal
 
 from airflow_batches.api.error_messages import commonest
-from airflow_batches.jobs.ledger import PUBLISHED, PUBLISHING, JobBatch, JobLedger, LandedBatch, PlannedShard
+from airflow_batches.jobs.ledger import (
+    INVALID_OUTPUT,
+    PUBLISHED,
+    PUBLISHING,
+    JobBatch,
+    JobLedger,
+    LandedBatch,
+    PlannedShard,
+)
 from airflow_batches.jobs.money import affordable, over_budget, spending
 from airflow_batches.jobs.steps import (
     CancelBatch,
@@ -197,11 +205,12 @@ def _canary(landed: LandedBatch, limits: JobLimits) -> StopJob | None:
         return None
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in {**landed.counts, **landed.error_types}.items())
     errors = f"{commonest(landed.error_messages)}. " if landed.error_messages else ""
+    lines = landed.results if INVALID_OUTPUT in landed.counts else landed.failed
     return StopJob(
         "canary",
         f"The canary failed: {landed.failures:,} of its {landed.lines:,} requests have no answer ({kinds}), and "
         f"max_failure_rate is {allowed:.0%}. {errors}The other requests were not sent. See the failures in _job/"
-        f"{landed.failed}; repair the requests and use another folder, or run again with a higher max_failure_rate",
+        f"{lines}; repair the requests and use another folder, or run again with a higher max_failure_rate",
     )
 
 

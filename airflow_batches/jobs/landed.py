@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from airflow_batches.api.error_messages import MOST_COMMON, ErrorMessage, ErrorMessages
 from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
-from airflow_batches.jobs.ledger import JobBatch, LandedBatch, PlannedShard
+from airflow_batches.jobs.ledger import INVALID_OUTPUT, SUCCEEDED, JobBatch, LandedBatch, PlannedShard
 from airflow_batches.jobs.rounds import NO_CREDIT, Judged, Repeats
 from airflow_batches.landing.engine import land
 from airflow_batches.landing.lines import ResultLine, decode_block, results_in
@@ -39,12 +40,12 @@ def land_batch(
     )
     judged = _judged(folder, failed if repeats.only_failures else results, repeats.of(batch))
     again = Counter(each.kind for each in judged if each.kind)
-    invalid = sum(each.invalid is not None for each in judged)
+    reasons = [each.invalid for each in judged if each.invalid is not None]
     no_credit = again.pop(NO_CREDIT, 0)
     return LandedBatch(
         results=results, failed=failed, sha256=manifest.results.sha256, lines=manifest.lines,
-        counts={kind: count for kind, count in manifest.counts.items() if count},
-        error_types=manifest.error_types, error_messages=manifest.error_messages, again=again, invalid=invalid,
+        counts=_counts(manifest, len(reasons)), error_types=manifest.error_types,
+        error_messages=_messages(manifest, reasons), again=again,
         no_credit=no_credit, usage=manifest.usage,
         cost_usd=_decimal(manifest.cost_usd.total if manifest.cost_usd else None), cost_by_model=_by_model(manifest),
         ended_at=manifest.batch_ended_at, landed_at=now,
@@ -83,6 +84,22 @@ def _judged(folder: JobFolder, name: str, repeats: Repeats) -> list[Judged]:
     pairs = (pairs for _, pairs in result_lines(StoredRequests(location)))
     judged = (repeats.judge([(raw, line) for raw, line in lines if line]) for lines in pairs)
     return [each for run in judged for each in run if each.kind or each.invalid]
+
+
+def _counts(manifest: Manifest, invalid: int) -> Mapping[str, int]:
+    """Return the lines by outcome, of which so many successes are not of the output type."""
+    counts = Counter(manifest.counts)
+    counts[SUCCEEDED] -= invalid
+    counts[INVALID_OUTPUT] += invalid
+    return +counts
+
+
+def _messages(manifest: Manifest, reasons: Sequence[str]) -> tuple[ErrorMessage, ...]:
+    """Return the commonest errors of the API, and reasons why answers are not of the output type."""
+    invalid = ErrorMessages()
+    invalid.add((INVALID_OUTPUT, reason) for reason in reasons)
+    found = (*manifest.error_messages, *invalid.most_common())
+    return tuple(sorted(found, key=lambda each: each.count, reverse=True)[:MOST_COMMON])
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -42,6 +42,8 @@ PUBLISHING: Final = "publishing"
 PUBLISHED: Final = "published"
 
 SUCCEEDED: Final = "succeeded"
+INVALID_OUTPUT: Final = "invalid_output"
+"""The outcome of a request whose answer is not of the output type; the API calls it a success, and bills it."""
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +104,6 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     :param failed: the name of the object with the lines that did not succeed.
     :param error_messages: the most common ones.
     :param again: lines that a further round may send again, by kind (`rounds`).
-    :param invalid: answers that are not of the output type.
     :param no_credit: lines that failed because the account has no credit, or the key no permission.
     :param forgiven: a person has run the job again since; lines without credit may be sent again.
     :param cost_usd: None: unknown.
@@ -117,7 +118,6 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     error_types: Mapping[str, int] = {}
     error_messages: tuple[ErrorMessage, ...] = ()
     again: Mapping[str, int] = {}
-    invalid: int = 0
     no_credit: int = 0
     forgiven: bool = False
     usage: Mapping[str, ModelUsage] = {}
@@ -129,7 +129,12 @@ class LandedBatch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def succeeded(self) -> int:
         """Lines with an answer of the output type."""
-        return self.counts.get(SUCCEEDED, 0) - self.invalid
+        return self.counts.get(SUCCEEDED, 0)
+
+    @property
+    def billed(self) -> int:
+        """Lines with an answer, also those that are not of the output type."""
+        return self.succeeded + self.counts.get(INVALID_OUTPUT, 0)
 
     @property
     def failures(self) -> int:

@@ -63,7 +63,7 @@ def mean_cost(ledger: JobLedger) -> Decimal | None:
     Without the answer that warmed the cache: it paid for a prefix that the others read.
     """
     landed = [landed for batch, landed in ledger.landed if not is_only_warming(ledger, batch)]
-    answers = sum(each.succeeded for each in landed)
+    answers = sum(each.billed for each in landed)
     spent = total(each.cost_usd for each in landed)
     return None if spent is None or not answers else spent / answers
 

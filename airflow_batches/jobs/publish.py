@@ -23,9 +23,8 @@ from airflow_batches.jobs.cutting import ids_digest_of
 from airflow_batches.jobs.errors import JobError
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.landed import require_landed, result_lines
-from airflow_batches.jobs.ledger import SUCCEEDED, JobBatch, JobLedger, LandedBatch, PlannedShard, total
+from airflow_batches.jobs.ledger import INVALID_OUTPUT, SUCCEEDED, JobBatch, JobLedger, LandedBatch, PlannedShard, total
 from airflow_batches.jobs.manifest import MANIFEST, BatchSummary, JobManifest, RoundSummary
-from airflow_batches.jobs.rounds import INVALID_OUTPUT
 from airflow_batches.landing.lines import ResultLine
 from airflow_batches.landing.manifest import LandedObject
 from airflow_batches.landing.usage import ModelUsage

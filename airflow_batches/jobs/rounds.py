@@ -25,13 +25,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from airflow_batches.jobs.ledger import SUCCEEDED, JobBatch, LandedBatch
+from airflow_batches.jobs.ledger import INVALID_OUTPUT, SUCCEEDED, JobBatch, LandedBatch
 from airflow_batches.landing.lines import ResultLine
 
 NO_CREDIT: Final = "no_credit"
 MAX_TOKENS: Final = "max_tokens"
 CANCELED: Final = "canceled"
-INVALID_OUTPUT: Final = "invalid_output"
 CUT_OFF: Final = frozenset({MAX_TOKENS, "model_context_window_exceeded", "refusal"})
 """Reasons to stop that leave half an answer, which the same request would get again (docs, "Structured outputs" and
 "Stop reasons")."""
@@ -140,10 +139,10 @@ def after_landing(batch: JobBatch, landed: LandedBatch) -> JobBatch:
 
 
 def forgiven(batch: JobBatch) -> JobBatch:
-    """Return a batch whose requests without credit may be sent again; all of them if none has an answer."""
+    """Return a batch whose requests without credit may be sent again; all of them if nothing was billed."""
     landed = batch.landed
     if landed is None or not landed.no_credit:
         return batch
-    if not landed.succeeded:
+    if not landed.billed:
         return msgspec.structs.replace(batch, landed=None, lost="no request had credit", free=True)
     return msgspec.structs.replace(batch, landed=msgspec.structs.replace(landed, forgiven=True))

@@ -10,7 +10,8 @@ import pytest
 
 from airflow_batches.jobs.decision import BatchState, JobLimits, JobView, decide
 from airflow_batches.jobs.ledger import PUBLISHED, JobLedger
-from airflow_batches.jobs.rounds import after_landing, wanted
+from airflow_batches.jobs.money import mean_cost
+from airflow_batches.jobs.rounds import after_landing, forgiven, wanted
 from airflow_batches.jobs.steps import (
     CancelBatch,
     EndCanceled,
@@ -211,6 +212,19 @@ def test_answers_are_published_if_another_round_cannot_be_paid() -> None:
     done = ledger(shard(0, **PRICED), batches=(batch(0, landed=some),))
     assert step(done, max_cost_usd=Decimal("9.9")) == PublishJob()
     assert step(done, max_cost_usd=Decimal(10)) == PlanRound()
+
+
+def test_answers_that_are_not_of_the_type_were_billed_too() -> None:
+    bad = landed(counts={"invalid_output": 10}, cost_usd=Decimal(50))
+    of = ledger(shard(0, canary=True, **PRICED), shard(1, **PRICED), batches=(batch(0, landed=bad),))
+    assert mean_cost(of) == 5
+    assert isinstance(step(of, max_failure_rate=None, max_cost_usd=Decimal(60)), StopJob)
+
+
+def test_a_batch_with_billed_answers_is_not_sent_again_as_a_whole_after_a_lack_of_credit() -> None:
+    some = batch(0, landed=landed(counts={"invalid_output": 4, "errored": 6}, no_credit=6))
+    assert forgiven(some).landed is not None
+    assert not forgiven(some).free
 
 
 def test_what_no_round_can_help_is_published() -> None:

@@ -311,9 +311,19 @@ def test_one_that_max_tokens_cut_is_asked_for_again_with_a_higher_limit(job: Job
 
 def test_invalid_answers_of_the_canary_stop_the_job(job: Job) -> None:
     job.emulator.set_rules([Rule(answer='{"stars": 9}')])
-    with pytest.raises(JobStopped, match="canary"):
+    with pytest.raises(JobStopped, match="canary") as stopped:
         answer(job, output_type=Stars, canary=2, canary_sample="spread")
-    assert len(job.emulator.batches()) == 1
+    assert "(2 invalid_output)" in str(stopped.value)
+    assert "The commonest errors: 2 x invalid_output: stars" in str(stopped.value)
+    (batch,) = job.emulator.batches()
+    assert f"_job/landed/{batch['id']}.jsonl" in str(stopped.value), "the object with the answers"
+
+
+def test_a_round_counts_the_answers_that_are_not_of_the_type(job: Job) -> None:
+    job.emulator.set_rules([invalid(1)])
+    manifest = answer(job, output_type=Verdict)
+    assert manifest.rounds[0].counts == {"succeeded": 6, "invalid_output": 1}
+    assert manifest.rounds[1].counts == {"succeeded": 1}
 
 
 def test_a_canary_that_is_spread_over_the_rows_leaves_each_answer_with_its_row(job: Job) -> None:
