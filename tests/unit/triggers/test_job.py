@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lease(owner: str, *, minutes: int = 2) -> Lease:
-    return Lease(runner="r1", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=minutes))
+def lease(owner: str, *, minutes: int = 2) -> dict[str, Any]:
+    """Of a ledger: a lease that expires so many minutes from now."""
+    return {"lease": Lease(runner="r1", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=minutes))}
 
 
 def kill(ids: list[str], folder: Path, supervisor: Supervisor, state: str = "failed") -> None:
@@ -62,20 +63,20 @@ def kill(ids: list[str], folder: Path, supervisor: Supervisor, state: str = "fai
 @pytest.mark.parametrize(
     ("values", "cancels"),
     [
-        ({}, 3),
-        ({"lease": lease("dag/task/run/-1")}, 3),
-        ({"lease": lease("", minutes=-1)}, 3),
-        ({"lease": lease("", minutes=5), "state": PUBLISHED}, 3),
-        ({"lease": lease("")}, 0),
-        ({"lease": lease("other/task/run/-1")}, 0),
+        (dict, 3),
+        (lambda: lease("dag/task/run/-1"), 3),
+        (lambda: lease("", minutes=-1), 3),
+        (lambda: lease("") | {"state": PUBLISHED}, 3),
+        (lambda: lease(""), 0),
+        (lambda: lease("other/task/run/-1"), 0),
     ],
     ids=["no lease", "this task's", "an expired one", "published", "a terminal's", "another task's"],
 )
 def test_the_batches_are_left_to_another_runner_that_has_the_job(
-    values: dict[str, Any], cancels: int, ids: list[str], folder: Path, emulator: Emulator, supervisor: Supervisor,
-    caplog: pytest.LogCaptureFixture,
+    values: Callable[[], dict[str, Any]], cancels: int, ids: list[str], folder: Path, emulator: Emulator,
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    (folder / "_job/ledger.json").write_bytes(ledger(**values).to_json())
+    (folder / "_job/ledger.json").write_bytes(ledger(**values()).to_json())
     kill(ids, folder, supervisor)
     assert [batch["processing_status"] for batch in emulator.batches()].count("canceling") == cancels
     assert ("Runner r1" in caplog.text and "is left to it" in caplog.text) is (cancels == 0)
