@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ COLUMNS: dict[Any, Any] = {
     pa.bool_(): st.booleans(),
     pa.string(): st.text(st.characters(exclude_categories=["Cs"])),
     pa.date32(): st.dates(),
-    pa.timestamp("us", "UTC"): st.datetimes(min_value=datetime.min.replace(year=1970)),
+    pa.timestamp("us", "UTC"): st.datetimes(min_value=datetime.fromtimestamp(0, UTC).replace(tzinfo=None)),
     pa.decimal128(20, 2): st.decimals(-1000, 1000, places=2),
     pa.binary(): st.binary(max_size=5),
     pa.list_(pa.struct([("a", pa.int64()), ("b", pa.string())])): st.lists(
