@@ -2,7 +2,7 @@
 
 `pick` (any number) chooses a member of an enum, a branch of an anyOf, one of several types (`null` too), and which
 members that are not required are there: so the lines of a batch differ, and the same line always gets the same answer.
-All that the API accepts of JSON schema is followed, and bounds and patterns as well.
+All that the API accepts of JSON schema is followed, and bounds and patterns as well, also those in descriptions.
 
 A schema whose instances are larger than any answer, or endless, gets an empty object: a schema with `minLength` 10**10
 once used all memory of the machine.
@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from airflow_batches.emulator.described import with_described
 from airflow_batches.emulator.patterns import matching_text
 
 _DEPTHS: Final = (8, 64)
@@ -111,7 +112,7 @@ class _Instance:
         for name in ("anyOf", "oneOf"):
             if schema.get(name):
                 return self._branch(schema, name, pick, depth)
-        return self._typed(schema, pick, depth)
+        return self._typed(with_described(schema), pick, depth)
 
     def _branch(self, schema: Mapping[str, Any], name: str, pick: int, depth: int) -> Any:
         """Return a value of one branch: the picked one, or the first after it that is not too deep."""
@@ -174,6 +175,8 @@ class _Instance:
     def _text(self, schema: Mapping[str, Any], pick: int) -> str:
         if "pattern" in schema and (matching := matching_text(str(schema["pattern"]), pick)) is not None:
             return matching
+        if schema.get("format") == "decimal number":
+            return f"{_number(schema, pick, whole=False):.{schema.get('decimal_places', 0)}f}"
         text = _TEXTS.get(str(schema.get("format")), "text")
         least = schema.get("minLength", 0)
         self._spend(least)
