@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import shutil
@@ -30,6 +31,15 @@ os.environ |= {
 
 settings.register_profile("any-machine", deadline=None)  # what a test finds must not hang on how busy the machine is
 settings.load_profile("any-machine")
+
+gc.disable()  # until all tests are collected
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of each later garbage collection, which would take a second for it."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
