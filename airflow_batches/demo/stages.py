@@ -20,6 +20,7 @@ from typing import Final
 
 from airflow_batches.jobs.ledger import OPEN, JobLedger
 from airflow_batches.jobs.money import usd
+from airflow_batches.jobs.progress import last_outcomes
 
 QUEUED: Final = "The scheduler takes up the run"
 PLANNED: Final = "The job is planned"
@@ -66,7 +67,7 @@ def estimated(ledger: JobLedger) -> str:
 
 def answered(ledger: JobLedger) -> str:
     """Say what was landed, and what it costs."""
-    return f"{ledger.counts()['succeeded']:,} answers, {usd(ledger.spent_usd)}"
+    return f"{last_outcomes(ledger)['succeeded']:,} answers, {usd(ledger.spent_usd)}"
 
 
 def under_way(ledger: JobLedger) -> str:

@@ -20,7 +20,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -297,13 +296,6 @@ class JobLedger(msgspec.Struct, frozen=True, kw_only=True):
     def batch(self, batch_id: str) -> JobBatch:
         """Return the batch with this id."""
         return next(batch for batch in self.batches if batch.id == batch_id)
-
-    def counts(self) -> Counter[str]:
-        """Add up the lines of all landed batches by result type."""
-        found: Counter[str] = Counter()
-        for _, landed in self.landed:
-            found.update(landed.counts)
-        return found
 
     def to_json(self) -> bytes:
         """Return indented JSON, for people as well as for programs."""

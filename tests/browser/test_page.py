@@ -181,15 +181,18 @@ def test_the_policy_stops_text_that_would_become_markup_or_script(log_in: LogIn,
         reader.frame().evaluate(attempt)
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [900, 2500])
-def test_the_page_fits_its_window(log_in: LogIn, width: int) -> None:
-    reader = log_in("adam", width=width)
-    page = reader.open("?dag_id=hostile")
-    expect(rows(page)).to_have_count(1)
+def test_the_page_fits_its_window(log_in: LogIn, width: int, dark: bool) -> None:
+    reader = log_in("adam", width=width, dark=dark)
+    page = reader.open("?days=1")
+    expect(rows(page)).to_have_count(25)
     for part in ("document.documentElement", "document.querySelector('.scroll')"):
         wide, room = reader.frame().evaluate(f"[{part}.scrollWidth, {part}.clientWidth]")
         assert wide <= room
-    reader.keep(f"{width} pixels")
+    state_lines = "[...document.querySelectorAll('.state')].map((state) => state.getClientRects().length)"
+    assert set(reader.frame().evaluate(state_lines)) == {1}, "no word is broken"
+    reader.keep(f"{width} pixels {'dark' if dark else 'light'}")
 
 
 BEHIND = """

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_batches.jobs.ledger import JobLedger
+from airflow_batches.jobs.progress import last_outcomes
 from airflow_batches.jobs.terminal.summary import SHOWN, answers_text, batch_text, batches_text, cost_text
 
 LOGGER: Final = "airflow_batches"
@@ -113,7 +114,7 @@ class LiveTable(logging.Handler):
     def _rows(self, ledger: JobLedger | None) -> Iterator[tuple[str, RenderableType]]:
         if ledger is None:
             return
-        requests, answered = ledger.plan.requests, min(ledger.counts()["succeeded"], ledger.plan.requests)
+        requests, answered = ledger.plan.requests, last_outcomes(ledger)["succeeded"]
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(requests, answered, width=30), f"{answered:,} of {requests:,} answered")
         yield "requests", bar

@@ -19,6 +19,7 @@ from airflow_batches.jobs.ledger import (
 )
 from airflow_batches.jobs.money import spending, usd
 from airflow_batches.jobs.planning import ROWS
+from airflow_batches.jobs.progress import last_outcomes
 
 SHOWN: Final = 5
 """Most batches or shards that are listed. Chosen: one screen holds them with everything else."""
@@ -104,7 +105,7 @@ def status_numbers(name: str, ledger: JobLedger, now: datetime, published: Mappi
         "round": ledger.rounds,
         "batches": {"landed": len(ledger.landed), "under_way": len(ledger.live), "unsent": len(ledger.unsent)},
         "batch_ids": [batch.id for batch in ledger.batches],
-        "answers": dict(ledger.counts()),
+        "answers": dict(last_outcomes(ledger)),
         "spent_usd": money.spent,
         "projected_usd": None if is_over(ledger) else money.projected,
         "cancel_requested": ledger.cancel_requested,
@@ -166,8 +167,8 @@ def batch_text(ledger: JobLedger, batch: JobBatch) -> str:
 
 
 def answers_text(ledger: JobLedger) -> str:
-    """Count what has landed, of all rounds."""
-    counts = sorted(ledger.counts().items(), key=lambda item: (item[0] != "succeeded", item[0]))
+    """Count what has landed, without what was sent again since."""
+    counts = sorted(last_outcomes(ledger).items(), key=lambda item: (item[0] != "succeeded", item[0]))
     return ", ".join(f"{number:,} {kind}" for kind, number in counts if number) or "none yet"
 
 

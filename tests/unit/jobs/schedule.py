@@ -24,6 +24,7 @@ from airflow_batches.jobs.effects import Effects
 from airflow_batches.jobs.engine import Engine
 from airflow_batches.jobs.errors import JobCanceled, JobStopped
 from airflow_batches.jobs.manifest import JobManifest
+from airflow_batches.jobs.progress import progress_of
 from tests.unit.jobs.world import CEILING, Died, ModelApi, ModelFiles, ModelStore, World
 
 CHAOS: Final = 100
@@ -194,6 +195,7 @@ class Schedule:
         """Check what must hold at any time."""
         self._check_billing()
         self._check_cancels()
+        self._check_progress()
         if self.world.manifest is not None:
             self._check_published(self.world.manifest)
 
@@ -211,6 +213,13 @@ class Schedule:
         confirmed = [batch.id for batch in ledger.batches if batch.canceling] if ledger else []
         if running := [name for name in confirmed if self._runs(name)]:
             raise self._violation(f"{running} count as canceled, and run on")
+
+    def _check_progress(self) -> None:
+        if self.world.stored is None:
+            return
+        progress = progress_of(self.world.stored.ledger)
+        if sum(progress["counts"].values()) + progress["under_way"] + progress["unsent"] != self.world.requests:
+            raise self._violation(f"{progress} does not count each of {self.world.requests} requests once")
 
     def _runs(self, batch_id: str) -> bool:
         return self.world.batches[batch_id].state(self.world.now) is BatchState.RUNNING

@@ -13,10 +13,10 @@ from airflow_batches.emulator import Fault, Rule
 from airflow_batches.jobs import JobFailed, JobStopped
 from airflow_batches.jobs.events import round_begins, rows_text
 from airflow_batches.jobs.money import usd
-from airflow_batches.jobs.progress import describe
+from airflow_batches.jobs.progress import describe, progress_of
 from tests.samples import some_requests
 from tests.unit.jobs.conftest import Job
-from tests.unit.jobs.samples import NOW, batch, landed, ledger, shard
+from tests.unit.jobs.samples import NOW, batch, landed, ledger, pending, shard
 
 TOO_LONG = "max_tokens: 200 > 100"
 
@@ -122,6 +122,49 @@ def test_what_is_under_way_has_an_age_and_an_expiry() -> None:
         "in 19 h 00 min), $1.00 spent, $2.00 projected"
     )
     assert "oldest" not in describe(job)
+
+
+def test_a_request_that_is_sent_again_counts_once() -> None:
+    """What is under way or unsent again has no outcome; what failed for good keeps its own."""
+    first = landed(counts={"succeeded": 7, "errored": 2, "expired": 1}, again={"api_error": 1, "expired": 1})
+    job = ledger(shard(0), plan=ledger(shard(0)).plan, batches=(batch(0, landed=first),))
+    assert progress_of(job)["counts"] == {"succeeded": 7, "errored": 2, "expired": 1}
+    job = job.but(rounds=2, shards=(shard(0), shard(1, round=2, requests=1), shard(2, round=2, requests=1)))
+    job = job.but(batches=(*job.batches, batch(1)))
+    progress = progress_of(job)
+    assert (progress["counts"], progress["under_way"], progress["unsent"]) == ({"succeeded": 7, "errored": 1}, 1, 1)
+    assert describe(job).startswith("Round 2, 1 of 3 batches landed, 7 succeeded, 1 errored, 1 request under way, 1 un")
+    second = landed(lines=1, counts={"succeeded": 1})
+    done = job.but(batches=(batch(0, landed=first), batch(1, landed=second), batch(2, landed=second)))
+    assert progress_of(done)["counts"] == {"succeeded": 9, "errored": 1}
+
+
+@pytest.mark.parametrize(
+    ("counts", "again", "now"),
+    [
+        ({"succeeded": 10}, {"max_tokens": 4}, {"succeeded": 6}),
+        ({"succeeded": 5, "invalid_output": 5}, {"invalid_output": 2, "max_tokens": 3}, {"succeeded": 5}),
+        ({"succeeded": 6, "invalid_output": 4}, {"invalid_output": 4}, {"succeeded": 6}),
+        ({"succeeded": 3, "canceled": 7}, {"canceled": 7}, {"succeeded": 3}),
+    ],
+)
+def test_the_earlier_outcome_of_a_request_that_is_sent_again_is_forgotten(
+    counts: dict[str, int], again: dict[str, int], now: dict[str, int]
+) -> None:
+    first = batch(0, landed=landed(counts=counts, again=again))
+    job = ledger(shard(0), shard(1, round=2, requests=sum(again.values())), rounds=2, batches=(first,))
+    assert progress_of(job)["counts"] == now
+
+
+def test_requests_that_had_no_credit_are_sent_again_once_a_person_has_run_the_job_again() -> None:
+    first = landed(counts={"succeeded": 6, "errored": 4}, no_credit=4, forgiven=True)
+    job = ledger(shard(0), shard(1, round=2, requests=4), rounds=2, batches=(batch(0, landed=first), batch(1)))
+    assert (progress_of(job)["counts"], progress_of(job)["under_way"]) == ({"succeeded": 6}, 4)
+
+
+def test_a_create_without_an_answer_counts_as_under_way() -> None:
+    job = ledger(batches=(batch(0, landed=landed()),), pending=pending(1))
+    assert (progress_of(job)["under_way"], progress_of(job)["unsent"]) == (10, 0)
 
 
 @pytest.mark.parametrize(

@@ -325,10 +325,11 @@ class ModelFiles:
         outcomes = world.landed.setdefault(batch.id, dict(model.outcomes))
         world.point()
         kinds = Counter(outcomes.values())
+        counts = Counter("errored" if outcome.endswith("_error") else outcome for outcome in outcomes.values())
         kinds_again = {*AGAIN, *(["canceled"] if batch.resend_canceled else [])}
         again = {kind: count for kind, count in kinds.items() if kind in kinds_again}
         return LandedBatch(
-            results=batch.id, failed="", sha256="", lines=len(outcomes), counts=kinds, again=again,
+            results=batch.id, failed="", sha256="", lines=len(outcomes), counts=counts, again=again,
             no_credit=kinds["billing_error"], cost_usd=model.cost, landed_at=world.now,
         )  # fmt: skip
 
