@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -351,6 +353,26 @@ def test_answers_of_a_job_that_is_not_done_are_taken_as_far_as_they_have_landed(
         answer(job, max_requests=3, max_queued=3, progress=stop_once_landed)
     later = Job(job.emulator, job.client, tmp_path / "later")
     assert answer(later, reuse=str(job.folder), format="csv").rows["reused"] == 3
+    assert answer(job).rows["succeeded"] == 20
+
+
+@pytest.mark.parametrize("reached", ["batches", "landed"])
+def test_a_run_without_pyarrow_says_what_a_job_of_rows_needs(job: Job, reached: str) -> None:
+    def stop(ledger: JobLedger) -> None:
+        if getattr(ledger, reached):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        answer(job, progress=stop)
+    job.emulator.clock.advance(3_600)
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from airflow_batches.api import BatchesClient; from airflow_batches.jobs import run_job\n"
+        f"client = BatchesClient({job.emulator.api_key!r}, base_url={job.emulator.url!r})\n"
+        f"run_job(client, None, {str(job.folder)!r}, owner='test')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert "InvalidRequest: rows need pyarrow: pip install 'airflow-batches[parquet]'" in run.stderr
     assert answer(job).rows["succeeded"] == 20
 
 
