@@ -356,6 +356,37 @@ def test_answers_of_a_job_that_is_not_done_are_taken_as_far_as_they_have_landed(
     assert answer(job).rows["succeeded"] == 20
 
 
+def change(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"succeeded", b"succeedex", 1))
+
+
+def test_answers_taken_from_an_earlier_job_are_not_published_once_they_were_changed(job: Job, tmp_path: Path) -> None:
+    def stop_once_planned(ledger: JobLedger) -> None:
+        raise Stopped
+
+    answer(job)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    with pytest.raises(Stopped):
+        answer(later, reuse=str(job.folder), progress=stop_once_planned)
+    (taken,) = (later.folder / "_job").glob("reused-*.jsonl")
+    as_stored = taken.read_bytes()
+    change(taken)
+    with pytest.raises(JobError, match="not the object that was stored there"):
+        answer(later, reuse=str(job.folder))
+    assert not published(later)
+    taken.write_bytes(as_stored)
+    assert answer(later, reuse=str(job.folder)).rows["reused"] == 7
+
+
+def test_answers_that_were_taken_are_not_taken_again_once_they_were_changed(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    answer(later, reuse=str(job.folder))
+    change(next((later.folder / "_job").glob("reused-*.jsonl")))
+    with pytest.raises(JobError, match="not the object that was stored there"):
+        answer(Job(job.emulator, job.client, tmp_path / "last"), reuse=str(later.folder))
+
+
 @pytest.mark.parametrize("reached", ["batches", "landed"])
 def test_a_run_without_pyarrow_says_what_a_job_of_rows_needs(job: Job, reached: str) -> None:
     def stop(ledger: JobLedger) -> None:
@@ -379,7 +410,7 @@ def test_a_run_without_pyarrow_says_what_a_job_of_rows_needs(job: Job, reached: 
 def test_a_landed_object_that_was_changed_gives_no_answers(job: Job, tmp_path: Path) -> None:
     answer(job)
     landed = next((job.folder / "_job/landed").glob("*[!d].jsonl"))
-    landed.write_bytes(landed.read_bytes().replace(b"succeeded", b"succeedex", 1))
+    change(landed)
     later = Job(job.emulator, job.client, tmp_path / "later")
     with pytest.raises(JobError, match="is not the object that landed"):
         answer(later, reuse=str(job.folder))
