@@ -25,13 +25,14 @@ from airflow_batches.jobs.planning import ROWS, JobRequests
 from airflow_batches.jobs.publish import Lines, PublishedParts
 from airflow_batches.jobs.reuse import EarlierAnswers, TakenAnswers
 from airflow_batches.jobs.rounds import OutputCheck, Repeats
+from airflow_batches.landing.blocks import joined
 from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.formats import Uncompressed
 from airflow_batches.landing.output import Output
 from airflow_batches.submission.source import Source
 from airflow_batches.submission.stores import OpenStore, fsspec_store
 from airflow_batches.tables.answer_columns import answer_fields
-from airflow_batches.tables.answers import AnswerSpool
+from airflow_batches.tables.answers import BLOCK_BYTES, AnswerSpool
 from airflow_batches.tables.output_type import OutputType
 from airflow_batches.tables.parts import write_parts
 from airflow_batches.tables.requests import Answered, RowRequests
@@ -201,12 +202,15 @@ class RowParts:
         self._plan = ledger.plan
         self._rows: Mapping[str, Any] = ledger.plan.settings[ROWS]
         self._spool = AnswerSpool(self._rows["distinct"], output)
+        self._held: list[bytes] = []
+        self._held_bytes = 0
 
     def add(self, data: bytes, lines: Lines, total: int) -> None:
         """Take final lines."""
-        if lines:
-            start = len(self._plan.job_id) + 1
-            self._spool.add([int(line.custom_id[start:]) for _, line in lines], [raw for raw, _ in lines])
+        self._held.append(joined([raw for raw, _ in lines]))
+        self._held_bytes += len(self._held[-1])
+        if self._held_bytes >= BLOCK_BYTES:
+            self._add_held()
 
     def end_batch(self) -> None:
         """Do nothing: the lines of all batches are published together."""
@@ -216,6 +220,7 @@ class RowParts:
 
         :raises JobError: the stored rows, or the answers of an earlier job, are not those that were planned.
         """
+        self._add_held()
         self._spool.add_landed(TakenAnswers(self._folder, self._rows), self._plan.job_id)
         location = self._folder.internal(self._rows["object"])
         written = write_parts(
@@ -227,6 +232,11 @@ class RowParts:
         numbers = {"rows": written.rows, **written.counts}
         numbers |= {name: self._rows[name] for name in ("shared", "reused") if self._rows[name]}
         return PublishedParts([*written.parts], written.failed, self._spool.invalid, numbers)
+
+    def _add_held(self) -> None:
+        if self._held_bytes:
+            self._spool.add_block(b"".join(self._held), self._plan.job_id)
+        self._held, self._held_bytes = [], 0
 
     def discard(self) -> None:
         """Free the disk space."""

@@ -5,13 +5,13 @@ Rules:
   each request's answer. A later answer of a request replaces an earlier one.
 - Position 0 is the answer of a row without a request.
 - The file has no name: the system deletes it when the process ends, even after a kill.
-- A thread decodes a block of lines while the one before it is written.
+- A thread decodes a block of lines while the next one is read.
 - Memory: 12 bytes for each request, two blocks, and a bounded part of the file's pages (`block_file`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from math import inf
 from pathlib import Path
@@ -71,6 +71,8 @@ class AnswerSpool:
         self._index[0] = 0
         self._pending: list[pa.RecordBatch] = []
         self._rows = 1
+        self._thread = WorkerThread("answers")
+        self._decoding: Future[tuple[pa.RecordBatch, NDArray[np.int64]]] | None = None
         self.invalid = 0
 
     def __enter__(self) -> Self:
@@ -80,7 +82,8 @@ class AnswerSpool:
         self.close()
 
     def close(self) -> None:
-        """Free the disk space."""
+        """Free the disk space, and end the thread."""
+        self._thread.finish()
         self._file.close()
 
     def add(self, numbers: Sequence[int], lines: Sequence[bytes]) -> None:
@@ -90,6 +93,7 @@ class AnswerSpool:
         :param lines: their result lines, in the same order.
         :raises DecodeError: a line is not a result.
         """
+        self._end_decoding()
         self._append(result_columns(lines), np.asarray(numbers, np.int64))
 
     def add_landed(self, landed: Source, job_id: str) -> None:
@@ -100,9 +104,17 @@ class AnswerSpool:
         :raises DecodeError: a line is not a result.
         :raises AnswersMissing: a line is of another job.
         """
-        with WorkerThread("answers") as thread:
-            for results in _decoded(whole_lines(landed.blocks(), BLOCK_BYTES, max_delay_s=inf), thread):
-                self._append(results, request_numbers(results["custom_id"], job_id))
+        for block in whole_lines(landed.blocks(), BLOCK_BYTES, max_delay_s=inf):
+            self.add_block(block, job_id)
+        self._end_decoding()
+
+    def add_block(self, lines: bytes, job_id: str) -> None:
+        """Add the answers of whole lines, some `BLOCK_BYTES` of them.
+
+        They are decoded while the next ones are read, so a later call raises the errors of `add_landed`.
+        """
+        self._end_decoding()
+        self._decoding = self._thread.submit(_decoded, lines, job_id)
 
     def take(self, numbers: pa.Int64Array) -> pa.RecordBatch:
         """Return the answer of each number, in the same order.
@@ -110,6 +122,7 @@ class AnswerSpool:
         :param numbers: the requests' numbers, in any order and as often as they are needed; null: no request.
         :raises AnswersMissing: a request has no answer.
         """
+        self._end_decoding()
         self._flush()
         positions = self._index[_indices(numbers)]
         if (positions == MISSING).any():
@@ -123,6 +136,7 @@ class AnswerSpool:
         :param max_rows: most numbers of a range.
         :param max_bytes: most bytes of the texts of a range's answers, unless a single one has more.
         """
+        self._end_decoding()
         ends = np.cumsum(self._bytes[_indices(numbers)], dtype=np.int64)
         start = 0
         while start < len(ends):
@@ -131,6 +145,12 @@ class AnswerSpool:
             end = max(start + 1, min(end, start + max_rows))
             yield slice(start, end)
             start = end
+
+    def _end_decoding(self) -> None:
+        """Append the answers that are being decoded."""
+        decoding, self._decoding = self._decoding, None
+        if decoding is not None:
+            self._append(*decoding.result())
 
     def _append(self, results: pa.RecordBatch, numbers: NDArray[np.int64]) -> None:
         if not len(numbers):
@@ -152,15 +172,10 @@ class AnswerSpool:
             self._pending = []
 
 
-def _decoded(blocks: Iterable[bytes], thread: WorkerThread) -> Iterator[pa.RecordBatch]:
-    """Decode each block while the one before it is used."""
-    decoding: Future[pa.RecordBatch] | None = None
-    for block in blocks:
-        decoded, decoding = decoding, thread.submit(block_columns, block)
-        if decoded is not None:
-            yield decoded.result()
-    if decoding is not None:
-        yield decoding.result()
+def _decoded(lines: bytes, job_id: str) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Return the columns of a job's lines, and the numbers of their requests."""
+    results = block_columns(lines)
+    return results, request_numbers(results["custom_id"], job_id)
 
 
 def _indices(numbers: pa.Int64Array) -> NDArray[np.int64]:
