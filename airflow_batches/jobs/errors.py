@@ -12,6 +12,8 @@ BatchesError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_batches.api.errors import BatchesError, InvalidRequest
@@ -116,3 +118,15 @@ class JobFailed(JobError):
     def __init__(self, manifest: JobManifest, message: str) -> None:
         self.manifest = manifest
         super().__init__(message)
+
+
+@contextmanager
+def require_row_packages() -> Iterator[None]:
+    """Name the extra to install if an import in the `with` block lacks a package.
+
+    :raises InvalidRequest: a package that rows need is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        raise InvalidRequest(f"rows need {exc.name}: pip install 'airflow-batches[parquet]'") from exc

@@ -8,7 +8,7 @@ import msgspec
 
 from airflow_batches.jobs.comparing import require_same
 from airflow_batches.jobs.effects import JobClock
-from airflow_batches.jobs.errors import JobRefused
+from airflow_batches.jobs.errors import JobRefused, require_row_packages
 from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.landed import land_batch
 from airflow_batches.jobs.ledger import JobBatch, JobLedger, LandedBatch, PlannedShard
@@ -75,14 +75,16 @@ class FolderFiles:
         truncated = settings.get("max_tokens_growth") is not None
         if ROWS not in settings:
             return Repeats(truncated=truncated)
-        from airflow_batches.jobs.rows import output_check, output_of
+        with require_row_packages():
+            from airflow_batches.jobs.rows import output_check, output_of
 
         return Repeats(truncated=truncated, check=output_check(output_of(ledger, self._asked)))
 
     def _parts(self, ledger: JobLedger) -> Parts:
         if ROWS not in ledger.plan.settings:
             return LineParts(self._folder, ledger.plan.settings["format"])
-        from airflow_batches.jobs.rows import RowParts, output_of
+        with require_row_packages():
+            from airflow_batches.jobs.rows import RowParts, output_of
 
         return RowParts(self._folder, ledger, output_of(ledger, self._asked))
 

@@ -7,6 +7,8 @@
             ledger.json                      this ledger; each transition replaces it in one conditional write
             requests-<job>.jsonl             the requests as they are sent; none if the source is used in place
             requests-<job>-2.jsonl …         the requests of later rounds
+            rows-<job>.parquet               the rows of a job of rows (`tables.rows_object`)
+            reused-<job>.jsonl               answers of an earlier job (`reuse`); the plan holds their hash
             creates/….json                   each create, in stores without conditional writes (`journal`)
             landed/<batch id>.jsonl          each landed batch, with its failed lines and its manifest beside it
 

@@ -1,6 +1,7 @@
 """Answers of an earlier job of rows, found by the digest of their request.
 
-    _job/reused-<job>.jsonl    the lines that a job took, under its own custom_ids, each with `answered_at`
+    _job/reused-<job>.jsonl    the lines that a job took, under its own custom_ids, each with `answered_at`; their hash
+                               is in the plan, and compared whenever they are read
 
 | a line of the earlier job                               | is taken                                                  |
 |---------------------------------------------------------|-----------------------------------------------------------|
@@ -21,15 +22,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
 
-from airflow_batches.jobs.errors import JobRefused
+from airflow_batches.jobs.errors import JobError, JobRefused
 from airflow_batches.jobs.folder import JobFolder, StoredRequests
 from airflow_batches.jobs.landed import require_landed, result_lines
-from airflow_batches.jobs.ledger import SUCCEEDED, JobLedger
+from airflow_batches.jobs.ledger import FOLDER, SUCCEEDED, JobLedger
 from airflow_batches.jobs.planning import ROWS
 from airflow_batches.jobs.rounds import Judged, Repeats
 from airflow_batches.jobs.store import LedgerFile
@@ -145,9 +146,8 @@ class EarlierAnswers:
 
     def _landed(self) -> Iterator[tuple[datetime | None, list[tuple[bytes, ResultLine]]]]:
         """Yield runs of lines and when they landed, later rounds last; None: each line says so itself."""
-        reused = self._ledger.plan.settings[ROWS]["reused_object"]
-        if reused:
-            yield from ((None, lines) for lines in _results(StoredRequests(self._folder.internal(reused))))
+        taken = TakenAnswers(self._folder, self._ledger.plan.settings[ROWS])
+        yield from ((None, lines) for lines in _results(taken))
         for _, landed in self._ledger.landed:
             source = HashedSource(StoredRequests(self._folder.internal(landed.results)))
             yield from ((landed.landed_at, lines) for lines in _results(source))
@@ -168,6 +168,39 @@ class EarlierAnswers:
 
     def _is_young(self, at: datetime) -> bool:
         return self._oldest is None or at >= self._oldest
+
+
+class TakenAnswers(Source):
+    """The lines that a job took from an earlier one; none if it took none.
+
+    :param folder: the job's folder.
+    :param rows: the rows' settings in its plan.
+
+    Example::
+
+        spool.add_landed(TakenAnswers(folder, ledger.plan.settings[ROWS]), job_id)
+    """
+
+    def __init__(self, folder: JobFolder, rows: Mapping[str, Any]) -> None:
+        self.name = f"{folder.name}/{FOLDER}/{rows['reused_object']}"
+        self._folder = folder
+        self._rows = rows
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes.
+
+        :raises JobError: at their end, if they are not those that were stored.
+        """
+        if not self._rows["reused_object"]:
+            return
+        stored = HashedSource(StoredRequests(self._folder.internal(self._rows["reused_object"])))
+        yield from stored.blocks()
+        if stored.sha256 != self._rows["reused_sha256"]:
+            raise JobError(
+                f"{self.name} is not the object that was stored there (sha256 {stored.sha256} instead of "
+                f"{self._rows['reused_sha256']}). Nothing was published. Restore the object if the store keeps "
+                "versions; otherwise plan the job again in another folder"
+            )
 
 
 def _results(source: Source) -> Iterator[list[tuple[bytes, ResultLine]]]:

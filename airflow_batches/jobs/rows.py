@@ -19,19 +19,20 @@ from typing import Any
 from airflow_batches._row_options import RowOptions
 from airflow_batches.api.errors import InvalidRequest
 from airflow_batches.jobs.errors import JobError
-from airflow_batches.jobs.folder import JobFolder, StoredRequests
+from airflow_batches.jobs.folder import JobFolder
 from airflow_batches.jobs.ledger import JobLedger
 from airflow_batches.jobs.planning import ROWS, JobRequests
 from airflow_batches.jobs.publish import Lines, PublishedParts
-from airflow_batches.jobs.reuse import EarlierAnswers
+from airflow_batches.jobs.reuse import EarlierAnswers, TakenAnswers
 from airflow_batches.jobs.rounds import OutputCheck, Repeats
+from airflow_batches.landing.blocks import joined
 from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.formats import Uncompressed
 from airflow_batches.landing.output import Output
 from airflow_batches.submission.source import Source
 from airflow_batches.submission.stores import OpenStore, fsspec_store
 from airflow_batches.tables.answer_columns import answer_fields
-from airflow_batches.tables.answers import AnswerSpool
+from airflow_batches.tables.answers import BLOCK_BYTES, AnswerSpool
 from airflow_batches.tables.output_type import OutputType
 from airflow_batches.tables.parts import write_parts
 from airflow_batches.tables.requests import Answered, RowRequests
@@ -89,6 +90,7 @@ class AskedRows:
         self._resend_truncated = resend_truncated
         self._now = now
         self._job_id = ""
+        self._reused_sha256 = ""
 
     @cached_property
     def _requests(self) -> RowRequests:
@@ -113,6 +115,7 @@ class AskedRows:
             "object": f"rows-{self._job_id}.parquet", "rows": found.rows, "distinct": found.distinct,
             "shared": found.shared, "skipped": found.skipped, "reused": found.reused,
             "reused_object": f"reused-{self._job_id}.jsonl" if found.reused else "",
+            "reused_sha256": self._reused_sha256 if found.reused else "",
             "fingerprint": found.fingerprint, "output": None if self.output is None else dict(self.output.answer),
         }  # fmt: skip
 
@@ -141,7 +144,7 @@ class AskedRows:
                     return lines.keys()
 
                 yield answered
-            output.finish()
+            self._reused_sha256 = output.finish().sha256
             output.commit()
         finally:
             output.discard()
@@ -199,14 +202,15 @@ class RowParts:
         self._plan = ledger.plan
         self._rows: Mapping[str, Any] = ledger.plan.settings[ROWS]
         self._spool = AnswerSpool(self._rows["distinct"], output)
-        if self._rows["reused_object"]:
-            self._spool.add_landed(StoredRequests(folder.internal(self._rows["reused_object"])), self._plan.job_id)
+        self._held: list[bytes] = []
+        self._held_bytes = 0
 
     def add(self, data: bytes, lines: Lines, total: int) -> None:
         """Take final lines."""
-        if lines:
-            start = len(self._plan.job_id) + 1
-            self._spool.add([int(line.custom_id[start:]) for _, line in lines], [raw for raw, _ in lines])
+        self._held.append(joined([raw for raw, _ in lines]))
+        self._held_bytes += len(self._held[-1])
+        if self._held_bytes >= BLOCK_BYTES:
+            self._add_held()
 
     def end_batch(self) -> None:
         """Do nothing: the lines of all batches are published together."""
@@ -214,8 +218,10 @@ class RowParts:
     def finish(self) -> PublishedParts:
         """Join the rows with the answers, and publish them.
 
-        :raises JobError: the stored rows are not those that were planned.
+        :raises JobError: the stored rows, or the answers of an earlier job, are not those that were planned.
         """
+        self._add_held()
+        self._spool.add_landed(TakenAnswers(self._folder, self._rows), self._plan.job_id)
         location = self._folder.internal(self._rows["object"])
         written = write_parts(
             read_rows(location), self._spool, self._folder.at, kept=kept_schema(location), job_id=self._plan.job_id,
@@ -226,6 +232,11 @@ class RowParts:
         numbers = {"rows": written.rows, **written.counts}
         numbers |= {name: self._rows[name] for name in ("shared", "reused") if self._rows[name]}
         return PublishedParts([*written.parts], written.failed, self._spool.invalid, numbers)
+
+    def _add_held(self) -> None:
+        if self._held_bytes:
+            self._spool.add_block(b"".join(self._held), self._plan.job_id)
+        self._held, self._held_bytes = [], 0
 
     def discard(self) -> None:
         """Free the disk space."""

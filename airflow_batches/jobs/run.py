@@ -19,7 +19,7 @@ from airflow_batches.jobs.cutting import CutLimits
 from airflow_batches.jobs.decision import JobLimits, OnMissing, OnUnsettled
 from airflow_batches.jobs.effects import Effects, JobClock
 from airflow_batches.jobs.engine import Engine
-from airflow_batches.jobs.errors import JobFailed
+from airflow_batches.jobs.errors import JobFailed, require_row_packages
 from airflow_batches.jobs.events import failures_text
 from airflow_batches.jobs.files import FolderFiles
 from airflow_batches.jobs.folder import JobFolder
@@ -237,7 +237,7 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
 
     :param how: further arguments of `AskedRows`.
 
-    :raises InvalidRequest: there are options without rows, or they do not fit the rows.
+    :raises InvalidRequest: there are options without rows, they do not fit the rows, or a package is missing.
     """
     if rows is None:
         names = ("prompt", "columns", "key", "keep", "output_type", "reuse", "max_age")
@@ -245,10 +245,8 @@ def asked_rows_of(rows: Any, options: RowOptions, **how: Any) -> JobRows | None:
         if given:
             raise InvalidRequest(f"{given[0]} is for rows, and none were given")
         return None
-    try:
+    with require_row_packages():
         from airflow_batches.jobs.rows import AskedRows
-    except ModuleNotFoundError as exc:
-        raise InvalidRequest(f"rows need {exc.name}: pip install 'airflow-batches[parquet]'") from exc
     return AskedRows(rows, options, **how)
 
 

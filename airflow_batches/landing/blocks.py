@@ -60,7 +60,11 @@ class Deduplicator:
     def block(self, data: bytes) -> Block | None:
         """Decode whole lines and take those that are new results; None if there are none."""
         results = decode_block(data)
-        if results is None or len(results) != _ends(data) or not self._take_all([line.custom_id for line in results]):
+        if (
+            results is None
+            or len(results) != count_results(data)
+            or not self._take_all([line.custom_id for line in results])
+        ):
             return self._block_of(data.split(b"\n"))
         return Block(data, results)
 
@@ -101,7 +105,7 @@ class Deduplicator:
         return new
 
 
-def _ends(data: bytes) -> int:
+def count_results(data: bytes) -> int:
     """Count the newlines if each of them ends a result, else return -1.
 
     A newline ends a result if `}` is before it and `{` after it. `find` skips long lines faster than `count` does.

@@ -2,7 +2,7 @@
 
 Rule: a block gives the columns of `columns.result_columns`. What the reader refuses, or reads in another way, is left
 to that function: unknown shapes, repeated members, broken UTF-8, half a surrogate pair, integers beyond 64 bits, two
-results on one line, and a line that is not a result.
+results on one line, a result on two lines, a blank line, and a line that is not a result.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.json as pa_json  # type: ignore[import-untyped]
 
 from airflow_batches.landing.answer_lines import TEXT_BLOCK, USAGE
+from airflow_batches.landing.blocks import count_results
 from airflow_batches.landing.columns import COLUMNS, result_columns
 
 CHUNK_BYTES: Final = 2**20
@@ -41,8 +42,7 @@ def block_columns(block: bytes) -> pa.RecordBatch:
     :return: a record batch of `COLUMNS` with one row for each line, in order.
     :raises DecodeError: a line is not exactly one result.
     """
-    lines = lines_of(block)
-    return _read(block, len(lines)) or result_columns(lines)
+    return _read(block) or result_columns(lines_of(block))
 
 
 def lines_of(block: bytes) -> list[bytes]:
@@ -50,12 +50,12 @@ def lines_of(block: bytes) -> list[bytes]:
     return [line for line in block.split(b"\n") if line and not line.isspace()]
 
 
-def _read(block: bytes, lines: int) -> pa.RecordBatch | None:
+def _read(block: bytes) -> pa.RecordBatch | None:
     """Decode with Arrow's reader; None if the block must be decoded line by line."""
     options = pa_json.ReadOptions(block_size=max(CHUNK_BYTES, len(block) // 4))
     try:
         table = pa_json.read_json(pa.BufferReader(block), options, _PARSE).combine_chunks()
-        if table.num_rows != lines or not lines:
+        if table.num_rows != count_results(block):
             return None
         (batch,) = table.to_batches()
         columns = _columns(batch["custom_id"], batch["result"])

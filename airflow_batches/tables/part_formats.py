@@ -23,6 +23,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from airflow_batches.api.errors import InvalidRequest
 
 Write = Callable[[bytes], object]
+DICTIONARY_BYTES: Final = 2**18
+"""Bytes of a column's distinct values after which the rest of a row group has no dictionary. Measured with texts that
+all differ: pyarrow's default, 1 MiB, takes a fifth more time, and makes larger files."""
 
 
 class PartEncoder(Protocol):
@@ -80,7 +83,8 @@ class ParquetPart:
     """Row groups of Parquet, compressed with zstd."""
 
     def __init__(self, schema: pa.Schema, write: Write) -> None:
-        self._writer = pq.ParquetWriter(_PartFile(write), schema, compression="zstd")
+        file = _PartFile(write)
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd", dictionary_pagesize_limit=DICTIONARY_BYTES)
 
     def encode(self, rows: pa.Table) -> None:
         """Write a row group, and before the first one the file's head."""

@@ -63,7 +63,7 @@ class PartLimits:
     take_rows: int = 2**14
     """Rows that are joined at once. Chosen: a few MB of short answers."""
     take_bytes: int = 8 * 2**20
-    """Of result lines of these rows. Chosen: half a row group."""
+    """Of the texts of their answers. Chosen: half a row group."""
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,9 @@ class RowBatch:
         return PromptError(self.place(index), reason, file=self.file, row=self.first + index, column=column)
 
 
-def rows_of(size: float) -> int:
+def rows_of(size: float, most: int = BATCH_ROWS) -> int:
     """Return how many rows of this size a batch holds."""
-    return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, size))))
+    return int(min(most, max(1, BATCH_BYTES // max(1, size))))
 
 
 def cut_batches(batches: Iterator[pa.RecordBatch], file: str | None) -> Iterator[RowBatch]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from airflow_batches.tables.row_batch import rows_of
+from airflow_batches.tables.row_batch import BATCH_ROWS, rows_of
 
 BUFFERS: Final = 16 << 20
 """Bytes of the buffers of all columns. Chosen: a small part of the memory, and a store gives some MB in each read."""
@@ -29,7 +29,9 @@ def parquet_schema(fs: Any, path: str) -> pa.Schema:
         return pq.ParquetFile(file, pre_buffer=False).schema_arrow.remove_metadata()
 
 
-def parquet_batches(fs: Any, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def parquet_batches(
+    fs: Any, path: str, columns: Sequence[str], most_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file, with these columns in this order. Raises what pyarrow and the store raise."""
     with _open(fs, path) as file:
         # The footer alone first: how large a buffer may be depends on the number of columns.
@@ -37,7 +39,7 @@ def parquet_batches(fs: Any, path: str, columns: Sequence[str]) -> Iterator[pa.R
         leaves = _leaves(metadata, columns)
         buffer = max(LEAST_BUFFER, min(MOST_BUFFER, BUFFERS // max(1, len(leaves))))
         reader = pq.ParquetFile(file, metadata=metadata, buffer_size=buffer, pre_buffer=False)
-        rows = rows_of(_row_bytes(metadata, leaves))
+        rows = rows_of(_row_bytes(metadata, leaves), most_rows)
         for batch in reader.iter_batches(rows, columns=list(columns), use_threads=False):
             yield batch.select(list(columns))
 

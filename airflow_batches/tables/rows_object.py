@@ -32,6 +32,8 @@ GROUP_BYTES: Final = 8 << 20
 """Bytes of rows in a row group. Chosen: a reader and the writer hold a few of them."""
 GROUP_ROWS: Final = 1 << 16
 """Most rows of a row group. Chosen: so many keys of a few bytes compress well."""
+READ_ROWS: Final = 1 << 14
+"""Most rows that are read at once. Measured: with 2,048, joining them to their answers needs half as much CPU again."""
 
 
 class RowsWriter:
@@ -116,7 +118,7 @@ def read_rows(location: Location, columns: Sequence[str] | None = None) -> Itera
     fs: Any = location.fs
     with store_errors("reading", location.uri):
         names = list(columns) if columns is not None else parquet_schema(fs, location.path).names
-        yield from parquet_batches(fs, location.path, names)
+        yield from parquet_batches(fs, location.path, names, READ_ROWS)
 
 
 class _Sink:

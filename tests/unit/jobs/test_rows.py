@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -354,10 +356,60 @@ def test_answers_of_a_job_that_is_not_done_are_taken_as_far_as_they_have_landed(
     assert answer(job).rows["succeeded"] == 20
 
 
+def change(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"succeeded", b"succeedex", 1))
+
+
+def test_answers_taken_from_an_earlier_job_are_not_published_once_they_were_changed(job: Job, tmp_path: Path) -> None:
+    def stop_once_planned(ledger: JobLedger) -> None:
+        raise Stopped
+
+    answer(job)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    with pytest.raises(Stopped):
+        answer(later, reuse=str(job.folder), progress=stop_once_planned)
+    (taken,) = (later.folder / "_job").glob("reused-*.jsonl")
+    as_stored = taken.read_bytes()
+    change(taken)
+    with pytest.raises(JobError, match="not the object that was stored there"):
+        answer(later, reuse=str(job.folder))
+    assert not published(later)
+    taken.write_bytes(as_stored)
+    assert answer(later, reuse=str(job.folder)).rows["reused"] == 7
+
+
+def test_answers_that_were_taken_are_not_taken_again_once_they_were_changed(job: Job, tmp_path: Path) -> None:
+    answer(job)
+    later = Job(job.emulator, job.client, tmp_path / "later")
+    answer(later, reuse=str(job.folder))
+    change(next((later.folder / "_job").glob("reused-*.jsonl")))
+    with pytest.raises(JobError, match="not the object that was stored there"):
+        answer(Job(job.emulator, job.client, tmp_path / "last"), reuse=str(later.folder))
+
+
+@pytest.mark.parametrize("reached", ["batches", "landed"])
+def test_a_run_without_pyarrow_says_what_a_job_of_rows_needs(job: Job, reached: str) -> None:
+    def stop(ledger: JobLedger) -> None:
+        if getattr(ledger, reached):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        answer(job, progress=stop)
+    job.emulator.clock.advance(3_600)
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from airflow_batches.api import BatchesClient; from airflow_batches.jobs import run_job\n"
+        f"client = BatchesClient({job.emulator.api_key!r}, base_url={job.emulator.url!r})\n"
+        f"run_job(client, None, {str(job.folder)!r}, owner='test')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert "InvalidRequest: rows need pyarrow: pip install 'airflow-batches[parquet]'" in run.stderr
+    assert answer(job).rows["succeeded"] == 20
+
+
 def test_a_landed_object_that_was_changed_gives_no_answers(job: Job, tmp_path: Path) -> None:
     answer(job)
-    landed = job.folder / f"_job/landed/{job.emulator.batches()[0]['id']}.jsonl"
-    landed.write_bytes(landed.read_bytes().replace(b"succeeded", b"succeedex", 1))
+    change(job.folder / f"_job/landed/{job.emulator.batches()[0]['id']}.jsonl")
     later = Job(job.emulator, job.client, tmp_path / "later")
     with pytest.raises(JobError, match="is not the object that landed"):
         answer(later, reuse=str(job.folder))

@@ -67,7 +67,15 @@ def test_blank_lines_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [USUAL + USUAL, USUAL[:-3], b"[]", b'{"custom_id":"a"}', b'{"result":{"type":"expired"}}']
+    "line",
+    [
+        USUAL + USUAL,
+        b'{"custom_id":"a","result":{"type":"expired","of":{}\n}}' + USUAL,  # as many lines as results
+        USUAL[:-3],
+        b"[]",
+        b'{"custom_id":"a"}',
+        b'{"result":{"type":"expired"}}',
+    ],
 )
 def test_a_line_that_is_not_one_result_is_an_error(line: bytes) -> None:
     with pytest.raises(DecodeError):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batches.api import DecodeError
-from airflow_batches.tables.answers import AnswerSpool
+from airflow_batches.tables.answers import BLOCK_BYTES, AnswerSpool
 from airflow_batches.tables.block_file import RESIDENT_BYTES, BlockFile
 from airflow_batches.tables.errors import AnswersMissing
 from tests.unit.tables.lines import JOB, Landed, errored, line, succeeded
@@ -71,6 +71,23 @@ def test_landed_objects_name_the_requests_by_their_custom_ids(spool: AnswerSpool
     spool.add_landed(Landed([]), JOB)
     spool.add_landed(Landed([succeeded(1, "one")]), JOB)
     assert taken(spool, 1, 2) == ["one", "two"]
+
+
+def test_large_landed_objects_keep_the_order_of_their_lines() -> None:
+    text = "x" * (BLOCK_BYTES // 10)
+    lines = [succeeded(number % 20 + 1, f"{number} {text}") for number in range(50)]
+    with AnswerSpool(20) as spool:
+        spool.add_landed(Landed(lines), JOB)
+        last = [answer.split()[0] for answer in taken(spool, *range(1, 21))]
+    assert last == [str(number) for number in [*range(40, 50), *range(30, 40)]]
+
+
+@pytest.mark.parametrize("place", [0, 25, 49])
+def test_a_broken_line_anywhere_in_a_large_landed_object_is_an_error(place: int) -> None:
+    lines = [succeeded(1, "x" * (BLOCK_BYTES // 10))] * 50
+    lines[place] = b'{"custom_id":"a"}'
+    with AnswerSpool(1) as spool, pytest.raises(DecodeError):
+        spool.add_landed(Landed(lines), JOB)
 
 
 @pytest.mark.parametrize("job", ["job-2", "job", "job-1-"])
