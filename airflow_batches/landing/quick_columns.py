@@ -17,8 +17,11 @@ from airflow_batches.landing.answer_lines import TEXT_BLOCK, USAGE
 from airflow_batches.landing.blocks import count_results
 from airflow_batches.landing.columns import COLUMNS, result_columns
 
-CHUNK_BYTES: Final = 2**20
-"""Bytes that one core parses at once. It is the reader's default; a longer line makes a longer chunk."""
+CHUNK_BYTES: Final = 3 * 2**19
+"""Bytes that one core parses at once. Chosen: a landing's block (`blocks.BLOCK_BYTES` and a quarter) is one chunk, so
+that its columns need not be joined."""
+MOST_CHUNKS: Final = 4
+"""Chunks of a block. Chosen: blocks are longer only if their lines are, and a line of many chunks is not read."""
 _TEXT: Final = pa.string()
 _ERROR: Final = pa.struct([("type", _TEXT), ("message", _TEXT)])
 _MESSAGE: Final = pa.struct(
@@ -52,7 +55,8 @@ def lines_of(block: bytes) -> list[bytes]:
 
 def _read(block: bytes) -> pa.RecordBatch | None:
     """Decode with Arrow's reader; None if the block must be decoded line by line."""
-    options = pa_json.ReadOptions(block_size=max(CHUNK_BYTES, len(block) // 4))
+    chunks = min(MOST_CHUNKS, -(-len(block) // CHUNK_BYTES))
+    options = pa_json.ReadOptions(block_size=len(block) // max(1, chunks) + 1)
     try:
         table = pa_json.read_json(pa.BufferReader(block), options, _PARSE).combine_chunks()
         if table.num_rows != count_results(block):
@@ -96,9 +100,15 @@ def _has_negative(tokens: pa.Int64Array) -> bool:
 
 
 def _texts(contents: pa.ListArray) -> pa.StringArray:
-    """Join the text blocks of each content; null without a content."""
+    """Join the text blocks of each content; null without a content.
+
+    The texts of one content are neighbours in their buffer, so that new offsets join them and nothing is copied.
+    """
     blocks = contents.values
+    texts = pc.struct_field(blocks, "text")
     is_text = pc.fill_null(pc.equal(pc.struct_field(blocks, "type"), TEXT_BLOCK), False)
-    texts = pc.if_else(is_text, pc.fill_null(pc.struct_field(blocks, "text"), ""), "")
-    lists = pa.ListArray.from_arrays(contents.offsets, texts, mask=contents.is_null())
-    return pc.binary_join(lists, "")
+    if pc.any(pc.and_not(texts.is_valid(), is_text)).as_py():  # a block that is no text block has a text
+        texts = pc.if_else(is_text, texts, "")
+    _, offsets, data = pc.fill_null(texts, "").buffers()
+    joined = pa.Array.from_buffers(pa.int32(), len(texts) + 1, [None, offsets]).take(contents.offsets)
+    return pa.Array.from_buffers(_TEXT, len(contents), [contents.buffers()[0], joined.buffers()[1], data])

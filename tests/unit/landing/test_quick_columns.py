@@ -18,6 +18,8 @@ from tests.unit.landing.test_columns import result_lines
 
 USUAL: Final = b'{"custom_id":"a","result":{"type":"succeeded","message":{"content":[{"type":"text","text":"yes"}]}}}'
 
+TEXT: Final = {"type": "text", "text": "two é"}
+
 
 def block_of(*lines: bytes) -> bytes:
     return b"".join(line + b"\n" for line in lines)
@@ -50,6 +52,8 @@ def test_lines_of_the_api_give_the_columns_of_the_lines(emulator: Emulator) -> N
         line_of(type="succeeded", message={"usage": {"input_tokens": -(2**63)}}),
         line_of(type="succeeded", message={"usage": {"input_tokens": 5.0}}),
         line_of(type="succeeded", message={"content": []}),
+        line_of(type="succeeded", message={"content": [TEXT, {"type": "tool_use", "text": "no"}, TEXT]}),
+        line_of(type="succeeded", message={"content": [TEXT, {"type": "thinking", "thinking": "no"}, TEXT, TEXT]}),
         line_of(type="succeeded", message={"content": [{"type": "text", "text": "\udc00"}]}),
         line_of(type="succeeded", message={"content": [{"type": "text"}, {"text": "no type"}, None]}),
         b'{"custom_id":"a","custom_id":"b","result":{"type":"expired","type":"canceled"}}',
