@@ -9,7 +9,7 @@
 
 Rules: one reading makes the requests, and stores of each row what is kept of it with the number of its request
 (`rows_object`). Memory does not grow with the rows but for 24 to 40 bytes for each distinct request with `dedupe`, and
-with `key` for 8 bytes for each row, and some 30 for a moment at the end.
+with `key` for 16 bytes for each row at the end (some 50 for a moment if a key repeats).
 """
 
 from __future__ import annotations
@@ -242,9 +242,12 @@ class _Keys:
 
     def warn(self) -> None:
         """Name the first row that has the key of an earlier row, if there is one."""
-        hashes = np.concatenate([np.empty(0, np.int64), *(each for _, each in self._hashes)])
+        hashes = self._joined()
+        hashes.sort()
+        if (hashes[1:] != hashes[:-1]).all():
+            return
         repeated = np.ones(len(hashes), bool)
-        repeated[np.unique(hashes, return_index=True)[1]] = False
+        repeated[np.unique(self._joined(), return_index=True)[1]] = False
         for batch, each in self._hashes:
             here, repeated = repeated[: len(each)], repeated[len(each) :]
             if here.any():
@@ -253,6 +256,9 @@ class _Keys:
                     batch.place(int(here.argmax())), " and ".join(map(repr, self._columns)),
                 )  # fmt: skip
                 return
+
+    def _joined(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([np.empty(0, np.int64), *(each for _, each in self._hashes)])
 
 
 def _only(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
