@@ -172,7 +172,7 @@ class RowRequests:
             new &= np.isin(given, list(known), invert=True)
         middle, tail = b'","params":' + params.head, params.tail + b"}\n"
         names = map((head.replace(b"%", b"%%") + b"%d").__mod__, given[new].tolist())
-        bodies = [body for body in compress(params.bodies, new.tolist()) if body is not None]
+        bodies = filter(None, compress(params.bodies, new.tolist()))
         return chain.from_iterable(zip(names, repeat(middle), bodies, repeat(tail), strict=False))
 
     def _asked(self) -> Sequence[str]:
@@ -204,9 +204,8 @@ class _Numbers:
 
     def give(self, digests: Sequence[bytes | None]) -> _Given:
         """Return the number of each row's request; 0 for a row without one."""
-        some = [digest for digest in digests if digest is not None]
         given = np.zeros(len(digests), np.int64)
-        given[[digest is not None for digest in digests]] = self._number(some)
+        given[np.fromiter(map(bool, digests), bool, len(digests))] = self._number([*filter(None, digests)])
         return given
 
     def _number(self, digests: Sequence[bytes]) -> Sequence[int]:
