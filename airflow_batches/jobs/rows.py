@@ -25,8 +25,8 @@ from airflow_batches.jobs.planning import ROWS, JobRequests
 from airflow_batches.jobs.publish import Lines, PublishedParts
 from airflow_batches.jobs.reuse import EarlierAnswers, TakenAnswers
 from airflow_batches.jobs.rounds import OutputCheck, Repeats
+from airflow_batches.landing.answer_lines import AnswerMessage, decode_answers
 from airflow_batches.landing.blocks import joined
-from airflow_batches.landing.columns import result_columns
 from airflow_batches.landing.formats import Uncompressed
 from airflow_batches.landing.output import Output
 from airflow_batches.submission.source import Source
@@ -181,10 +181,8 @@ def output_check(output: OutputType | None) -> OutputCheck | None:
         return None
 
     def check(lines: Sequence[bytes]) -> list[str | None]:
-        if not lines:
-            return []
-        results = result_columns(lines)
-        return output.check(results["text"].to_pylist(), results["stop_reason"].to_pylist())
+        messages = [line.result.message or AnswerMessage() for line in decode_answers(lines)]
+        return output.check([each.text for each in messages], [each.stop_reason for each in messages])
 
     return check
 

@@ -120,8 +120,8 @@ def _values(results: pa.RecordBatch, output: OutputType | None) -> tuple[list[pa
         return [results["text"]], None
     answered = pc.equal(results["type"], SUCCEEDED)
     texts = pc.if_else(answered, results["text"], None).to_pylist()
-    reasons = pa.array(output.check(texts, results["stop_reason"].to_pylist()), pa.string())
-    columns = output.columns(texts)
+    found, columns = output.read(texts, results["stop_reason"].to_pylist())
+    reasons = pa.array(found, pa.string())
     values = columns.flatten() if pa.types.is_struct(columns.type) else [columns]
     return values, pc.if_else(answered, reasons, None)
 

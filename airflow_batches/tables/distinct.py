@@ -21,6 +21,7 @@ FIRST_SLOTS: Final = 1 << 13
 
 _Numbers = npt.NDArray[np.uint32]
 _Words = npt.NDArray[np.uint64]
+_Places = npt.NDArray[np.intp]
 
 
 class DistinctDigests:
@@ -44,10 +45,10 @@ class DistinctDigests:
         """
         distinct = list(dict.fromkeys(digests))
         words = np.frombuffer(b"".join(distinct), np.uint64).reshape(-1, 2)
-        numbers = self._find(words)
+        numbers, slots = self._find(words)
         new = np.flatnonzero(numbers == 0)
         numbers[new] = np.arange(self.count + 1, self.count + 1 + len(new), dtype=np.uint32)
-        self._add(words[new])
+        self._add(words[new], slots[new])
         found: list[int] = numbers.tolist()
         if len(distinct) == len(digests):
             return found
@@ -59,14 +60,14 @@ class DistinctDigests:
 
         :param digests: digests of `DIGEST_BYTES` bytes, none of them twice.
         """
-        found: list[int] = self._find(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)).tolist()
+        found: list[int] = self._find(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2))[0].tolist()
         return found
 
-    def _find(self, words: _Words) -> _Numbers:
-        """Return the numbers of distinct digests; 0 for those that are new."""
+    def _find(self, words: _Words) -> tuple[_Numbers, _Places]:
+        """Return the numbers of distinct digests, 0 for those that are new, and the slots where each search ended."""
         numbers = np.zeros(len(words), np.uint32)
-        left = np.arange(len(words))
-        slots = self._first_slots(words)
+        ends = self._first_slots(words)
+        left, slots = np.arange(len(words)), ends
         while len(left):
             found = self._slots[slots]
             taken = found > 0
@@ -75,34 +76,39 @@ class DistinctDigests:
             same = (known[:, 0] == wanted[:, 0]) & (known[:, 1] == wanted[:, 1])
             numbers[left[same]] = found[same]
             left, slots = left[~same], self._next(slots[~same])
-        return numbers
+            ends[left] = slots
+        return numbers, ends
 
-    def _add(self, words: _Words) -> None:
-        """Append new digests."""
+    def _add(self, words: _Words, slots: _Places) -> None:
+        """Append new digests, whose searches ended in these slots."""
         first, self.count = self.count, self.count + len(words)
         while self.count > len(self._words):
             self._words.resize((2 * len(self._words), 2), refcheck=False)
         self._words[first : self.count] = words
         if 2 * self.count > len(self._slots):
-            while 2 * self.count > len(self._slots):
-                self._slots = np.zeros(2 * len(self._slots), np.uint32)
-            first = 0
-        self._place(first)
+            self._double()
+        else:
+            self._place(np.arange(first + 1, self.count + 1, dtype=np.uint32), slots)
 
-    def _place(self, first: int) -> None:
-        """Give slots to the digests from this one on, some thousands at a time."""
-        for start in range(first, self.count, FIRST_SLOTS):
+    def _double(self) -> None:
+        """Give new slots to all digests, some thousands at a time."""
+        while 2 * self.count > len(self._slots):
+            self._slots = np.zeros(2 * len(self._slots), np.uint32)
+        for start in range(0, self.count, FIRST_SLOTS):
             numbers = np.arange(start + 1, min(start + FIRST_SLOTS, self.count) + 1, dtype=np.uint32)
-            slots = self._first_slots(self._words[numbers - 1])
-            while len(numbers):
-                free = self._slots[slots] == 0
-                self._slots[slots[free]] = numbers[free]
-                # Of several that wanted one slot, the last one written has it.
-                without = self._slots[slots] != numbers
-                numbers, slots = numbers[without], self._next(slots[without])
+            self._place(numbers, self._first_slots(self._words[numbers - 1]))
 
-    def _first_slots(self, words: _Words) -> npt.NDArray[np.intp]:
+    def _place(self, numbers: _Numbers, slots: _Places) -> None:
+        """Give numbers the first free slots from these on."""
+        while len(numbers):
+            free = self._slots[slots] == 0
+            self._slots[slots[free]] = numbers[free]
+            # Of several that wanted one slot, the last one written has it.
+            without = self._slots[slots] != numbers
+            numbers, slots = numbers[without], self._next(slots[without])
+
+    def _first_slots(self, words: _Words) -> _Places:
         return (words[:, 0] & np.uint64(len(self._slots) - 1)).astype(np.intp)
 
-    def _next(self, slots: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    def _next(self, slots: _Places) -> _Places:
         return (slots + 1) & (len(self._slots) - 1)

@@ -46,10 +46,9 @@ CUT: Final = "EOF while parsing"
 """How pydantic's JSON parser names the end of a text within a value."""
 
 
-class _ReadAnswers(NamedTuple):
-    """Answers that were read: their values (None: invalid), why others are invalid, and their column."""
+class ReadAnswers(NamedTuple):
+    """Why answers are invalid (None: an answer is valid), and the column of their values."""
 
-    values: list[Any]
     reasons: list[str | None]
     array: pa.Array
 
@@ -130,15 +129,19 @@ class OutputType:
         :param stop_reasons: why the model stopped, for each answer; the default is not to know.
         :return: for each answer None if it is valid, else the reason: the member and what is wrong, in one line.
         """
-        reasons = self._read(texts).reasons
-        stopped = stop_reasons if stop_reasons is not None else repeat(None, len(texts))
-        return [_explained(*each) for each in zip(reasons, stopped, strict=True)]
+        return self.read(texts, stop_reasons).reasons
 
     def columns(self, texts: Sequence[str | None]) -> pa.StructArray | pa.Array:
         """Return the values of answers as an array of `arrow_type`; an invalid answer is null."""
-        return self._read(texts).array
+        return self.read(texts).array
 
-    def _read(self, texts: Sequence[str | None]) -> _ReadAnswers:
+    def read(self, texts: Sequence[str | None], stop_reasons: Sequence[str | None] | None = None) -> ReadAnswers:
+        """Return both what `check` and what `columns` returns, for the time of one of them."""
+        reasons, array = self._read(texts)
+        stopped = stop_reasons if stop_reasons is not None else repeat(None, len(texts))
+        return ReadAnswers([_explained(*each) for each in zip(reasons, stopped, strict=True)], array)
+
+    def _read(self, texts: Sequence[str | None]) -> ReadAnswers:
         values: list[Any] = []
         reasons: list[str | None] = []
         for text in texts:
@@ -149,16 +152,16 @@ class OutputType:
                 values.append(None)
                 reasons.append(str(exc))
         try:
-            return _ReadAnswers(values, reasons, self._column.array(values))
+            return ReadAnswers(reasons, self._column.array(values))
         except UNFIT:
             return self._fitting(values, reasons)
 
-    def _fitting(self, values: list[Any], reasons: list[str | None]) -> _ReadAnswers:
+    def _fitting(self, values: list[Any], reasons: list[str | None]) -> ReadAnswers:
         """Drop the values that do not fit the column, one by one, because Arrow does not say which."""
         misfits = [None if value is None else self._column.misfit(value) for value in values]
         kept = [None if misfit else value for value, misfit in zip(values, misfits, strict=True)]
         why = [misfit or reason for reason, misfit in zip(reasons, misfits, strict=True)]
-        return _ReadAnswers(kept, why, self._column.array(kept))
+        return ReadAnswers(why, self._column.array(kept))
 
     def _value(self, text: str | None) -> Any:
         if text is None:

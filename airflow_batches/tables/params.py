@@ -82,7 +82,7 @@ class ParamsEncoder:
         :raises PromptError: a row's params cannot be written as JSON, or name another format.
         """
         contents = self._contents(batch, made)
-        digests = [None if text is None else self._text_digest(text) for text in contents]
+        digests = self._digests(contents)
         own = [index for index, each in enumerate(made) if each is not None and not isinstance(each, str)]
         head, tail = self._plain
         if not own:
@@ -93,17 +93,27 @@ class ParamsEncoder:
             digests[index] = params_digest(line)
         return EncodedParams(b"", bodies, b"", digests)
 
-    def _text_digest(self, text: bytes) -> bytes:
-        # A copy of the state after the first part takes less time than to join the parts (measured).
-        digest = self._digest_head.copy()
-        digest.update(text)
-        digest.update(self._digest_tail)
-        return digest.digest()[:DIGEST_BYTES]
+    def _digests(self, contents: Sequence[bytes | None]) -> list[bytes | None]:
+        """Return the digest of the params with each text."""
+        digests: list[bytes | None] = []
+        copy, tail = self._digest_head.copy, self._digest_tail
+        for text in contents:
+            if text is None:
+                digests.append(None)
+                continue
+            # A copy of the state after the first part takes less time than to join the parts (measured).
+            digest = copy()
+            digest.update(text)
+            digest.update(tail)
+            digests.append(digest.digest()[:DIGEST_BYTES])
+        return digests
 
     def _contents(self, batch: RowBatch, made: Sequence[Made]) -> list[bytes | None]:
         """Return each text as JSON; None for what is no text."""
         encode = msgspec.json.Encoder().encode
         try:
+            if {*map(type, made)} == {str}:
+                return [*map(encode, made)]
             return [encode(each) if isinstance(each, str) else None for each in made]
         except UnicodeEncodeError:
             for index, each in enumerate(made):

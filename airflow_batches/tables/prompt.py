@@ -94,7 +94,7 @@ class TextPrompt(RowPrompt):
             pieces += [repeat(words)] if words else []
             pieces += [values[name]] if name is not None else []
         texts = map("".join, zip(*pieces, strict=False))
-        full = zip(*([text != "" and not text.isspace() for text in column] for column in values.values()), strict=True)
+        full = zip(*([text and not text.isspace() for text in column] for column in values.values()), strict=True)
         return _not_empty(batch, [*texts], [*map(any, full)], on_empty)
 
 
@@ -142,6 +142,8 @@ def _rendered(batch: RowBatch, name: str) -> Sequence[str | None]:
 
 
 def _not_empty(batch: RowBatch, made: Sequence[Made], full: Sequence[bool], on_empty: OnEmptyPrompt) -> list[Made]:
+    if all(full):
+        return [*made]
     if on_empty == "error":
         for index, (each, is_full) in enumerate(zip(made, full, strict=True)):
             if each is not None and not is_full:

@@ -9,18 +9,19 @@
 
 Rules: one reading makes the requests, and stores of each row what is kept of it with the number of its request
 (`rows_object`). Memory does not grow with the rows but for 24 to 40 bytes for each distinct request with `dedupe`, and
-for each distinct key until one has appeared twice.
+with `key` for 16 bytes for each row at the end (some 50 for a moment if a key repeats).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from itertools import count
+from itertools import chain, compress, repeat
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from airflow_batches.api.errors import InvalidRequest
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 NO_REQUEST: Final = bytes(DIGEST_BYTES)
 """Stands in the fingerprint for a row without a request."""
+_Given = npt.NDArray[np.int64]
 WriteRows = Callable[[pa.RecordBatch], None]
 Answered = Callable[[Sequence[tuple[int, bytes]]], Collection[int]]
 """Takes the numbers and digests of new requests, and returns the numbers of those that are answered already."""
@@ -135,45 +137,43 @@ class RowRequests:
         for batch in self._source.batches(list(dict.fromkeys([*asked, *kept]))):
             keys.add(batch)
             params = self._params.encode(batch, self._prompt.make(_only(batch, asked), self._on_empty))
-            fingerprint.update(b"".join([digest or NO_REQUEST for digest in params.digests]))
+            digests = b"".join([digest or NO_REQUEST for digest in params.digests])
+            fingerprint.update(digests)
             given = numbers.give(params.digests)
             if write_rows is not None:
-                write_rows(_with_requests(batch.data.select(kept), given, params.digests))
+                write_rows(_with_requests(batch.data.select(kept), given, digests))
             known = self._known(params, given, answered)
             yield b"".join(self._lines(params, given, known, b'{"custom_id":"%b-' % job_id.encode()))
         if not self.rows:
             raise EmptySource(self.name)
+        keys.warn()
         fingerprint.update(keys.digest())
         self.fingerprint = fingerprint.hexdigest()[: 2 * DIGEST_BYTES]
 
-    def _known(self, params: EncodedParams, given: Sequence[int | None], answered: Answered | None) -> Collection[int]:
+    def _known(self, params: EncodedParams, given: _Given, answered: Answered | None) -> Collection[int]:
         """Return the numbers of new requests that were answered before."""
         if answered is None:
             return ()
-        numbered = zip(given, params.digests, strict=True)
+        numbered = zip(given.tolist(), params.digests, strict=True)
         new = {number: digest for number, digest in numbered if number and digest and number > self.distinct}
         return answered([*new.items()])
 
-    def _lines(
-        self, params: EncodedParams, given: Sequence[int | None], known: Collection[int], head: bytes
-    ) -> list[bytes]:
+    def _lines(self, params: EncodedParams, given: _Given, known: Collection[int], head: bytes) -> Iterable[bytes]:
         """Return the pieces of the lines of requests that are new and to be sent, and count all."""
-        pieces: list[bytes] = []
-        last, skipped = self.distinct, 0
-        middle, tail = b'","params":' + params.head, params.tail + b"}\n"
-        for body, number in zip(params.bodies, given, strict=True):
-            if body is None or number is None:
-                skipped += 1
-            elif number > last:
-                last = number
-                if number not in known:
-                    pieces += (head, b"%d" % number, middle, body, tail)
+        most = np.maximum.accumulate(np.append(self.distinct, given))
+        new = given > most[:-1]
+        skipped = int((given == 0).sum())
         self.rows += len(given)
         self.skipped += skipped
-        self.shared += len(given) - skipped - (last - self.distinct)
+        self.shared += len(given) - skipped - int(new.sum())
         self.reused += len(known)
-        self.distinct = last
-        return pieces
+        self.distinct = int(most[-1])
+        if known:
+            new &= np.isin(given, list(known), invert=True)
+        middle, tail = b'","params":' + params.head, params.tail + b"}\n"
+        names = map((head.replace(b"%", b"%%") + b"%d").__mod__, given[new].tolist())
+        bodies = filter(None, compress(params.bodies, new.tolist()))
+        return chain.from_iterable(zip(names, repeat(middle), bodies, repeat(tail), strict=False))
 
     def _asked(self) -> Sequence[str]:
         """Return the columns that the prompt needs."""
@@ -200,27 +200,28 @@ class _Numbers:
 
     def __init__(self, *, dedupe: bool) -> None:
         self._distinct = DistinctDigests() if dedupe else None
-        self._next = count(1)
+        self._count = 0
 
-    def give(self, digests: Sequence[bytes | None]) -> Sequence[int | None]:
-        """Return the number of each row's request; None for a row without one."""
-        if self._distinct is None:
-            return [None if digest is None else next(self._next) for digest in digests]
-        some = [digest for digest in digests if digest is not None]
-        numbers = self._distinct.number(some)
-        if len(some) == len(digests):
-            return numbers
-        found = iter(numbers)
-        return [None if digest is None else next(found) for digest in digests]
+    def give(self, digests: Sequence[bytes | None]) -> _Given:
+        """Return the number of each row's request; 0 for a row without one."""
+        given = np.zeros(len(digests), np.int64)
+        given[np.fromiter(map(bool, digests), bool, len(digests))] = self._number([*filter(None, digests)])
+        return given
+
+    def _number(self, digests: Sequence[bytes]) -> Sequence[int]:
+        if self._distinct is not None:
+            return self._distinct.number(digests)
+        self._count += len(digests)
+        return range(self._count - len(digests) + 1, self._count + 1)
 
 
 class _Keys:
-    """The keys of all rows. Says once that a key repeats, which is allowed."""
+    """The keys of all rows. Says that a key repeats, which is allowed."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = list(columns)
-        self._seen: DistinctDigests | None = DistinctDigests()
         self._sha256 = sha256()
+        self._hashes: list[tuple[RowBatch, npt.NDArray[np.int64]]] = []
 
     def digest(self) -> bytes:
         """Return the digest of all keys, in order."""
@@ -231,45 +232,47 @@ class _Keys:
         if not self._columns:
             return
         columns = [objects(batch.data.column(name)) for name in self._columns]
-        keys = [repr(key) for key in (columns[0] if len(columns) == 1 else zip(*columns, strict=True))]
+        keys = [*map(repr, columns[0] if len(columns) == 1 else zip(*columns, strict=True))]
         # One by one, not as a batch: the same rows may come in other batches.
-        self._sha256.update("".join([f"{key}\n" for key in keys]).encode(errors="surrogatepass"))
-        self._look(batch, keys)
-
-    def _look(self, batch: RowBatch, keys: Sequence[str]) -> None:
-        """Compare keys with those before them."""
-        if self._seen is None:
-            return
+        self._sha256.update(("\n".join(keys) + "\n").encode(errors="surrogatepass"))
         # A hash of eight bytes is enough for a warning.
-        digests = [hash(key).to_bytes(DIGEST_BYTES, "little", signed=True) for key in keys]
-        before = self._seen.count
-        numbers = self._seen.number(digests)
-        if self._seen.count < before + len(digests):
-            repeated = next(i for i, number in enumerate(numbers) if number <= max(numbers[:i], default=before))
-            log.warning(
-                "%s has the same %s as an earlier row. Both rows are answered; a join over it finds both",
-                batch.place(repeated), " and ".join(map(repr, self._columns)),
-            )  # fmt: skip
-            self._seen = None
+        hashes = np.fromiter(map(hash, keys), np.int64, len(keys))
+        self._hashes.append((RowBatch(None, batch.file, batch.first), hashes))
+
+    def warn(self) -> None:
+        """Name the first row that has the key of an earlier row, if there is one."""
+        hashes = self._joined()
+        hashes.sort()
+        if (hashes[1:] != hashes[:-1]).all():
+            return
+        repeated = np.ones(len(hashes), bool)
+        repeated[np.unique(self._joined(), return_index=True)[1]] = False
+        for batch, each in self._hashes:
+            here, repeated = repeated[: len(each)], repeated[len(each) :]
+            if here.any():
+                log.warning(
+                    "%s has the same %s as an earlier row. Both rows are answered; a join over it finds both",
+                    batch.place(int(here.argmax())), " and ".join(map(repr, self._columns)),
+                )  # fmt: skip
+                return
+
+    def _joined(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([np.empty(0, np.int64), *(each for _, each in self._hashes)])
 
 
 def _only(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
     return RowBatch(batch.data.select(list(columns)), batch.file, batch.first)
 
 
-def _with_requests(
-    data: pa.RecordBatch, numbers: Sequence[int | None], digests: Sequence[bytes | None]
-) -> pa.RecordBatch:
+def _with_requests(data: pa.RecordBatch, numbers: _Given, digests: bytes) -> pa.RecordBatch:
     """Append the columns of request numbers and digests.
 
     Not with `pa.array` or a function of `pyarrow.compute`, for which pyarrow imports pandas: 40 MB.
     """
-    values = np.array([number or 0 for number in numbers], np.int64)
-    known = pa.py_buffer(np.packbits(values > 0, bitorder="little"))
-    found = b"".join([digest or NO_REQUEST for digest in digests])
+    known = pa.py_buffer(np.packbits(numbers > 0, bitorder="little"))
     columns = [
-        pa.Array.from_buffers(pa.int64(), len(values), [known, pa.py_buffer(values)]),
-        pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(values), [known, pa.py_buffer(found)]),
+        pa.Array.from_buffers(pa.int64(), len(numbers), [known, pa.py_buffer(numbers)]),
+        pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(numbers), [known, pa.py_buffer(digests)]),
     ]
     schema = pa.schema([*data.schema, *(pa.field(name, each.type) for name, each in zip(STORED, columns, strict=True))])
     return pa.RecordBatch.from_arrays([*data.columns, *columns], schema=schema)
