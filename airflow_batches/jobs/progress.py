@@ -82,19 +82,16 @@ def last_outcomes(ledger: JobLedger) -> Counter[str]:
     found: Counter[str] = Counter()
     for number in range(1, ledger.rounds + 1):
         landed = [results for batch, results in ledger.landed if ledger.round_of(batch) == number]
-        repeated = sum(shard.requests for shard in ledger.shards if shard.round == number + 1)
+        repeated = any(shard.round == number + 1 for shard in ledger.shards)
         counts = _sum(results.counts for results in landed)
-        found += counts - _repeated(landed, counts, repeated) if repeated else counts
+        found += counts - _repeated(landed, counts) if repeated else counts
     return found
 
 
-def _repeated(landed: Sequence[LandedBatch], counts: Counter[str], repeated: int) -> Counter[str]:
+def _repeated(landed: Sequence[LandedBatch], counts: Counter[str]) -> Counter[str]:
     """Count the lines of a round that the next one sent again, by outcome."""
     again = _sum(results.again for results in landed)
     again[NO_CREDIT] = sum(results.no_credit for results in landed if results.forgiven)
-    # A reopened job marks all canceled lines, also those of a round whose failures were sent again before.
-    again[CANCELED] = 0
-    again[CANCELED] = max(0, repeated - again.total())
     found: Counter[str] = Counter()
     for kind, number in again.items():
         found[OUTCOMES.get(kind, "errored")] += number
@@ -113,8 +110,9 @@ def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
 
 def _under_way(ledger: JobLedger) -> int:
     """Count the requests that are under way, or may be."""
-    pending = [ledger.pending.shard] if ledger.pending else []
-    return sum(ledger.shards[number].requests for number in [*(batch.shard for batch in ledger.live), *pending])
+    shards = {batch.shard for batch in ledger.live} | ({ledger.pending.shard} if ledger.pending else set())
+    landed = {batch.shard for batch, _ in ledger.landed}  # `pending` too, if another runner's write was lost
+    return sum(ledger.shards[number].requests for number in shards - landed)
 
 
 def describe_queue(ledger: JobLedger) -> str:
@@ -126,7 +124,7 @@ def describe_queue(ledger: JobLedger) -> str:
 
 def describe_canceled(ledger: JobLedger) -> str:
     """Return the numbers of a canceled job."""
-    counts = counts_text(last_outcomes(ledger)) if ledger.landed else "no request"
+    counts = counts_text(last_outcomes(ledger))
     unsent = sum(shard.requests for shard in ledger.unsent)
     return (
         f"The job was canceled: {counts or 'no request'} landed, {unsent:,} requests are unsent. To go on, and send "

@@ -2,7 +2,8 @@
 
 | a batch of the canceled job                    | its requests                                                        |
 |------------------------------------------------|---------------------------------------------------------------------|
-| landed, with answers                           | the canceled ones are sent again in a further round                 |
+| landed in the last round, with answers         | the canceled ones are sent again in a further round                 |
+| landed in an earlier round, with answers       | stay as they are: the job had gone on without those canceled there  |
 | landed, all canceled                           | are sent again as they were, as the canary if it was that           |
 | given up (`lost`), and perhaps billed          | are sent again only with `on_missing="resubmit"`; else the job stops|
 | none: a shard that was not sent                | are sent                                                            |
@@ -40,7 +41,7 @@ def reopened(ledger: JobLedger, *, resubmit: bool) -> Mapping[str, Any]:
     :param resubmit: send the requests of batches again that were given up, and may be billed.
     :raises JobStopped: there are such batches, and they are not to be sent again.
     """
-    batches = tuple(_wanted(batch) for batch in ledger.batches)
+    batches = tuple(_wanted(batch, last=ledger.round_of(batch) == ledger.rounds) for batch in ledger.batches)
     unsent = {shard.number for shard in ledger.unsent}
     given_up = [batch.id for batch in ledger.batches if batch.lost and not batch.free and batch.shard in unsent]
     if given_up and not resubmit:
@@ -53,10 +54,11 @@ def reopened(ledger: JobLedger, *, resubmit: bool) -> Mapping[str, Any]:
     return {"batches": batches, "cancel_requested": False}
 
 
-def _wanted(batch: JobBatch) -> JobBatch:
+def _wanted(batch: JobBatch, *, last: bool) -> JobBatch:
+    """Return a batch whose canceled requests are sent again; `last`: it is of the last round."""
     landed = batch.landed
     canceled = landed.counts.get(CANCELED, 0) if landed else 0
-    if landed is None or not canceled:
+    if landed is None or not canceled or (canceled < landed.lines and not last):
         return batch
     again = msgspec.structs.replace(landed, again={**landed.again, CANCELED: canceled})
     return after_landing(msgspec.structs.replace(batch, landed=None, resend_canceled=True), again)

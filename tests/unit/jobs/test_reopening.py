@@ -10,6 +10,7 @@ import pytest
 
 from airflow_batches.jobs import JobCanceled, JobLimits, JobStopped
 from airflow_batches.jobs.ledger import JobLedger, StopRecord
+from airflow_batches.jobs.progress import progress_of
 from airflow_batches.jobs.reopening import is_canceled, reopened
 from tests.samples import some_requests
 from tests.unit.jobs.conftest import Job
@@ -48,6 +49,17 @@ def test_of_a_batch_with_answers_the_canceled_requests_are_left_to_another_round
     assert found.unsent == ()
     assert [each.retryable for _, each in found.landed] == [6, 0]
     assert found.batches[0].resend_canceled
+
+
+def test_what_was_canceled_in_an_earlier_round_stays_as_it_is() -> None:
+    """The further round sends failures of the last round only, so it must not be announced for others."""
+    some = landed(counts={"succeeded": 4, "canceled": 5, "expired": 1}, again={"expired": 1})
+    job = canceled_job(batch(0, landed=some), batch(1, landed=landed()))
+    job = job.but(rounds=2, shards=(*job.shards, shard(2, round=2, requests=1)))
+    found = after(job)
+    assert found.batches == job.batches
+    assert progress_of(found)["counts"] == {"succeeded": 14, "canceled": 5}
+    assert progress_of(found)["unsent"] == 1
 
 
 def test_a_batch_that_may_be_billed_is_sent_again_only_if_asked() -> None:
