@@ -129,14 +129,14 @@ class Location:
             try:
                 if self.is_local:
                     status = Path(self.path).stat()
-                    is_folder, found = stat.S_ISDIR(status.st_mode), ObjectVersion.of_file(status)
+                    found = None if stat.S_ISDIR(status.st_mode) else ObjectVersion.of_file(status)
                 else:
                     self.fs.invalidate_cache(self.parent)
-                    info = self.fs.info(self.path)
-                    is_folder, found = info["type"] == "directory", ObjectVersion.of_info(info)
+                    info = self.fs.info(self.path)  # of a folder some stores give no size
+                    found = None if info["type"] == "directory" else ObjectVersion.of_info(info)
             except FileNotFoundError:
                 return None
-        if is_folder:
+        if found is None:
             raise LandingRefused(f"{self.uri} is a folder")
         return found
 

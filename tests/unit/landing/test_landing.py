@@ -383,6 +383,22 @@ def test_a_folder_at_the_path_is_refused(client: BatchesClient, tmp_path: Path) 
         land(client, ended_batch(client), f"file://{tmp_path}")
 
 
+def test_a_folder_in_a_store_that_gives_folders_no_size_is_refused(client: BatchesClient) -> None:
+    class LikeAzure(MemoryFileSystem):  # type: ignore[misc]
+        cachable = False
+
+        def info(self, path: str, **options: Any) -> dict[str, Any]:
+            found: dict[str, Any] = super().info(path, **options)
+            return found | {"size": None} if found["type"] == "directory" else found
+
+    batch_id = ended_batch(client)
+    place = Location.parse(f"memory://{batch_id}")
+    LikeAzure().pipe(f"/{batch_id}/other", b"")
+    with pytest.raises(LandingRefused, match="is a folder"):
+        land(client, batch_id, Location(LikeAzure(), place.path, place.uri))
+    LikeAzure().rm(f"/{batch_id}", recursive=True)
+
+
 def test_a_file_in_place_of_a_folder_is_refused(client: BatchesClient, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(LandingRefused, match=r"looking at .*out.jsonl.* is not possible|writing .*out.jsonl"):
