@@ -176,7 +176,9 @@ class _Instance:
         if "pattern" in schema and (matching := matching_text(str(schema["pattern"]), pick)) is not None:
             return matching
         if schema.get("format") == "decimal number":
-            return f"{_number(schema, pick, whole=False):.{schema.get('decimal_places', 0)}f}"
+            places = schema.get("decimal_places", 0)
+            self._spend(places)
+            return f"{_number(schema, pick, whole=False):.{places}f}"
         text = _TEXTS.get(str(schema.get("format")), "text")
         least = schema.get("minLength", 0)
         self._spend(least)

@@ -54,7 +54,21 @@ def test_decimals_are_texts_of_numbers(kinds: list[Any], pick: int) -> None:
     made.model_validate_json(msgspec.json.encode(example(OutputType.of(made).schema, pick)))
 
 
-@pytest.mark.parametrize("description", ["", "Must be polite.", "{not: pairs", "At least 3 words", 5, None])
+@pytest.mark.parametrize(
+    "description",
+    ["", "Must be polite.", "{not: pairs", "At least 3 words", "{items: fruits, minItems: many}", "{type: object}", 5],
+)
 def test_other_words_change_nothing(description: Any) -> None:
     schema = {"type": "string", "description": description}
     assert with_described(schema) == schema
+
+
+def test_what_a_schema_says_itself_counts() -> None:
+    schema = {"type": "string", "format": "date", "description": "{format: short}"}
+    assert with_described(schema) == schema
+    assert with_described({"minItems": 1, "description": "Must be of 3 or more items."})["minItems"] == 3
+
+
+def test_a_description_that_wants_more_than_any_answer_holds_gets_nothing() -> None:
+    words = "Must be in the format decimal number, exact to 900000000 decimal places."
+    assert example({"type": "string", "description": words}, 0) == {}
